@@ -1,0 +1,184 @@
+//! `Eip`: one external address, the durable record of who owns it.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Condition;
+
+/// One external address and the Service it belongs to. The object is named by its address, so the
+/// API server itself refuses a second owner.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "cloud-provider-ovn.io",
+    version = "v1alpha1",
+    kind = "Eip",
+    plural = "eips",
+    category = "cloud-provider-ovn",
+    status = "EipStatus",
+    derive = "PartialEq",
+    doc = "One external address: who owns it, what it is for, where it answers and why not.",
+    printcolumn(name = "TENANT", type_ = "string", json_path = ".spec.tenant.name"),
+    printcolumn(name = "SERVICE", type_ = "string", json_path = ".spec.services[*].key"),
+    printcolumn(name = "POOL", type_ = "string", json_path = ".spec.pool"),
+    printcolumn(name = "MODE", type_ = "string", json_path = ".spec.mode"),
+    printcolumn(name = "ANNOUNCED-BY", type_ = "string", json_path = ".status.announcedBy"),
+    printcolumn(name = "BACKENDS", type_ = "string", json_path = ".status.backends.summary"),
+    printcolumn(
+        name = "READY",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "REASON",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new(
+        "self.metadata.name.contains('-') ? (self.metadata.name.size() == 39 && \
+         isIP(self.metadata.name.replace('-', ':')) && \
+         ip(self.metadata.name.replace('-', ':')) == ip(self.spec.address)) : \
+         self.metadata.name == self.spec.address"
+    )
+    .message("metadata.name must be the address: IPv4 as it is, IPv6 fully expanded with '-' for ':'")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct EipSpec {
+    /// The address in canonical form.
+    #[x_kube(validation = Rule::new("isIP(self) && ip.isCanonical(self)").message("must be an IP address in canonical form"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("an Eip keeps its address"))]
+    pub address: String,
+    /// How it is served.
+    pub mode: EipMode,
+    /// The `AddressPool` it was drawn from.
+    pub pool: String,
+    /// The tenant that owns it.
+    pub tenant: EipTenant,
+    /// The Services it belongs to: one, until sharing arrives. A released Eip keeps its last
+    /// owner here, who gets it back.
+    #[serde(default)]
+    pub services: Vec<EipService>,
+    /// Whether the address outlives its Service.
+    #[serde(default)]
+    pub keep: bool,
+    /// Overlay mode's part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlay: Option<EipOverlay>,
+}
+
+/// How an address is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum EipMode {
+    /// By an OVN load balancer on a VPC's router.
+    Overlay,
+}
+
+/// The owner of an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EipTenant {
+    /// Name of the `TenantCluster`.
+    pub name: String,
+    /// UID of the `TenantCluster`.
+    pub uid: String,
+}
+
+/// The Service an address belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EipService {
+    /// `<namespace>/<name>` in the tenant.
+    pub key: String,
+    /// UID of the Service.
+    pub uid: String,
+    /// Its ports.
+    #[serde(default)]
+    pub ports: Vec<EipPort>,
+}
+
+/// One port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct EipPort {
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: String,
+    /// Port on the address, 1–65535.
+    pub port: u16,
+}
+
+/// Overlay mode's part of an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EipOverlay {
+    /// The Kube-OVN `OvnEip` that holds the address.
+    pub ovn_eip: String,
+    /// The `Logical_Router` that carries the load balancers, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<String>,
+}
+
+/// What was observed of one address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EipStatus {
+    /// `Assigned`, `Programmed` and `Ready`; the reason of `Ready` is the one to read.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+    /// Where it is announced from: the gateway chassis of the router.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announced_by: Option<String>,
+    /// The nodes behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backends: Option<BackendCount>,
+    /// The rows of the Northbound database behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ovn: Option<OvnStatus>,
+    /// RFC 3339 time of the release: from then on in quarantine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_at: Option<String>,
+}
+
+/// How many nodes receive an address' traffic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BackendCount {
+    /// Nodes that receive traffic.
+    pub ready: i64,
+    /// Nodes of the tenant.
+    pub total: i64,
+    /// `<ready>/<total>`, for the printed column.
+    pub summary: String,
+}
+
+/// The rows behind an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OvnStatus {
+    /// Protocols with a `Load_Balancer` row: `tcp`, `udp`, `sctp`.
+    pub load_balancers: Vec<String>,
+}
+
+impl Eip {
+    /// The object name of an address: IPv4 as written, IPv6 fully expanded with `-` for `:`.
+    #[must_use]
+    pub fn name_of(address: std::net::IpAddr) -> String {
+        match address {
+            std::net::IpAddr::V4(v4) => v4.to_string(),
+            std::net::IpAddr::V6(v6) => {
+                let groups: Vec<_> = v6.segments().iter().map(|s| format!("{s:04x}")).collect();
+                groups.join("-")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_eip_is_named_by_its_address() {
+        assert_eq!(Eip::name_of("203.0.113.10".parse().unwrap()), "203.0.113.10");
+        assert_eq!(
+            Eip::name_of("2001:db8::1".parse().unwrap()),
+            "2001-0db8-0000-0000-0000-0000-0000-0001"
+        );
+    }
+}

@@ -1,0 +1,36 @@
+//! The custom resources of cloud-provider-ovn and every name that is written into a cluster.
+//!
+//! Group `cloud-provider-ovn.io`, version `v1alpha1`, all cluster-scoped. The YAML in
+//! `manifests/crds/` is generated from these types (`cpo crds`).
+
+// The derives expand to an inner copy of each struct, public in name only, and to repeated
+// `type_ = "string"` of the printed columns.
+#![allow(unreachable_pub, clippy::duplicated_attributes)]
+
+mod address_pool;
+mod condition;
+mod eip;
+pub mod names;
+mod reason;
+mod tenant_cluster;
+
+pub use address_pool::{AddressPool, AddressPoolSpec, AddressPoolStatus, PoolTenants};
+pub use condition::{Condition, ConditionStatus, conditions_differ, merge_conditions};
+pub use eip::{
+    BackendCount, Eip, EipMode, EipOverlay, EipPort, EipService, EipSpec, EipStatus, EipTenant,
+    OvnStatus,
+};
+pub use reason::Reason;
+pub use tenant_cluster::{
+    BackendSource, Backends, CleanupPolicy, KubeconfigRef, Overlay, SecretKeyRef, TenantCluster,
+    TenantClusterSpec, TenantClusterStatus, TenantMode,
+};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+/// Every custom resource definition of this group, in the order of their kinds' names.
+#[must_use]
+pub fn definitions() -> Vec<CustomResourceDefinition> {
+    vec![AddressPool::crd(), Eip::crd(), TenantCluster::crd()]
+}
