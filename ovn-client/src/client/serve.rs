@@ -1,0 +1,195 @@
+//! One connection, from its first byte to its last.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::time::Instant;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::Request;
+use super::driver::{Driver, now};
+use super::stream::{Reader, Writer};
+use crate::ovsdb::replica::RowChange;
+use crate::ovsdb::session::{Session, SessionEvent, TransactionId};
+use crate::ovsdb::txn::{Outcome, UnknownReason};
+
+/// How much is read at once.
+const READ: usize = 64 * 1024;
+
+/// With more than this waiting to be sent, nothing is read: a server that takes no answers gets
+/// no further questions in.
+const UNSENT: usize = 16 * 1024 * 1024;
+
+/// A connection being served.
+pub(super) struct Serve<'d> {
+    driver: &'d mut Driver,
+    session: Session,
+    reader: Reader,
+    output: Output,
+    replies: BTreeMap<TransactionId, oneshot::Sender<Outcome>>,
+    synced_at: Option<Instant>,
+}
+
+/// Why a connection is of no more use; only ever shown to a reader.
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// How a connection ended.
+pub(super) struct Ended {
+    /// When the replica was in sync, if it was.
+    pub(super) synced_at: Option<Instant>,
+    /// Why it ended, for a reader.
+    pub(super) reason: String,
+}
+
+impl<'d> Serve<'d> {
+    pub(super) fn new(driver: &'d mut Driver, reader: Reader, writer: Writer) -> Self {
+        let session = Session::new(driver.session_config(), driver.resume(), now());
+        let output = Output { writer, bytes: Vec::new(), written: 0 };
+        Self { driver, session, reader, output, replies: BTreeMap::new(), synced_at: None }
+    }
+
+    pub(super) async fn run(mut self, shutdown: &CancellationToken) -> Ended {
+        let reason = match self.serve(shutdown).await {
+            Ok(()) => "shutting down".to_owned(),
+            Err(error) => chain(&*error),
+        };
+        for reply in self.replies.into_values() {
+            // Whoever no longer waits for an outcome needs none.
+            let _ = reply.send(Outcome::Unknown(UnknownReason::ConnectionLost));
+        }
+        Ended { synced_at: self.synced_at, reason }
+    }
+
+    async fn serve(
+        &mut self,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let mut input = vec![0; READ];
+        let queue = self.driver.config.transaction_queue.max(1);
+        loop {
+            self.drain()?;
+            self.session.poll_transmit(&mut self.output.bytes);
+            let due = self.session.poll_timeout();
+            // Cancel safe: `read` and `recv` lose nothing, `Output::send` notes what is written.
+            // In this order: what the server sent counts before its silence does.
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                sent = self.output.send(), if self.output.pending() => sent?,
+                read = self.reader.read(&mut input), if self.output.bytes.len() < UNSENT => {
+                    let bytes = input.get(..read?).unwrap_or_default();
+                    if bytes.is_empty() {
+                        return Err("the server closed the connection".into());
+                    }
+                    let handled = self.session.handle_input(bytes, now());
+                    // What came before a broken message is whole.
+                    self.drain()?;
+                    handled?;
+                }
+                Some(request) = self.driver.requests.recv(),
+                    if self.session.in_flight() < queue => self.transact(request),
+                () = sleep_until(due) => self.session.handle_timeout(now())?,
+            }
+        }
+    }
+
+    fn transact(&mut self, Request { txn, reply }: Request) {
+        match self.session.handle_transact(&txn) {
+            Some(id) => {
+                self.replies.insert(id, reply);
+            }
+            // Whoever no longer waits for an outcome needs none.
+            None => drop(reply.send(Outcome::NotConnected)),
+        }
+    }
+
+    /// Brings what the session tells to the replica, the subscribers and the callers, in order.
+    fn drain(&mut self) -> Result<(), Failure> {
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                SessionEvent::Contents { resolved, contents, last_transaction } => {
+                    for missing in &resolved.missing {
+                        info!(column = %missing, "the server lacks a column");
+                    }
+                    let replica = &mut self.driver.replica;
+                    let changes = replica.replace(&resolved, contents, last_transaction);
+                    self.synced(changes);
+                }
+                SessionEvent::Resumed { updates, last_transaction } => {
+                    let changes = self.driver.replica.apply(updates, last_transaction)?;
+                    self.synced(changes);
+                }
+                SessionEvent::Updated { updates, last_transaction } => {
+                    let changes = self.driver.replica.apply(updates, last_transaction)?;
+                    self.driver.publish(changes);
+                }
+                SessionEvent::Restarted => {
+                    warn!("the server ended the monitor");
+                    self.driver.disconnect("the server ended the monitor");
+                }
+                SessionEvent::Transacted(id, outcome) => {
+                    debug!(%outcome, "transaction answered");
+                    if let Some(reply) = self.replies.remove(&id) {
+                        // Whoever no longer waits for an outcome needs none.
+                        let _ = reply.send(outcome);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn synced(&mut self, changes: Vec<RowChange>) {
+        info!(changes = changes.len(), "in sync");
+        self.driver.publish(changes);
+        self.driver.connect();
+        self.synced_at = Some(now());
+    }
+}
+
+/// What waits to be sent.
+struct Output {
+    writer: Writer,
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Output {
+    fn pending(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
+    async fn send(&mut self) -> std::io::Result<()> {
+        while let Some(rest) = self.bytes.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match self.writer.write(rest).await? {
+                0 => return Err(std::io::ErrorKind::WriteZero.into()),
+                count => self.written += count,
+            }
+        }
+        self.writer.flush().await?;
+        self.bytes.clear();
+        self.written = 0;
+        Ok(())
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An error with everything behind it, for a reader.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

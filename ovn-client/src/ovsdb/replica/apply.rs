@@ -1,0 +1,154 @@
+//! From one state of the replica to the next.
+
+use std::sync::Arc;
+
+use super::{Replica, Row, RowChange, RowUpdate, Table, Updates};
+use crate::ovsdb::schema::{ColumnType, Resolved};
+use crate::ovsdb::value::{Datum, Uuid};
+
+/// Why an update does not fit the replica, which is then worth nothing until it is replaced.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReplicaError {
+    /// A row that is not there was modified.
+    #[error("row {uuid} of table {table} was modified but is unknown")]
+    UnknownRow {
+        /// The table.
+        table: Arc<str>,
+        /// The row.
+        uuid: Uuid,
+    },
+    /// A table that is not there was updated.
+    #[error("table {0} was updated but is not monitored")]
+    UnknownTable(Arc<str>),
+}
+
+impl Replica {
+    /// Applies what changed since the last update, and tells what really did.
+    ///
+    /// # Errors
+    /// The update does not fit: nothing of it is applied, and the replica must be replaced.
+    pub fn apply(
+        &mut self,
+        updates: Updates,
+        last_transaction: Option<Uuid>,
+    ) -> Result<Vec<RowChange>, ReplicaError> {
+        let (before, mut changes) = (self.tables.clone(), Vec::new());
+        self.last_transaction = last_transaction;
+        if let Err(error) = self.apply_tables(updates, &mut changes) {
+            self.tables = before;
+            self.last_transaction = None;
+            return Err(error);
+        }
+        Ok(changes)
+    }
+
+    /// Takes these contents instead of the present ones, and tells what really differs.
+    pub fn replace(
+        &mut self,
+        resolved: &Arc<Resolved>,
+        contents: Updates,
+        last_transaction: Option<Uuid>,
+    ) -> Vec<RowChange> {
+        let mut tables: Vec<Table> = resolved.layouts.iter().cloned().map(Table::new).collect();
+        let mut changes = Vec::new();
+        for update in contents.0 {
+            let name = update.layout.table();
+            let Some(table) = tables.iter_mut().find(|table| table.name() == name) else {
+                continue;
+            };
+            for (uuid, row) in update.rows {
+                if let RowUpdate::Insert(given) = row {
+                    let row = Arc::new(Row::complete(uuid, &update.layout, given));
+                    table.insert(self.kept(name, row, &mut changes));
+                }
+            }
+        }
+        let gone = |row: &&Arc<Row>, table: Option<&Table>| {
+            table.is_none_or(|table| table.get(row.uuid()).is_none())
+        };
+        for old in &self.tables {
+            let table = tables.iter().find(|table| table.name() == old.name());
+            for row in old.iter().filter(|row| gone(row, table)) {
+                changes.push(change(old.name(), row.uuid(), Some(row.clone()), None));
+            }
+        }
+        self.tables = tables.into_iter().map(Arc::new).collect();
+        self.resolved = resolved.clone();
+        self.last_transaction = last_transaction;
+        changes
+    }
+
+    /// The present row if it equals the new one, else the new one, noting the change.
+    fn kept(&self, table: &Arc<str>, new: Arc<Row>, changes: &mut Vec<RowChange>) -> Arc<Row> {
+        match self.row(table, new.uuid()) {
+            Some(old) if *old == new => old.clone(),
+            old => {
+                changes.push(change(table, new.uuid(), old.cloned(), Some(new.clone())));
+                new
+            }
+        }
+    }
+
+    fn apply_tables(
+        &mut self,
+        updates: Updates,
+        changes: &mut Vec<RowChange>,
+    ) -> Result<(), ReplicaError> {
+        for update in updates.0 {
+            let name = update.layout.table();
+            let table = match self.find(name) {
+                Ok(index) => self.tables.get_mut(index),
+                Err(_) => None,
+            };
+            let table = table.ok_or_else(|| ReplicaError::UnknownTable(name.clone()))?;
+            let table = Arc::make_mut(table);
+            for (uuid, row) in update.rows {
+                let (old, new) = apply_row(table, uuid, row)?;
+                if old != new {
+                    changes.push(change(name, uuid, old, new));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+type Versions = (Option<Arc<Row>>, Option<Arc<Row>>);
+
+/// Applies one row update and gives the row before and after it.
+fn apply_row(table: &mut Table, uuid: Uuid, update: RowUpdate) -> Result<Versions, ReplicaError> {
+    let new = match update {
+        RowUpdate::Delete => return Ok((table.remove(uuid), None)),
+        RowUpdate::Insert(given) => Row::complete(uuid, table.layout(), given),
+        RowUpdate::Modify(columns) => {
+            let Some(old) = table.get(uuid) else {
+                return Err(ReplicaError::UnknownRow { table: table.name().clone(), uuid });
+            };
+            let types = table.layout().types();
+            old.with(&columns, |index, old, difference| match types.get(index) {
+                Some(ty) => apply_difference(ty, old, difference),
+                None => difference.clone(),
+            })
+        }
+    };
+    let new = Arc::new(new);
+    Ok((table.insert(new.clone()), Some(new)))
+}
+
+/// Applies a `modify` to one column.
+fn apply_difference(ty: &ColumnType, old: &Datum, difference: &Datum) -> Datum {
+    match (old, difference) {
+        _ if ty.replaced_whole() => difference.clone(),
+        (Datum::Set(old), Datum::Set(set)) => Datum::Set(old.symmetric_difference(set)),
+        (Datum::Map(old), Datum::Map(map)) => Datum::Map(old.apply_difference(map)),
+        // Values are read by the type of their column, so that the shapes agree.
+        (Datum::Set(_), Datum::Map(_)) | (Datum::Map(_), Datum::Set(_)) => difference.clone(),
+    }
+}
+
+fn change(table: &Arc<str>, uuid: Uuid, old: Option<Arc<Row>>, new: Option<Arc<Row>>) -> RowChange {
+    RowChange { table: table.clone(), uuid, old, new }
+}
+
+#[cfg(test)]
+mod tests;

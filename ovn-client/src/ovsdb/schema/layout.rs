@@ -1,0 +1,149 @@
+//! What to monitor, matched with what the server has.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use super::types::{ColumnType, DatabaseSchema};
+
+/// The tables and columns to keep a replica of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseSpec {
+    /// The name of the database, for example `OVN_Northbound`.
+    pub name: Cow<'static, str>,
+    /// The tables.
+    pub tables: Vec<TableSpec>,
+}
+
+/// The columns of one table to keep a replica of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableSpec {
+    /// The name of the table.
+    pub name: Cow<'static, str>,
+    /// The names of the columns.
+    pub columns: Vec<Cow<'static, str>>,
+}
+
+/// A table or a column that was asked for and that the server does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The table.
+    pub table: Arc<str>,
+    /// The column; `None` if the whole table is missing.
+    pub column: Option<Arc<str>>,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.column {
+            Some(column) => write!(f, "{}.{column}", self.table),
+            None => self.table.fmt(f),
+        }
+    }
+}
+
+/// The columns of a table that are in the replica, ascending by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    table: Arc<str>,
+    names: Arc<[Arc<str>]>,
+    types: Box<[ColumnType]>,
+}
+
+impl Layout {
+    /// A table with these columns.
+    pub fn new(table: &str, columns: impl IntoIterator<Item = (Arc<str>, ColumnType)>) -> Self {
+        let mut columns: Vec<_> = columns.into_iter().collect();
+        columns.sort_by(|a, b| a.0.cmp(&b.0));
+        columns.dedup_by(|a, b| a.0 == b.0);
+        let (names, types): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+        Self { table: table.into(), names: names.into(), types: types.into() }
+    }
+
+    /// The name of the table.
+    pub fn table(&self) -> &Arc<str> {
+        &self.table
+    }
+
+    /// The names of the columns, ascending.
+    pub fn names(&self) -> &Arc<[Arc<str>]> {
+        &self.names
+    }
+
+    /// The types of the columns, in the order of the names.
+    pub fn types(&self) -> &[ColumnType] {
+        &self.types
+    }
+
+    /// Where a column stands, and its type.
+    pub fn column(&self, name: &str) -> Option<(usize, &ColumnType)> {
+        let index = self.names.binary_search_by(|column| (**column).cmp(name)).ok()?;
+        self.types.get(index).map(|ty| (index, ty))
+    }
+}
+
+/// A spec matched with a server's schema.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// The server's schema.
+    pub schema: DatabaseSchema,
+    /// What there is to monitor, ascending by table name.
+    pub layouts: Vec<Arc<Layout>>,
+    /// What was asked for in vain.
+    pub missing: Vec<Missing>,
+}
+
+impl Resolved {
+    /// Keeps what both the spec and the schema have.
+    pub fn new(schema: DatabaseSchema, spec: &DatabaseSpec) -> Self {
+        let (mut layouts, mut missing) = (Vec::new(), Vec::new());
+        for wanted in &spec.tables {
+            let table: Arc<str> = wanted.name.as_ref().into();
+            let Some(present) = schema.table(&table) else {
+                missing.push(Missing { table, column: None });
+                continue;
+            };
+            let mut columns = Vec::new();
+            for column in &wanted.columns {
+                let name: Arc<str> = column.as_ref().into();
+                match present.column(column) {
+                    Some(ty) => columns.push((name, ty.clone())),
+                    None => missing.push(Missing { table: table.clone(), column: Some(name) }),
+                }
+            }
+            layouts.push(Arc::new(Layout::new(&table, columns)));
+        }
+        layouts.sort_by(|a, b| a.table.cmp(&b.table));
+        layouts.dedup_by(|a, b| a.table == b.table);
+        Self { schema, layouts, missing }
+    }
+
+    /// The layout of a table.
+    pub fn layout(&self, table: &str) -> Option<&Arc<Layout>> {
+        let index = self.layouts.binary_search_by(|layout| (**layout.table()).cmp(table)).ok()?;
+        self.layouts.get(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_lacks_is_reported_and_left_out() {
+        let schema = DatabaseSchema::parse(
+            r#"{"name":"D","version":"1.0.0","tables":{"T":{"columns":{"a":{"type":"string"}}}}}"#,
+        );
+        let table = |name: &'static str, columns: &[&'static str]| TableSpec {
+            name: name.into(),
+            columns: columns.iter().map(|column| (*column).into()).collect(),
+        };
+        let tables = vec![table("U", &["x"]), table("T", &["b", "a"])];
+        let resolved = Resolved::new(schema.unwrap(), &DatabaseSpec { name: "D".into(), tables });
+        let missing: Vec<_> = resolved.missing.iter().map(ToString::to_string).collect();
+        assert_eq!(missing, ["U", "T.b"]);
+        let layout = resolved.layout("T").unwrap();
+        assert_eq!(layout.names().iter().map(|name| &**name).collect::<Vec<_>>(), ["a"]);
+        assert!(resolved.layout("U").is_none());
+    }
+}

@@ -1,0 +1,246 @@
+//! One connection to a server, as a state machine without I/O.
+//!
+//! ```text
+//!  handle_input ──► framer ──► message ──► phase ──► poll_event   (contents, updates, outcomes)
+//!  handle_timeout ► probe ────────────────────┴────► poll_transmit (bytes to send)
+//!                                                    poll_timeout  (when to call again)
+//! ```
+//!
+//! A session starts by itself: `get_schema`, then `monitor_cond_since`, or `monitor_cond` where
+//! that method is unknown. It never restarts after an error: drop it and open another
+//! connection. Events come in the order of the messages: what a transaction changed comes before
+//! its outcome.
+
+mod probe;
+mod receive;
+mod start;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::message::{FrameError, FrameLimits, Framer, MessageError, RpcError, write_request};
+use super::replica::Updates;
+use super::schema::{DatabaseSpec, Layout, Resolved, SchemaError};
+use super::txn::{Expectation, Operation, Outcome, Txn};
+use super::value::Uuid;
+use probe::Probe;
+use start::Phase;
+
+/// How a session behaves.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// What to monitor.
+    pub spec: Arc<DatabaseSpec>,
+    /// After this long without traffic the server is probed, after as long again it counts as
+    /// dead. `None`: never.
+    pub probe_interval: Option<Duration>,
+    /// What the server may send.
+    pub limits: FrameLimits,
+}
+
+/// The state of a replica from which a server may send the difference only.
+#[derive(Clone, Debug)]
+pub struct Resume {
+    /// The last transaction in the replica.
+    pub transaction: Uuid,
+    /// The columns in the replica: if they are others now, nothing is resumed.
+    pub layouts: Vec<Arc<Layout>>,
+}
+
+/// A transaction in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TransactionId(u64);
+
+/// What a session has to tell.
+#[derive(Debug)]
+pub enum SessionEvent {
+    /// The whole of the monitored tables; the session is in sync from here on.
+    Contents {
+        /// What is monitored.
+        resolved: Arc<Resolved>,
+        /// All rows.
+        contents: Updates,
+        /// The transaction they end with, where the server tells.
+        last_transaction: Option<Uuid>,
+    },
+    /// What changed since [`Resume::transaction`]; the session is in sync from here on.
+    Resumed {
+        /// What changed.
+        updates: Updates,
+        /// The transaction it ends with.
+        last_transaction: Option<Uuid>,
+    },
+    /// What changed since.
+    Updated {
+        /// What changed.
+        updates: Updates,
+        /// The transaction it ends with, where the server tells.
+        last_transaction: Option<Uuid>,
+    },
+    /// The server ended the monitor; the session starts again on the same connection.
+    Restarted,
+    /// A transaction has an outcome.
+    Transacted(TransactionId, Outcome),
+}
+
+/// Why a session is over.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The stream of messages is broken.
+    #[error("the server's messages cannot be told apart")]
+    Frame(#[from] FrameError),
+    /// A message cannot be understood.
+    #[error("a message of the server cannot be understood")]
+    Message(#[from] MessageError),
+    /// The schema cannot be understood.
+    #[error("the server's schema cannot be understood")]
+    Schema(#[from] SchemaError),
+    /// The contents of a message cannot be understood.
+    #[error("the {method} of the server cannot be understood")]
+    Contents {
+        /// Which message.
+        method: &'static str,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The server refuses what a session needs.
+    #[error("the server refuses {method}: {error}")]
+    Refused {
+        /// Which request.
+        method: &'static str,
+        /// What it answered.
+        error: RpcError,
+    },
+    /// The server is silent.
+    #[error("the server is silent")]
+    Silent,
+}
+
+/// One connection to a server.
+#[derive(Debug)]
+pub struct Session {
+    config: SessionConfig,
+    resume: Option<Resume>,
+    framer: Framer,
+    probe: Probe,
+    phase: Phase,
+    next_id: u64,
+    transactions: BTreeMap<u64, Vec<Expectation>>,
+    out: Vec<u8>,
+    events: VecDeque<SessionEvent>,
+}
+
+impl Session {
+    /// A session on a connection that was just opened.
+    pub fn new(config: SessionConfig, resume: Option<Resume>, now: Instant) -> Self {
+        let mut session = Self {
+            framer: Framer::new(config.limits),
+            probe: Probe::new(config.probe_interval, now),
+            config,
+            resume,
+            phase: Phase::Schema { request: 0 },
+            next_id: 0,
+            transactions: BTreeMap::new(),
+            out: Vec::new(),
+            events: VecDeque::new(),
+        };
+        session.start();
+        session
+    }
+
+    /// Takes bytes from the server.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub fn handle_input(&mut self, bytes: &[u8], now: Instant) -> Result<(), SessionError> {
+        self.probe.handle_traffic(now);
+        self.framer.push(bytes);
+        while let Some(message) = self.framer.next_message()? {
+            self.receive(&message)?;
+        }
+        Ok(())
+    }
+
+    /// To be called when the time of [`poll_timeout`](Self::poll_timeout) has come.
+    ///
+    /// # Errors
+    /// The server is silent.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), SessionError> {
+        match self.probe.handle_timeout(now) {
+            probe::Verdict::Alive => Ok(()),
+            probe::Verdict::Ask => {
+                self.request("echo", &[(); 0]);
+                Ok(())
+            }
+            probe::Verdict::Silent => Err(SessionError::Silent),
+        }
+    }
+
+    /// Sends a transaction; any number may be in flight. `None`: nothing is sent, because the
+    /// replica is not in sync.
+    pub fn handle_transact(&mut self, txn: &Txn) -> Option<TransactionId> {
+        if !self.is_synced() {
+            return None;
+        }
+        let spec = self.config.spec.clone();
+        let id = self.request("transact", &Params { database: &spec.name, txn });
+        let expectations = txn.operations().iter().map(Operation::expectation).collect();
+        self.transactions.insert(id, expectations);
+        Some(TransactionId(id))
+    }
+
+    /// Appends what is to be sent to `out`.
+    pub fn poll_transmit(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.out);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.probe.deadline()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<SessionEvent> {
+        self.events.pop_front()
+    }
+
+    /// Whether the monitored tables are complete and followed.
+    pub fn is_synced(&self) -> bool {
+        matches!(self.phase, Phase::Synced { .. })
+    }
+
+    /// How many transactions are in flight.
+    pub fn in_flight(&self) -> usize {
+        self.transactions.len()
+    }
+
+    fn request(&mut self, method: &str, params: &impl serde::Serialize) -> u64 {
+        self.next_id += 1;
+        write_request(&mut self.out, self.next_id, method, params)
+            .expect("strings, numbers and lists of them are JSON, and a Vec takes all of it");
+        self.next_id
+    }
+}
+
+/// The parameters of `transact`: the database, then the operations.
+struct Params<'t> {
+    database: &'t str,
+    txn: &'t Txn,
+}
+
+impl serde::Serialize for Params<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeSeq;
+        let mut params = serializer.serialize_seq(Some(self.txn.len() + 1))?;
+        params.serialize_element(self.database)?;
+        for operation in self.txn.operations() {
+            params.serialize_element(operation)?;
+        }
+        params.end()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::ovsdb::schema::TableSpec;
+use crate::ovsdb::txn::{Insert, OperationResult};
+
+const SCHEMA: &str = r#"{"name":"D","version":"1.0.0","tables":{"T":{"columns":{
+    "name":{"type":"string"}}}}}"#;
+
+fn config() -> SessionConfig {
+    let tables = vec![TableSpec { name: "T".into(), columns: vec!["name".into()] }];
+    SessionConfig {
+        spec: Arc::new(DatabaseSpec { name: "D".into(), tables }),
+        probe_interval: Some(Duration::from_secs(5)),
+        limits: FrameLimits::default(),
+    }
+}
+
+fn uuid(number: u128) -> Uuid {
+    Uuid::from_u128(number)
+}
+
+/// A session and the server's side of it.
+struct Scene {
+    session: Session,
+    now: Instant,
+}
+
+impl Scene {
+    fn new(resume: Option<Resume>) -> Self {
+        let now = Instant::now();
+        Self { session: Session::new(config(), resume, now), now }
+    }
+
+    /// A scene whose session is in sync with an empty table.
+    fn synced() -> Self {
+        let mut scene = Self::new(None);
+        scene.answer_schema();
+        scene.answer(json!([false, uuid(0), {}]));
+        assert!(matches!(scene.session.poll_event(), Some(SessionEvent::Contents { .. })));
+        scene
+    }
+
+    fn sent(&mut self) -> Vec<Value> {
+        let mut out = Vec::new();
+        self.session.poll_transmit(&mut out);
+        let messages = serde_json::Deserializer::from_slice(&out).into_iter();
+        messages.collect::<Result<_, _>>().unwrap()
+    }
+
+    fn send(&mut self, message: Value) -> Result<(), SessionError> {
+        self.session.handle_input(message.to_string().as_bytes(), self.now)
+    }
+
+    /// Answers the one request that was sent, and gives it back.
+    fn answer(&mut self, result: Value) -> Value {
+        let request = self.sent().pop().unwrap();
+        self.send(json!({"id": request["id"], "error": null, "result": result})).unwrap();
+        request
+    }
+
+    fn answer_schema(&mut self) {
+        let request = self.answer(serde_json::from_str(SCHEMA).unwrap());
+        assert_eq!((&request["method"], &request["params"]), (&json!("get_schema"), &json!(["D"])));
+    }
+}
+
+#[test]
+fn a_session_asks_for_the_schema_then_for_the_contents() {
+    let mut scene = Scene::new(None);
+    scene.answer_schema();
+    let request = scene
+        .answer(json!([false, uuid(7), {"T": {uuid(1).to_string(): {"initial": {"name": "a"}}}}]));
+    assert_eq!(request["method"], "monitor_cond_since");
+    assert_eq!(
+        request["params"],
+        json!(["D", "ovn-client", {"T": [{"columns": ["name"]}]}, uuid(0)])
+    );
+    let Some(SessionEvent::Contents { contents, last_transaction, .. }) =
+        scene.session.poll_event()
+    else {
+        panic!()
+    };
+    assert_eq!(last_transaction, Some(uuid(7)));
+    assert_eq!(contents.0[0].rows.len(), 1);
+    assert!(scene.session.is_synced());
+}
+
+#[test]
+fn an_older_server_is_asked_by_monitor_cond() {
+    let mut scene = Scene::new(None);
+    scene.answer_schema();
+    let id = scene.sent()[0]["id"].clone();
+    scene.send(json!({"id": id, "error": {"error": "unknown method", "details": "d"}})).unwrap();
+    let request = scene.answer(json!({}));
+    assert_eq!(request["method"], "monitor_cond");
+    assert_eq!(request["params"].as_array().unwrap().len(), 3);
+    assert!(scene.session.is_synced());
+}
+
+#[test]
+fn there_is_no_other_way_into_sync() {
+    let mut scene = Scene::new(None);
+    scene.answer_schema();
+    let id = scene.sent()[0]["id"].clone();
+    scene.send(json!({"id": id, "error": "unknown method"})).unwrap();
+    let id = scene.sent()[0]["id"].clone();
+    let error = scene.send(json!({"id": id, "error": "unknown method"})).unwrap_err();
+    assert_eq!(error.to_string(), "the server refuses monitor_cond: unknown method");
+}
+
+#[test]
+fn a_missing_database_ends_the_session() {
+    let mut scene = Scene::new(None);
+    let id = scene.sent()[0]["id"].clone();
+    let error = json!({"error": "unknown database", "details": "no database D"});
+    let error = scene.send(json!({"id": id, "error": error})).unwrap_err();
+    assert!(matches!(error, SessionError::Refused { method: "get_schema", .. }));
+}
+
+#[test]
+fn a_difference_is_taken_only_if_the_columns_are_the_same() {
+    let layout = |column: &str| {
+        let ty = crate::ovsdb::schema::ColumnType::scalar(crate::ovsdb::schema::Kind::String);
+        vec![Arc::new(Layout::new("T", [(column.into(), ty)]))]
+    };
+    for (column, asked) in [("name", uuid(7)), ("other", uuid(0))] {
+        let mut scene = Scene::new(Some(Resume { transaction: uuid(7), layouts: layout(column) }));
+        scene.answer_schema();
+        let request = scene.answer(json!([true, uuid(8), {}]));
+        assert_eq!(request["params"][3], json!(asked));
+        let resumed = matches!(scene.session.poll_event(), Some(SessionEvent::Resumed { .. }));
+        assert_eq!(resumed, column == "name");
+    }
+}
+
+#[test]
+fn an_echo_is_answered_verbatim_in_every_phase() {
+    let mut scene = Scene::new(None);
+    scene.sent();
+    scene.send(json!({"id": ["x", 1], "method": "echo", "params": ["a", {"b": 2}]})).unwrap();
+    let reply = json!({"id": ["x", 1], "result": ["a", {"b": 2}], "error": null});
+    assert_eq!(scene.sent(), [reply]);
+    scene.send(json!({"id": 1, "method": "dance", "params": []})).unwrap();
+    assert_eq!(scene.sent(), [json!({"id": 1, "result": null, "error": "unknown method"})]);
+}
+
+#[test]
+fn a_silent_server_is_probed_and_given_up() {
+    let mut scene = Scene::synced();
+    let due = scene.session.poll_timeout().unwrap();
+    assert_eq!(due, scene.now + Duration::from_secs(5));
+    scene.session.handle_timeout(due).unwrap();
+    let echo = scene.sent();
+    assert_eq!(echo[0]["method"], "echo");
+    let end = scene.session.poll_timeout().unwrap();
+    assert_eq!(end, scene.now + Duration::from_secs(10));
+    assert!(matches!(scene.session.handle_timeout(end), Err(SessionError::Silent)));
+}
+
+#[test]
+fn nothing_is_sent_before_the_session_is_in_sync() {
+    let mut scene = Scene::new(None);
+    scene.sent();
+    let txn = Txn::new().comment("early");
+    assert_eq!(scene.session.handle_transact(&txn), None);
+    assert!(scene.sent().is_empty());
+}
+
+#[test]
+fn transactions_are_pipelined_and_told_apart_by_id() {
+    let mut scene = Scene::synced();
+    let insert = |number| Txn::new().with(Insert::new("T", uuid(number)));
+    let ids = [1, 2].map(|number| scene.session.handle_transact(&insert(number)).unwrap());
+    let sent = scene.sent();
+    assert_eq!((sent.len(), scene.session.in_flight()), (2, 2));
+    for index in [1, 0] {
+        let result = json!([{"uuid": ["uuid", uuid(index as u128 + 1)]}]);
+        scene.send(json!({"id": sent[index]["id"], "error": null, "result": result})).unwrap();
+        let Some(SessionEvent::Transacted(id, Outcome::Committed(results))) =
+            scene.session.poll_event()
+        else {
+            panic!()
+        };
+        assert_eq!(id, ids[index]);
+        assert_eq!(results, [OperationResult::Inserted(uuid(index as u128 + 1))]);
+    }
+}
+
+#[test]
+fn what_a_transaction_changed_comes_before_its_outcome() {
+    let mut scene = Scene::synced();
+    scene.session.handle_transact(&Txn::new().with(Insert::new("T", uuid(1)))).unwrap();
+    let id = scene.sent()[0]["id"].clone();
+    let rows = json!({"T": {uuid(1).to_string(): {"insert": {}}}});
+    let update = json!({"id": null, "method": "update3", "params": ["ovn-client", uuid(9), rows]});
+    let reply = json!({"id": id, "error": null, "result": [{"uuid": ["uuid", uuid(1)]}]});
+    let both = format!("{update}{reply}");
+    scene.session.handle_input(both.as_bytes(), scene.now).unwrap();
+    let updated = scene.session.poll_event();
+    assert!(
+        matches!(updated, Some(SessionEvent::Updated { last_transaction: Some(last), .. }) if last == uuid(9))
+    );
+    assert!(matches!(scene.session.poll_event(), Some(SessionEvent::Transacted(..))));
+}
+
+#[test]
+fn updates_of_another_monitor_are_passed_over() {
+    let mut scene = Scene::synced();
+    scene.send(json!({"id": null, "method": "update2", "params": ["other", {}]})).unwrap();
+    assert!(scene.session.poll_event().is_none());
+    scene.send(json!({"id": null, "method": "update2", "params": ["ovn-client", {}]})).unwrap();
+    assert!(matches!(scene.session.poll_event(), Some(SessionEvent::Updated { .. })));
+}
+
+#[test]
+fn a_canceled_monitor_starts_again_and_leaves_outcomes_unknown() {
+    let mut scene = Scene::synced();
+    scene.session.handle_transact(&Txn::new().comment("c")).unwrap();
+    let late = scene.sent()[0]["id"].clone();
+    scene
+        .send(json!({"id": null, "method": "monitor_canceled", "params": ["ovn-client"]}))
+        .unwrap();
+    let unknown = scene.session.poll_event();
+    assert!(matches!(unknown, Some(SessionEvent::Transacted(_, Outcome::Unknown(_)))));
+    assert!(matches!(scene.session.poll_event(), Some(SessionEvent::Restarted)));
+    assert!(!scene.session.is_synced());
+    scene.answer_schema();
+    scene.send(json!({"id": late, "error": null, "result": [{}]})).unwrap();
+    assert!(scene.session.poll_event().is_none());
+    scene.answer(json!([false, uuid(0), {}]));
+    assert!(scene.session.is_synced());
+}
+
+#[test]
+fn hostile_servers_get_an_error_not_a_panic() {
+    let hostile = [
+        json!({"id": null, "method": "update3", "params": []}),
+        json!({"id": null, "method": "update3", "params": ["ovn-client", "x", {}]}),
+        json!({"id": null, "method": "update3", "params": ["ovn-client", uuid(1), {"T": 1}]}),
+        json!({"id": null, "method": "update2", "params": {}}),
+        json!({"nothing": 1}),
+    ];
+    for message in hostile {
+        assert!(Scene::synced().send(message.clone()).is_err(), "{message}");
+    }
+    let mut scene = Scene::synced();
+    scene.send(json!({"id": 999, "error": null, "result": []})).unwrap();
+    scene.send(json!({"id": null, "method": "stolen", "params": []})).unwrap();
+    assert!(scene.session.poll_event().is_none());
+}
