@@ -1,0 +1,126 @@
+//! kube-ovn-controller, its definitions, and the objects that make a bare Kube-OVN ready for VPCs
+//! with an external network.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::cluster::Cluster;
+use crate::exec::{Exec, Place};
+use crate::ovn::Ovn;
+use crate::process::Process;
+use crate::sandbox;
+use crate::space::Space;
+use crate::wait;
+
+/// How long kube-ovn-controller may take to reconcile anything.
+const RECONCILED: Duration = Duration::from_secs(60);
+
+/// Definitions of KubeVirt's kinds, with open schemas.
+const KUBEVIRT: &str = include_str!("../manifests/kubevirt-crds.yaml");
+/// The gateway node, the provider network, the external subnet and Kube-OVN's gateway settings.
+const EXTERNAL: &str = include_str!("../manifests/external.yaml");
+
+/// A running kube-ovn-controller.
+#[derive(Debug)]
+pub struct KubeOvn {
+    process: Process,
+}
+
+impl KubeOvn {
+    /// Writes the definitions and the external network to `under`, then starts the controller.
+    ///
+    /// The gateway ConfigMap exists before the controller starts: without it, the controller sets
+    /// the gateway label of every node to false at each start, and VPCs reconciled after that get
+    /// no gateway port.
+    ///
+    /// # Errors
+    /// When an object is refused or the process does not start.
+    pub async fn start(space: &Space, under: &Cluster, ovn: &Ovn) -> Result<Self> {
+        let components = &sandbox::current()?.components;
+        let definitions = components.kube_ovn.join("crds.yaml");
+        tokio::try_join!(under.apply_path(&definitions), under.apply_yaml(KUBEVIRT))?;
+        under.apply_yaml(EXTERNAL).await?;
+        let kubeconfig = under.admin_kubeconfig().display().to_string();
+        let exec = Exec::new(Place::Root, "/run/components/kube-ovn/kube-ovn-controller")
+            .arg(format!("--kubeconfig={kubeconfig}"))
+            .arg(format!("--ovn-nb-addr={}", ovn.northbound().tcp()))
+            .arg(format!("--ovn-sb-addr={}", ovn.southbound()?.tcp()))
+            .args(["--default-cidr=10.16.0.0/16", "--default-gateway=10.16.0.1"])
+            .args(["--node-switch-cidr=100.64.0.0/16", "--service-cluster-ip-range=10.96.0.0/16"])
+            .args(["--enable-metrics=false"])
+            .arg(format!("--pprof-port={}", crate::space::port()))
+            // A client inside ignores --kubeconfig.
+            .env("KUBECONFIG", kubeconfig)
+            .env("POD_NAME", "kube-ovn-controller-0")
+            .env("POD_NAMESPACE", "kube-system")
+            .env("KUBE_NAMESPACE", "kube-system")
+            .env("KUBE_NODE_NAME", crate::chassis::GATEWAY)
+            .env("POD_IP", "127.0.0.1")
+            .env("POD_IPS", "127.0.0.1");
+        let log = space.dir().join("kube-ovn-controller.log");
+        Ok(Self { process: Process::start("kube-ovn-controller", exec, log)? })
+    }
+
+    /// The controller's process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Kills the controller (SIGKILL) and starts it again. The next instance waits for the Lease
+    /// of the killed one: see [`wait_ready`](Self::wait_ready).
+    ///
+    /// # Errors
+    /// When the process does not end or start.
+    pub async fn restart(&self) -> Result<()> {
+        self.process.kill().await?;
+        self.process.start_again()
+    }
+
+    /// Waits until the controller reconciles: an OvnEip made for that becomes ready and is removed.
+    ///
+    /// # Errors
+    /// When it does not for 60 s.
+    pub async fn wait_ready(&self, under: &Cluster) -> Result<()> {
+        let api = under.api("kubeovn.io/v1", "OvnEip", "").await?;
+        let name = "lab-readiness";
+        under
+            .apply(&json!({
+                "apiVersion": "kubeovn.io/v1", "kind": "OvnEip",
+                "metadata": {"name": name},
+                "spec": {"externalSubnet": "external", "type": "nat"},
+            }))
+            .await?;
+        wait::for_object(&api, name, "kube-ovn-controller to reconcile it", RECONCILED, |eip| {
+            eip.data.pointer("/status/ready") == Some(&Value::Bool(true))
+        })
+        .await?;
+        api.delete(name, &kube::api::DeleteParams::default()).await?;
+        wait::for_absence(&api, name, RECONCILED).await
+    }
+}
+
+/// Creates an OvnEip on the external subnet and returns its address.
+///
+/// # Errors
+/// When it does not become ready.
+pub async fn create_ovn_eip(under: &Cluster, name: &str) -> Result<std::net::Ipv4Addr> {
+    let api = under.api("kubeovn.io/v1", "OvnEip", "").await?;
+    under
+        .apply(&json!({
+            "apiVersion": "kubeovn.io/v1", "kind": "OvnEip",
+            "metadata": {"name": name},
+            "spec": {"externalSubnet": "external", "type": "nat"},
+        }))
+        .await?;
+    wait::until(&format!("OvnEip {name} to be ready"), RECONCILED, || async {
+        let eip = api.get(name).await?;
+        let status = eip.data.get("status").context("no status")?;
+        match (status.get("ready"), status.get("v4Ip").and_then(Value::as_str)) {
+            (Some(Value::Bool(true)), Some(address)) if !address.is_empty() => Ok(address.parse()?),
+            _ => bail!("{status}"),
+        }
+    })
+    .await
+}

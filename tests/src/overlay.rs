@@ -1,0 +1,228 @@
+//! The overlay lab: one under cluster with Kube-OVN, one gateway chassis, a client on the provider
+//! network, one behind a router, and tenants whose VPCs all use the same addresses.
+
+mod edge;
+mod objects;
+mod pod;
+mod tenant;
+mod vm;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use futures::future::try_join_all;
+
+use crate::chassis::Chassis;
+use crate::cluster::{Cluster, Controllers};
+use crate::kube_ovn::KubeOvn;
+use crate::netns::Host;
+use crate::ovn::Ovn;
+use crate::ovsdb::OvsdbLab;
+use crate::process::Process;
+use crate::space::Space;
+
+pub use pod::{POD_PORT, Pod};
+pub use tenant::Tenant;
+pub use vm::{NodePortHit, Vm};
+
+/// A running overlay lab. Dropping it kills its processes and deletes its namespaces.
+pub struct Lab {
+    tenants: Vec<Tenant>,
+    kube_ovn: KubeOvn,
+    edge: edge::Edge,
+    under: Arc<Cluster>,
+    // After all that is plugged into it: the order of fields is the order of their end.
+    chassis: Arc<Chassis>,
+    ovn: Ovn,
+    space: Space,
+}
+
+/// What an overlay lab is to have.
+#[derive(Debug, Clone, Copy)]
+pub struct Builder {
+    tenants: usize,
+    vms: usize,
+    under_controllers: Controllers,
+}
+
+impl Lab {
+    /// An overlay lab: one tenant with two VMs unless more is asked for.
+    pub fn overlay() -> Builder {
+        Builder { tenants: 1, vms: 2, under_controllers: Controllers::None }
+    }
+
+    /// OVN's Northbound database alone.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn ovsdb() -> Result<OvsdbLab> {
+        OvsdbLab::start(false).await
+    }
+
+    /// OVN's databases and ovn-northd, without a chassis.
+    ///
+    /// # Errors
+    /// When a component does not start.
+    pub async fn ovsdb_with_northd() -> Result<OvsdbLab> {
+        OvsdbLab::start(true).await
+    }
+}
+
+impl Builder {
+    /// How many tenants: `a`, `b`, …, at most 26.
+    #[must_use]
+    pub fn tenants(self, tenants: usize) -> Self {
+        Self { tenants: tenants.min(26), ..self }
+    }
+
+    /// How many VMs each tenant starts with: `vm1`, `vm2`, …
+    #[must_use]
+    pub fn vms(self, vms: usize) -> Self {
+        Self { vms, ..self }
+    }
+
+    /// Runs kube-controller-manager in the under cluster too.
+    #[must_use]
+    pub fn under_controllers(self) -> Self {
+        Self { under_controllers: Controllers::Run, ..self }
+    }
+
+    /// Starts everything, as much as possible at once.
+    ///
+    /// # Errors
+    /// When a component does not start or an object is not reconciled in time.
+    pub async fn start(self) -> Result<Lab> {
+        let begin = Instant::now();
+        let space = Space::new()?;
+        let names = (b'a'..=b'z').take(self.tenants).map(|letter| char::from(letter).to_string());
+        let clusters = names.map(|name| async {
+            let directory = format!("tenant-{name}");
+            let cluster = Cluster::start(&space, &directory, Controllers::Run).await?;
+            tracing::info!(tenant = name, elapsed = ?begin.elapsed(), "tenant cluster ready");
+            anyhow::Ok((name, cluster))
+        });
+        let (base, clusters) =
+            tokio::try_join!(self.start_base(&space, begin), try_join_all(clusters))?;
+        let (under, ovn, chassis, kube_ovn, edge) = base;
+        let tenants = try_join_all(clusters.into_iter().map(|(name, cluster)| {
+            let (under, chassis) = (Arc::clone(&under), Arc::clone(&chassis));
+            Tenant::start(space.clone(), name, cluster, under, chassis, self.vms)
+        }))
+        .await?;
+        tracing::info!(elapsed = ?begin.elapsed(), tenants = tenants.len(), "lab ready");
+        Ok(Lab { tenants, kube_ovn, edge, under, chassis, ovn, space })
+    }
+
+    async fn start_base(
+        self,
+        space: &Space,
+        begin: Instant,
+    ) -> Result<(Arc<Cluster>, Ovn, Arc<Chassis>, KubeOvn, edge::Edge)> {
+        let network = async {
+            let ovn = Ovn::start(space).await?;
+            let chassis = Chassis::start(space, &ovn).await?;
+            let edge = edge::Edge::start(space, &chassis).await?;
+            anyhow::Ok((ovn, chassis, edge))
+        };
+        let under = Cluster::start(space, "under", self.under_controllers);
+        let ((ovn, chassis, edge), under) = tokio::try_join!(network, under)?;
+        tracing::info!(elapsed = ?begin.elapsed(), "under cluster ready");
+        let kube_ovn = KubeOvn::start(space, &under, &ovn).await?;
+        tracing::info!(elapsed = ?begin.elapsed(), "kube-ovn-controller started");
+        Ok((Arc::new(under), ovn, Arc::new(chassis), kube_ovn, edge))
+    }
+}
+
+impl Lab {
+    /// The cluster that Kube-OVN and KubeVirt run on.
+    pub fn under(&self) -> &Arc<Cluster> {
+        &self.under
+    }
+
+    /// A tenant by name: `a`.
+    ///
+    /// # Errors
+    /// When the lab has no such tenant.
+    pub fn tenant(&self, name: &str) -> Result<&Tenant> {
+        let mut tenants = self.tenants.iter();
+        tenants.find(|tenant| tenant.name() == name).with_context(|| format!("no tenant {name}"))
+    }
+
+    /// All tenants.
+    pub fn tenants(&self) -> &[Tenant] {
+        &self.tenants
+    }
+
+    /// The client on the provider network.
+    pub fn near(&self) -> &Arc<Host> {
+        &self.edge.near
+    }
+
+    /// The client behind the provider's router.
+    pub fn far(&self) -> &Arc<Host> {
+        &self.edge.far
+    }
+
+    /// The provider's router.
+    pub fn router(&self) -> &Host {
+        &self.edge.router
+    }
+
+    /// OVN's central part.
+    pub fn ovn(&self) -> &Ovn {
+        &self.ovn
+    }
+
+    /// The gateway chassis.
+    pub fn chassis(&self) -> &Chassis {
+        &self.chassis
+    }
+
+    /// kube-ovn-controller.
+    pub fn kube_ovn(&self) -> &KubeOvn {
+        &self.kube_ovn
+    }
+
+    /// Runs `ovn-nbctl` and returns what it prints.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub async fn nb<I, S>(&self, args: I) -> Result<String>
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<std::ffi::OsString>,
+    {
+        self.ovn.nb(args).await
+    }
+
+    /// The lab's name and directories.
+    pub fn space(&self) -> &Space {
+        &self.space
+    }
+
+    /// Directory with the lab's logs and kubeconfigs as seen from outside of the sandbox.
+    ///
+    /// # Errors
+    /// Outside of a sandbox.
+    pub fn run_dir(&self) -> Result<std::path::PathBuf> {
+        self.space.dir_on_disk()
+    }
+
+    /// The processes of the lab that a test may want to watch or disturb.
+    pub fn processes(&self) -> Vec<&Process> {
+        let mut all = vec![
+            self.under.etcd(),
+            self.under.api_server(),
+            self.ovn.northbound().process(),
+            self.chassis.controller(),
+            self.chassis.vswitchd(),
+            self.kube_ovn.process(),
+        ];
+        all.extend(self.ovn.northd().ok());
+        for tenant in &self.tenants {
+            all.extend([tenant.cluster().etcd(), tenant.cluster().api_server()]);
+        }
+        all
+    }
+}
