@@ -1,6 +1,7 @@
 //! Runs tests inside the sandbox and reports them as the standard test harness does.
 
 use std::future::Future;
+use std::io::IsTerminal;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -49,7 +50,7 @@ pub fn run(tests: Vec<Test>) -> ExitCode {
         return libtest_mimic::run(&arguments, trials).exit_code();
     }
     let sandbox = sandbox::enter();
-    start_tracing();
+    start_tracing("lab=warn");
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -72,7 +73,7 @@ pub fn run(tests: Vec<Test>) -> ExitCode {
 /// Those of `main`, and when the runtime cannot start.
 pub fn block_on<F: Future<Output = Result<()>>>(main: impl FnOnce() -> F) -> Result<()> {
     sandbox::enter();
-    start_tracing();
+    start_tracing("lab=info");
     Runtime::new()?.block_on(main())
 }
 
@@ -103,15 +104,16 @@ fn flatten(joined: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
     }
 }
 
-/// Prints what the lab itself does: `RUST_LOG=lab=debug` for more.
-fn start_tracing() {
+/// Prints what the lab itself does; `RUST_LOG` wins over `level`.
+fn start_tracing(level: &str) {
     static STARTED: OnceLock<()> = OnceLock::new();
     STARTED.get_or_init(|| {
         let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("lab=info"));
+            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
         let _ = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
             .try_init();
     });
 }

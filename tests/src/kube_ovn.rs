@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
@@ -63,6 +64,21 @@ impl KubeOvn {
         Ok(Self { process: Process::start("kube-ovn-controller", exec, log)? })
     }
 
+    /// Waits until the controller made its default subnets and the external one. VPCs written
+    /// earlier are retried in the same single worker and hold the subnets up.
+    ///
+    /// # Errors
+    /// When it does not for 60 s, with the end of its log.
+    pub async fn wait_initialized(&self, under: &Cluster) -> Result<()> {
+        let api = under.api("kubeovn.io/v1", "Subnet", "").await?;
+        for name in ["ovn-default", "join", "external"] {
+            wait::for_object(&api, name, "to be ready", RECONCILED, is_ready)
+                .await
+                .with_context(|| format!("log: {}", self.process.last_lines(10)))?;
+        }
+        Ok(())
+    }
+
     /// The controller's process.
     pub fn process(&self) -> &Process {
         &self.process
@@ -99,6 +115,14 @@ impl KubeOvn {
         api.delete(name, &kube::api::DeleteParams::default()).await?;
         wait::for_absence(&api, name, RECONCILED).await
     }
+}
+
+fn is_ready(object: &DynamicObject) -> bool {
+    let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|condition| {
+        condition.get("type") == Some(&json!("Ready"))
+            && condition.get("status") == Some(&json!("True"))
+    })
 }
 
 /// Creates an OvnEip on the external subnet and returns its address.

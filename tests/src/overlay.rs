@@ -34,8 +34,17 @@ pub struct Lab {
     under: Arc<Cluster>,
     // After all that is plugged into it: the order of fields is the order of their end.
     chassis: Arc<Chassis>,
-    ovn: Ovn,
+    ovn: Arc<Ovn>,
     space: Space,
+}
+
+/// What all tenants share.
+struct Base {
+    under: Arc<Cluster>,
+    ovn: Arc<Ovn>,
+    chassis: Arc<Chassis>,
+    kube_ovn: KubeOvn,
+    edge: edge::Edge,
 }
 
 /// What an overlay lab is to have.
@@ -96,18 +105,27 @@ impl Builder {
         let begin = Instant::now();
         let space = Space::new()?;
         let names = (b'a'..=b'z').take(self.tenants).map(|letter| char::from(letter).to_string());
+        // The under cluster first: kube-ovn-controller spends seconds asleep at its start, which is
+        // the time to start the tenants' clusters.
+        let (under_ready, wait_for_under) = tokio::sync::watch::channel(false);
         let clusters = names.map(|name| async {
+            wait_for_under.clone().wait_for(|ready| *ready).await?;
             let directory = format!("tenant-{name}");
             let cluster = Cluster::start(&space, &directory, Controllers::Run).await?;
             tracing::info!(tenant = name, elapsed = ?begin.elapsed(), "tenant cluster ready");
             anyhow::Ok((name, cluster))
         });
         let (base, clusters) =
-            tokio::try_join!(self.start_base(&space, begin), try_join_all(clusters))?;
-        let (under, ovn, chassis, kube_ovn, edge) = base;
+            tokio::try_join!(self.start_base(&space, begin, under_ready), try_join_all(clusters))?;
+        let Base { under, ovn, chassis, kube_ovn, edge } = base;
         let tenants = try_join_all(clusters.into_iter().map(|(name, cluster)| {
-            let (under, chassis) = (Arc::clone(&under), Arc::clone(&chassis));
-            Tenant::start(space.clone(), name, cluster, under, chassis, self.vms)
+            let platform = tenant::Platform {
+                space: space.clone(),
+                under: Arc::clone(&under),
+                ovn: Arc::clone(&ovn),
+                chassis: Arc::clone(&chassis),
+            };
+            Tenant::start(platform, name, cluster, self.vms)
         }))
         .await?;
         tracing::info!(elapsed = ?begin.elapsed(), tenants = tenants.len(), "lab ready");
@@ -118,7 +136,8 @@ impl Builder {
         self,
         space: &Space,
         begin: Instant,
-    ) -> Result<(Arc<Cluster>, Ovn, Arc<Chassis>, KubeOvn, edge::Edge)> {
+        under_ready: tokio::sync::watch::Sender<bool>,
+    ) -> Result<Base> {
         let network = async {
             let ovn = Ovn::start(space).await?;
             let chassis = Chassis::start(space, &ovn).await?;
@@ -128,9 +147,17 @@ impl Builder {
         let under = Cluster::start(space, "under", self.under_controllers);
         let ((ovn, chassis, edge), under) = tokio::try_join!(network, under)?;
         tracing::info!(elapsed = ?begin.elapsed(), "under cluster ready");
+        under_ready.send_replace(true);
         let kube_ovn = KubeOvn::start(space, &under, &ovn).await?;
-        tracing::info!(elapsed = ?begin.elapsed(), "kube-ovn-controller started");
-        Ok((Arc::new(under), ovn, Arc::new(chassis), kube_ovn, edge))
+        kube_ovn.wait_initialized(&under).await?;
+        tracing::info!(elapsed = ?begin.elapsed(), "kube-ovn-controller initialized");
+        Ok(Base {
+            under: Arc::new(under),
+            ovn: Arc::new(ovn),
+            chassis: Arc::new(chassis),
+            kube_ovn,
+            edge,
+        })
     }
 }
 

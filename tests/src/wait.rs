@@ -52,7 +52,7 @@ where
     until(&format!("{name}: {what}"), deadline, || async {
         match api.get_opt(name).await? {
             Some(object) if predicate(&object) => Ok(object),
-            Some(object) => bail!("{}", serde_json::to_string_pretty(&object)?),
+            Some(object) => bail!("{}", shown(&object)?),
             None => bail!("{name} does not exist"),
         }
     })
@@ -70,10 +70,19 @@ where
     until(&format!("{name} to be gone"), deadline, || async {
         match api.get_opt(name).await? {
             None => Ok(()),
-            Some(object) => bail!("{}", serde_json::to_string_pretty(&object)?),
+            Some(object) => bail!("{}", shown(&object)?),
         }
     })
     .await
+}
+
+/// An object as JSON without the fields' owners, which nobody reads.
+fn shown<K: Serialize>(object: &K) -> Result<String> {
+    let mut value = serde_json::to_value(object)?;
+    if let Some(metadata) = value.pointer_mut("/metadata").and_then(|value| value.as_object_mut()) {
+        metadata.remove("managedFields");
+    }
+    Ok(serde_json::to_string_pretty(&value)?)
 }
 
 /// Asserts that `condition` holds now and at every look for `duration`.

@@ -17,6 +17,7 @@ use super::pod::{self, Pod};
 use super::vm::{self, Vm};
 use crate::chassis::Chassis;
 use crate::cluster::Cluster;
+use crate::ovn::Ovn;
 use crate::space::Space;
 use crate::wait;
 
@@ -31,18 +32,22 @@ pub struct Tenant {
     next_vm: AtomicU8,
     next_pod: AtomicU8,
     cluster: Cluster,
-    under: Arc<Cluster>,
-    chassis: Arc<Chassis>,
-    space: Space,
+    platform: Platform,
+}
+
+/// What a tenant runs on.
+pub(super) struct Platform {
+    pub(super) space: Space,
+    pub(super) under: Arc<Cluster>,
+    pub(super) ovn: Arc<Ovn>,
+    pub(super) chassis: Arc<Chassis>,
 }
 
 impl Tenant {
     pub(super) async fn start(
-        space: Space,
+        platform: Platform,
         name: String,
         cluster: Cluster,
-        under: Arc<Cluster>,
-        chassis: Arc<Chassis>,
         vms: usize,
     ) -> Result<Self> {
         let tenant = Self {
@@ -52,16 +57,15 @@ impl Tenant {
             next_vm: AtomicU8::new(1),
             next_pod: AtomicU8::new(2),
             cluster,
-            under,
-            chassis,
-            space,
+            platform,
         };
+        let under = &tenant.platform.under;
         for object in objects::vpc(&tenant.name) {
-            tenant.under.apply(&object).await?;
+            under.apply(&object).await?;
         }
         // A pod made before its namespace is bound gets an address of the default subnet.
         let namespace = tenant.namespace();
-        let namespaces: Api<Namespace> = Api::all(tenant.under.client());
+        let namespaces: Api<Namespace> = Api::all(under.client());
         wait::for_object(&namespaces, &namespace, "to be bound to its subnet", BOUND, |object| {
             let annotations = object.metadata.annotations.as_ref();
             annotations.and_then(|all| all.get("ovn.kubernetes.io/logical_switch"))
@@ -69,7 +73,19 @@ impl Tenant {
         })
         .await?;
         try_join_all((0..vms).map(|_| tenant.add_vm())).await?;
+        tenant.wait_for_gateway_port().await?;
         Ok(tenant)
+    }
+
+    /// An OvnEip of the VPC can be ready although the VPC has no way out: the port is what counts.
+    async fn wait_for_gateway_port(&self) -> Result<()> {
+        let port = format!("{}-external", self.vpc());
+        wait::until(&format!("gateway port {port}"), BOUND, || async {
+            let chassis = self.platform.ovn.nb(["lrp-get-gateway-chassis", port.as_str()]).await?;
+            anyhow::ensure!(!chassis.trim().is_empty(), "the port has no chassis");
+            Ok(())
+        })
+        .await
     }
 
     /// The tenant's name: `a`, `b`, …
@@ -111,12 +127,12 @@ impl Tenant {
     /// When a component does not start or Kube-OVN gives no address.
     pub async fn add_vm(&self) -> Result<Arc<Vm>> {
         let vm = Vm::start(vm::Wanted {
-            space: &self.space,
+            space: &self.platform.space,
             tenant: &self.name,
             index: self.next_vm.fetch_add(1, Ordering::Relaxed),
             cluster: &self.cluster,
-            under: &self.under,
-            chassis: &self.chassis,
+            under: &self.platform.under,
+            chassis: &self.platform.chassis,
         })
         .await?;
         let vm = Arc::new(vm);
@@ -167,7 +183,7 @@ impl Tenant {
             namespace: "default",
             name,
             labels,
-            netns: self.space.namespace(&format!("{}-{name}", self.name)),
+            netns: self.platform.space.namespace(&format!("{}-{name}", self.name)),
             index: self.next_pod.fetch_add(1, Ordering::Relaxed),
         };
         let pod = Arc::new(Pod::start(self.cluster.client(), &vm, wanted).await?);

@@ -160,10 +160,11 @@ impl Vm {
         self.chassis.unplug(&self.port).await?;
         let namespace = format!("tenant-{}", self.tenant);
         let launcher = objects::launcher_name(&self.name);
+        // The launcher last: Kube-OVN keeps the address of a VM whose launcher alone is gone.
         for (api_version, kind, name) in [
-            ("v1", "Pod", launcher.as_str()),
+            ("kubevirt.io/v1", "VirtualMachine", self.name.as_str()),
             ("kubevirt.io/v1", "VirtualMachineInstance", &self.name),
-            ("kubevirt.io/v1", "VirtualMachine", &self.name),
+            ("v1", "Pod", &launcher),
         ] {
             let api = self.under.api(api_version, kind, &namespace).await?;
             api.delete(name, &DeleteParams::default().grace_period(0)).await?;

@@ -20,6 +20,8 @@ use crate::components::Components;
 const NONE: Option<&str> = None;
 
 pub(super) fn prepare(components: &Components, run_dir: &Path) -> Result<()> {
+    // The one of the host shows the host's links.
+    mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), NONE).context("mount /sys")?;
     // Bound aside first: the tmpfs on /run may hide the run directory.
     let root = &components.root;
     bind(root, root)?;
