@@ -45,7 +45,7 @@ pub struct ClientConfig {
     /// Who we are and whom we trust; needed for `ssl:` endpoints.
     pub tls: Option<TlsIdentity>,
     /// After this long without traffic the server is probed, after as long again the connection
-    /// is given up. `None`: never.
+    /// is given up. `None` or zero: never.
     pub probe_interval: Option<Duration>,
     /// How long opening a connection may take.
     pub connect_timeout: Duration,

@@ -8,7 +8,7 @@ mod load_balancer;
 mod nat;
 mod router;
 
-use crate::ovsdb::replica::Row;
+use crate::ovsdb::replica::{Replica, Row};
 use crate::ovsdb::schema::{DatabaseSpec, TableSpec};
 use crate::ovsdb::txn::Columns;
 use crate::ovsdb::value::Uuid;
@@ -27,6 +27,11 @@ pub trait TypedRow: Columns + Sized {
 
     /// Reads a row; columns that are absent or of another shape hold their default.
     fn from_row(row: &Row) -> Self;
+
+    /// All rows of the table, ascending by UUID.
+    fn all(replica: &Replica) -> impl Iterator<Item = Self> {
+        replica.table(Self::TABLE).iter().map(|row| Self::from_row(row))
+    }
 
     /// What to monitor for this type.
     fn spec() -> TableSpec {

@@ -13,7 +13,6 @@ use super::serve::{Ended, Serve};
 use super::stream;
 use super::{ClientConfig, Endpoint, Event, Request, Shared};
 use crate::ovsdb::replica::{Replica, RowChange};
-use crate::ovsdb::schema::DatabaseSpec;
 use crate::ovsdb::session::{Resume, SessionConfig};
 use crate::ovsdb::txn::Outcome;
 
@@ -87,7 +86,7 @@ impl Driver {
         let Ended { synced_at, reason } = ended;
         warn!(%endpoint, %reason, "connection ended");
         self.disconnect(&reason);
-        synced_at.is_some_and(|at| at.elapsed() >= GOOD_CONNECTION)
+        synced_at.is_some_and(|at| now().saturating_duration_since(at) >= GOOD_CONNECTION)
     }
 
     /// Waits for something while there is no connection; `None` on shutdown.
@@ -113,7 +112,7 @@ impl Driver {
 
     pub(super) fn session_config(&self) -> SessionConfig {
         SessionConfig {
-            spec: Arc::<DatabaseSpec>::new(self.config.database.clone()),
+            spec: Arc::new(self.config.database.clone()),
             probe_interval: self.config.probe_interval,
             limits: self.config.limits,
         }
@@ -170,7 +169,7 @@ fn random() -> u32 {
     getrandom::u32().unwrap_or_default()
 }
 
-/// A moment for measuring how long something lasted.
+/// The clock of the runtime, which tests can stop.
 pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

@@ -33,7 +33,7 @@ pub struct SessionConfig {
     /// What to monitor.
     pub spec: Arc<DatabaseSpec>,
     /// After this long without traffic the server is probed, after as long again it counts as
-    /// dead. `None`: never.
+    /// dead. `None` or zero: never.
     pub probe_interval: Option<Duration>,
     /// What the server may send.
     pub limits: FrameLimits,

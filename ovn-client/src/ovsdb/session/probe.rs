@@ -23,6 +23,7 @@ pub(super) enum Verdict {
 
 impl Probe {
     pub(super) fn new(interval: Option<Duration>, now: Instant) -> Self {
+        let interval = interval.filter(|interval| !interval.is_zero());
         Self { interval, since: now, asked: false }
     }
 
@@ -69,8 +70,10 @@ mod tests {
 
     #[test]
     fn without_an_interval_there_is_no_probe() {
-        let mut probe = Probe::new(None, Instant::now());
-        assert_eq!(probe.deadline(), None);
-        assert_eq!(probe.handle_timeout(Instant::now()), Verdict::Alive);
+        for interval in [None, Some(Duration::ZERO)] {
+            let mut probe = Probe::new(interval, Instant::now());
+            assert_eq!(probe.deadline(), None);
+            assert_eq!(probe.handle_timeout(Instant::now()), Verdict::Alive);
+        }
     }
 }

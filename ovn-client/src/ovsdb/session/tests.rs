@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -248,4 +249,37 @@ fn hostile_servers_get_an_error_not_a_panic() {
     scene.send(json!({"id": 999, "error": null, "result": []})).unwrap();
     scene.send(json!({"id": null, "method": "stolen", "params": []})).unwrap();
     assert!(scene.session.poll_event().is_none());
+}
+
+proptest! {
+    /// A whole life of a session with bytes damaged and the stream cut anywhere.
+    #[test]
+    fn no_input_panics(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        chunk in 1_usize..200,
+    ) {
+        let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+        let rows = json!({"T": {uuid(1).to_string(): {"initial": {"name": "a"}}}});
+        let modify = json!({"T": {uuid(1).to_string(): {"modify": {"name": "b"}}}});
+        let mut stream = Vec::new();
+        for message in [
+            json!({"id": 1, "error": null, "result": schema}),
+            json!({"id": 2, "error": null, "result": [false, uuid(7), rows]}),
+            json!({"id": null, "method": "update3", "params": ["ovn-client", uuid(8), modify]}),
+            json!({"id": "e", "method": "echo", "params": []}),
+        ] {
+            stream.extend(message.to_string().into_bytes());
+        }
+        for (index, byte) in &damage {
+            *index.get_mut(&mut stream) = *byte;
+        }
+        let mut session = Session::new(config(), None, Instant::now());
+        let result = stream.chunks(chunk).try_for_each(|bytes| {
+            session.handle_input(bytes, Instant::now())
+        });
+        if damage.is_empty() {
+            prop_assert!(result.is_ok());
+            prop_assert_eq!(std::iter::from_fn(|| session.poll_event()).count(), 2);
+        }
+    }
 }

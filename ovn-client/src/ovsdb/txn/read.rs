@@ -7,7 +7,7 @@ use serde::ser::SerializeMap;
 use super::{Condition, Name, pair};
 use crate::ovsdb::value::{Datum, ToDatum, Uuid};
 
-/// A guard: the transaction goes on only if the rows that match hold exactly these values now
+/// A guard: the transaction goes on only if the rows that match hold these values now
 /// (RFC 7047 §5.2.6 with a timeout of zero).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wait {
@@ -19,12 +19,13 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// Exactly this row exists, and holds what is added by [`holds`](Self::holds).
+    /// This row exists, and holds what is added by [`holds`](Self::holds).
     pub fn row(table: impl Into<Name>, uuid: Uuid) -> Self {
         Self::matching(table, Condition::uuid(uuid)).holds("_uuid", &uuid)
     }
 
-    /// Exactly one row meets the condition, up to the columns added by [`holds`](Self::holds).
+    /// At least one row meets the condition, and every one that does holds what is added by
+    /// [`holds`](Self::holds).
     pub fn matching(table: impl Into<Name>, condition: Condition) -> Self {
         let (table, conditions) = (table.into(), vec![condition]);
         Self { table, conditions, columns: BTreeMap::new(), absent: false, fence: false }
