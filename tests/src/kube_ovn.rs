@@ -20,7 +20,9 @@ const RECONCILED: Duration = Duration::from_secs(60);
 
 /// Definitions of KubeVirt's kinds, with open schemas.
 const KUBEVIRT: &str = include_str!("../manifests/kubevirt-crds.yaml");
-/// The gateway node, the provider network, the external subnet and Kube-OVN's gateway settings.
+/// The gateway node and Kube-OVN's gateway settings.
+const GATEWAY: &str = include_str!("../manifests/gateway.yaml");
+/// The provider network and the external subnet.
 const EXTERNAL: &str = include_str!("../manifests/external.yaml");
 
 /// A running kube-ovn-controller.
@@ -30,11 +32,7 @@ pub struct KubeOvn {
 }
 
 impl KubeOvn {
-    /// Writes the definitions and the external network to `under`, then starts the controller.
-    ///
-    /// The gateway ConfigMap exists before the controller starts: without it, the controller sets
-    /// the gateway label of every node to false at each start, and VPCs reconciled after that get
-    /// no gateway port.
+    /// Writes the definitions and the gateway's settings to `under`, then starts the controller.
     ///
     /// # Errors
     /// When an object is refused or the process does not start.
@@ -42,7 +40,7 @@ impl KubeOvn {
         let components = &sandbox::current()?.components;
         let definitions = components.kube_ovn.join("crds.yaml");
         tokio::try_join!(under.apply_path(&definitions), under.apply_yaml(KUBEVIRT))?;
-        under.apply_yaml(EXTERNAL).await?;
+        under.apply_yaml(GATEWAY).await?;
         let kubeconfig = under.admin_kubeconfig().display().to_string();
         let exec = Exec::new(Place::Root, "/run/components/kube-ovn/kube-ovn-controller")
             .arg(format!("--kubeconfig={kubeconfig}"))
@@ -64,18 +62,23 @@ impl KubeOvn {
         Ok(Self { process: Process::start("kube-ovn-controller", exec, log)? })
     }
 
-    /// Waits until the controller made its default subnets and the external one. VPCs written
-    /// earlier are retried in the same single worker and hold the subnets up.
+    /// Waits until the controller made its default subnets, then writes the external network and
+    /// waits for it. Subnets and VPCs share single workers that sleep a second for each new object:
+    /// what is written earlier holds the default subnets up, and the controller with them.
     ///
     /// # Errors
     /// When it does not for 60 s, with the end of its log.
-    pub async fn wait_initialized(&self, under: &Cluster) -> Result<()> {
+    pub async fn initialize(&self, under: &Cluster) -> Result<()> {
         let api = under.api("kubeovn.io/v1", "Subnet", "").await?;
-        for name in ["ovn-default", "join", "external"] {
+        let ready = async |name| {
             wait::for_object(&api, name, "to be ready", RECONCILED, is_ready)
                 .await
-                .with_context(|| format!("log: {}", self.process.last_lines(10)))?;
-        }
+                .with_context(|| format!("log: {}", self.process.last_lines(10)))
+        };
+        ready("ovn-default").await?;
+        ready("join").await?;
+        under.apply_yaml(EXTERNAL).await?;
+        ready("external").await?;
         Ok(())
     }
 

@@ -105,18 +105,18 @@ impl Builder {
         let begin = Instant::now();
         let space = Space::new()?;
         let names = (b'a'..=b'z').take(self.tenants).map(|letter| char::from(letter).to_string());
-        // The under cluster first: kube-ovn-controller spends seconds asleep at its start, which is
-        // the time to start the tenants' clusters.
-        let (under_ready, wait_for_under) = tokio::sync::watch::channel(false);
+        // The under cluster first: kube-ovn-controller sleeps for seconds at its start, which is the
+        // time to start the tenants' clusters.
+        let (started, base_started) = tokio::sync::watch::channel(false);
         let clusters = names.map(|name| async {
-            wait_for_under.clone().wait_for(|ready| *ready).await?;
+            base_started.clone().wait_for(|started| *started).await?;
             let directory = format!("tenant-{name}");
             let cluster = Cluster::start(&space, &directory, Controllers::Run).await?;
             tracing::info!(tenant = name, elapsed = ?begin.elapsed(), "tenant cluster ready");
             anyhow::Ok((name, cluster))
         });
         let (base, clusters) =
-            tokio::try_join!(self.start_base(&space, begin, under_ready), try_join_all(clusters))?;
+            tokio::try_join!(self.start_base(&space, begin, started), try_join_all(clusters))?;
         let Base { under, ovn, chassis, kube_ovn, edge } = base;
         let tenants = try_join_all(clusters.into_iter().map(|(name, cluster)| {
             let platform = tenant::Platform {
@@ -136,7 +136,7 @@ impl Builder {
         self,
         space: &Space,
         begin: Instant,
-        under_ready: tokio::sync::watch::Sender<bool>,
+        started: tokio::sync::watch::Sender<bool>,
     ) -> Result<Base> {
         let network = async {
             let ovn = Ovn::start(space).await?;
@@ -147,9 +147,9 @@ impl Builder {
         let under = Cluster::start(space, "under", self.under_controllers);
         let ((ovn, chassis, edge), under) = tokio::try_join!(network, under)?;
         tracing::info!(elapsed = ?begin.elapsed(), "under cluster ready");
-        under_ready.send_replace(true);
         let kube_ovn = KubeOvn::start(space, &under, &ovn).await?;
-        kube_ovn.wait_initialized(&under).await?;
+        started.send_replace(true);
+        kube_ovn.initialize(&under).await?;
         tracing::info!(elapsed = ?begin.elapsed(), "kube-ovn-controller initialized");
         Ok(Base {
             under: Arc::new(under),
