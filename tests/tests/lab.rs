@@ -26,6 +26,7 @@ static SHARED: OnceCell<Lab> = OnceCell::const_new();
 fn main() -> ExitCode {
     harness::run(tests![
         northbound_database_alone_answers,
+        northbound_database_keeps_its_rows_when_killed,
         tenants_with_the_same_addresses_are_reached_through_their_own_eips,
         local_traffic_keeps_the_clients_address_and_cluster_traffic_does_not,
         pods_of_two_nodes_reach_each_other_and_services,
@@ -33,6 +34,8 @@ fn main() -> ExitCode {
         a_vm_can_be_added_and_removed,
         requests_are_found_in_the_audit_log_by_user,
         traffic_flows_without_kube_ovn_controller_and_gateways_survive_its_restart,
+        an_api_server_can_be_paused_and_killed_and_started_again,
+        a_service_account_is_known_by_its_token,
         a_killed_run_leaves_nothing_behind,
     ])
 }
@@ -44,6 +47,46 @@ async fn shared() -> Result<&'static Lab> {
 async fn northbound_database_alone_answers() -> Result<()> {
     let lab = Lab::ovsdb().await?;
     ensure!(lab.ovn().nb(["lb-list"]).await?.is_empty());
+    Ok(())
+}
+
+async fn northbound_database_keeps_its_rows_when_killed() -> Result<()> {
+    let lab = Lab::ovsdb_with_northd().await?;
+    lab.ovn().nb(["lb-add", "web", "192.0.2.1:80", "10.0.0.2:80"]).await?;
+    let database = lab.ovn().northbound();
+    database.process().kill().await?;
+    ensure!(!database.process().alive());
+    database.process().start_again()?;
+    database.ready().await?;
+    ensure!(lab.ovn().nb(["lb-list"]).await?.contains("192.0.2.1:80"));
+    Ok(())
+}
+
+async fn an_api_server_can_be_paused_and_killed_and_started_again() -> Result<()> {
+    let cluster = shared().await?.tenant("b")?.cluster();
+    cluster.api_server().pause()?;
+    let request = tokio::time::timeout(Duration::from_millis(500), cluster.ready());
+    ensure!(request.await.is_err(), "a paused API server answered");
+    cluster.api_server().resume()?;
+    cluster.ready().await?;
+    cluster.api_server().kill().await?;
+    cluster.api_server().start_again()?;
+    cluster.ready().await
+}
+
+async fn a_service_account_is_known_by_its_token() -> Result<()> {
+    let cluster = shared().await?.under();
+    cluster
+        .apply_yaml(
+            "{apiVersion: v1, kind: ServiceAccount, metadata: {name: reader, namespace: default}}",
+        )
+        .await?;
+    let lifetime = Duration::from_secs(3600);
+    let kubeconfig = cluster.kubeconfig_for_service_account("default", "reader", lifetime).await?;
+    let client = cluster.client_from(&kubeconfig).await?;
+    let maps: Api<ConfigMap> = Api::namespaced(client, "default");
+    let refusal = maps.get("none").await.err().map(|error| error.to_string()).unwrap_or_default();
+    ensure!(refusal.contains("system:serviceaccount:default:reader"), "{refusal}");
     Ok(())
 }
 

@@ -96,6 +96,7 @@ fn build(module: &Path, package: &str, flags: &str, output: &Path, expect: &str)
         .arg(package)
         .current_dir(module)
         .env("CGO_ENABLED", "0")
+        .env("GOWORK", "off")
         .stdout(log.try_clone()?)
         .stderr(log);
     let status = progress::step(&format!("building {name}"), expect, || command.status())?;

@@ -28,6 +28,8 @@ pub(super) fn create(cache: &Path) -> Result<RunDir> {
     sweep(&runs)?;
     let program = std::env::current_exe()?;
     let program = program.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    // Cargo's hash at the end of a test's name says nothing to a reader.
+    let program = program.rsplit_once('-').map_or(program.as_str(), |(name, _)| name);
     let now = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
     let path = runs.join(format!("{now}-{program}-{}", std::process::id()));
     std::fs::create_dir(&path).with_context(|| format!("create {}", path.display()))?;
