@@ -217,7 +217,7 @@ impl Cluster {
     /// # Errors
     /// When the API server refuses it.
     pub async fn apply(&self, object: &Value) -> Result<DynamicObject> {
-        self.kinds.apply(&self.client, object).await
+        self.kinds.apply(&self.client, object, "default").await
     }
 
     /// Writes the objects of a YAML text: definitions first, then the rest at once.
@@ -225,7 +225,7 @@ impl Cluster {
     /// # Errors
     /// When the API server refuses one.
     pub async fn apply_yaml(&self, text: &str) -> Result<()> {
-        objects::apply_all(&self.kinds, &self.client, &objects::parse(text)?).await
+        objects::apply_all(&self.kinds, &self.client, &objects::parse(text)?, "default").await
     }
 
     /// Writes the objects of a YAML file, or of all `*.yaml` files of a directory.
@@ -233,7 +233,15 @@ impl Cluster {
     /// # Errors
     /// When a file cannot be read or the API server refuses an object.
     pub async fn apply_path(&self, path: &Path) -> Result<()> {
-        objects::apply_all(&self.kinds, &self.client, &objects::read(path)?).await
+        self.apply_path_in(path, "default").await
+    }
+
+    /// [`apply_path`](Self::apply_path), into `namespace` where an object names none.
+    ///
+    /// # Errors
+    /// When a file cannot be read or the API server refuses an object.
+    pub async fn apply_path_in(&self, path: &Path, namespace: &str) -> Result<()> {
+        objects::apply_all(&self.kinds, &self.client, &objects::read(path)?, namespace).await
     }
 
     /// The end of the audit log now.

@@ -158,11 +158,22 @@ pub async fn register(lab: &Lab, tenant: &Tenant) -> Result<()> {
 /// # Errors
 /// When an object is refused.
 pub async fn register_with(lab: &Lab, tenant: &Tenant, spec: Value) -> Result<()> {
-    tenant.cluster().apply_path(&manifests().join("tenant-rbac.yaml")).await?;
-    let kubeconfig = tenant.cluster().kubeconfig_for_user(NAME, None)?;
-    write_kubeconfig(lab, tenant, &kubeconfig).await?;
+    grant(lab, tenant).await?;
     lab.under().apply(&tenant_cluster(tenant, spec)).await?;
     Ok(())
+}
+
+/// Gives the product its rights in a tenant: a user with its role, and the Secret with that user's
+/// kubeconfig, which the product may read.
+///
+/// # Errors
+/// When a manifest is missing or refused.
+pub async fn grant(lab: &Lab, tenant: &Tenant) -> Result<()> {
+    tenant.cluster().apply_path(&manifests().join("tenant-rbac.yaml")).await?;
+    let rights = manifests().join("tenant-namespace.yaml");
+    lab.under().apply_path_in(&rights, &tenant.namespace()).await?;
+    let kubeconfig = tenant.cluster().kubeconfig_for_user(NAME, None)?;
+    write_kubeconfig(lab, tenant, &kubeconfig).await
 }
 
 /// Writes the Secret `<tenant>-kubeconfig` in the tenant's namespace of the under cluster.

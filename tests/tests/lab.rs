@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use lab::builders::service;
 use lab::overlay::Tenant;
-use lab::{Lab, harness, kube_ovn, tests, traffic, wait};
+use lab::{Lab, cpo, harness, kube_ovn, tests, traffic, wait};
 use tokio::sync::OnceCell;
 
 #[path = "support/leftovers.rs"]
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         requests_are_found_in_the_audit_log_by_user,
         traffic_flows_without_kube_ovn_controller_and_gateways_survive_its_restart,
         an_api_server_can_be_paused_and_killed_and_started_again,
-        a_service_account_is_known_by_its_token,
+        the_product_reads_the_kubeconfig_of_a_tenant_and_no_other_secret,
         a_killed_run_leaves_nothing_behind,
     ])
 }
@@ -74,19 +74,22 @@ async fn an_api_server_can_be_paused_and_killed_and_started_again() -> Result<()
     cluster.ready().await
 }
 
-async fn a_service_account_is_known_by_its_token() -> Result<()> {
-    let cluster = shared().await?.under();
-    cluster
-        .apply_yaml(
-            "{apiVersion: v1, kind: ServiceAccount, metadata: {name: reader, namespace: default}}",
-        )
-        .await?;
+async fn the_product_reads_the_kubeconfig_of_a_tenant_and_no_other_secret() -> Result<()> {
+    let lab = shared().await?;
+    let tenant = lab.tenant("a")?;
+    cpo::install(lab).await?;
+    cpo::grant(lab, tenant).await?;
     let lifetime = Duration::from_secs(3600);
-    let kubeconfig = cluster.kubeconfig_for_service_account("default", "reader", lifetime).await?;
-    let client = cluster.client_from(&kubeconfig).await?;
-    let maps: Api<ConfigMap> = Api::namespaced(client, "default");
-    let refusal = maps.get("none").await.err().map(|error| error.to_string()).unwrap_or_default();
-    ensure!(refusal.contains("system:serviceaccount:default:reader"), "{refusal}");
+    let kubeconfig =
+        lab.under().kubeconfig_for_service_account(cpo::NAME, cpo::NAME, lifetime).await?;
+    let client = lab.under().client_from(&kubeconfig).await?;
+    let granted: Api<Secret> = Api::namespaced(client.clone(), &tenant.namespace());
+    ensure!(granted.list(&ListParams::default()).await?.items.len() == 1);
+    let others: Api<Secret> = Api::all(client);
+    let refusal = others.list(&ListParams::default()).await.err();
+    let refusal = refusal.map(|error| error.to_string()).unwrap_or_default();
+    let user = "system:serviceaccount:cloud-provider-ovn:cloud-provider-ovn";
+    ensure!(refusal.contains(user), "{refusal}");
     Ok(())
 }
 

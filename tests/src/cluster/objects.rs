@@ -48,17 +48,18 @@ impl Kinds {
         })
     }
 
-    /// Server-side apply.
+    /// Server-side apply; `namespace` is that of an object that names none.
     pub(super) async fn apply(
         &self,
         client: &kube::Client,
         object: &Value,
+        namespace: &str,
     ) -> Result<DynamicObject> {
         let parsed: DynamicObject = serde_json::from_value(object.clone())?;
         let name = parsed.metadata.name.clone().context("an object without name")?;
         let types = parsed.types.clone().with_context(|| format!("{name} has no kind"))?;
         let kind = GroupVersionKind::try_from(&types)?;
-        let namespace = parsed.metadata.namespace.as_deref().unwrap_or("default");
+        let namespace = parsed.metadata.namespace.as_deref().unwrap_or(namespace);
         let api = self.api(client, &kind, namespace).await?;
         let what = || format!("apply {} {namespace}/{name}", types.kind);
         let params = PatchParams::apply("lab").force();
@@ -111,6 +112,7 @@ pub(super) async fn apply_all(
     kinds: &Kinds,
     client: &kube::Client,
     objects: &[Value],
+    namespace: &str,
 ) -> Result<()> {
     let first = |object: &&Value| {
         object.get("kind").and_then(Value::as_str).is_some_and(|kind| {
@@ -120,9 +122,9 @@ pub(super) async fn apply_all(
     let (early, late): (Vec<&Value>, Vec<&Value>) = objects.iter().partition(first);
     // A namespace before what lies in it: the two kinds never need each other otherwise.
     for object in early.iter().filter(|object| object.get("kind") == Some(&"Namespace".into())) {
-        kinds.apply(client, object).await?;
+        kinds.apply(client, object, namespace).await?;
     }
-    try_join_all(early.iter().map(|object| kinds.apply(client, object))).await?;
-    try_join_all(late.iter().map(|object| kinds.apply(client, object))).await?;
+    try_join_all(early.iter().map(|object| kinds.apply(client, object, namespace))).await?;
+    try_join_all(late.iter().map(|object| kinds.apply(client, object, namespace))).await?;
     Ok(())
 }

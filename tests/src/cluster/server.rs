@@ -83,7 +83,8 @@ pub(super) fn api_server(name: &str, settings: &Settings) -> Result<Process> {
         .arg("--disable-admission-plugins=ServiceAccount,TaintNodesByCondition")
         .args(["--allow-privileged", "--profiling=false"])
         // A short life in plenty of memory: less garbage collection, an earlier start.
-        .env("GOGC", "400");
+        .env("GOGC", "400")
+        .env("GOMEMLIMIT", "400MiB");
     Process::start(format!("kube-apiserver of {name}"), exec, settings.log("kube-apiserver"))
 }
 
