@@ -16,7 +16,9 @@ use crate::ovsdb::value::Uuid;
 pub use global::NbGlobal;
 pub use load_balancer::{LoadBalancer, LoadBalancerGroup, Protocol};
 pub use nat::Nat;
-pub use router::{LogicalRouter, LogicalRouterPolicy, LogicalRouterPort, LogicalRouterStaticRoute};
+pub use router::{
+    GatewayChassis, LogicalRouter, LogicalRouterPolicy, LogicalRouterPort, LogicalRouterStaticRoute,
+};
 
 /// A row of a table known at compile time.
 pub trait TypedRow: Columns + Sized {
@@ -48,6 +50,7 @@ pub trait TypedRow: Columns + Sized {
 /// The `OVN_Northbound` database with every table of this module.
 pub fn database() -> DatabaseSpec {
     let tables = vec![
+        GatewayChassis::spec(),
         LoadBalancer::spec(),
         LoadBalancerGroup::spec(),
         LogicalRouter::spec(),

@@ -58,6 +58,8 @@ pub enum Reason {
     SharingConflict,
     /// Source ranges cannot be enforced; the Service is not served.
     SourceRangesUnsupported,
+    /// With `externalTrafficPolicy: Local`, an endpoint names no node.
+    EndpointWithoutNode,
     /// The tenant's API server cannot be reached, or refuses us.
     TenantUnreachable,
     /// The kubeconfig of the tenant holds a field or a value that is not accepted.
@@ -95,6 +97,7 @@ impl Reason {
             Self::RouterNotFound => "RouterNotFound",
             Self::SharingConflict => "SharingConflict",
             Self::SourceRangesUnsupported => "SourceRangesUnsupported",
+            Self::EndpointWithoutNode => "EndpointWithoutNode",
             Self::TenantUnreachable => "TenantUnreachable",
             Self::KubeconfigRejected => "KubeconfigRejected",
         }

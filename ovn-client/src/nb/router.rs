@@ -48,6 +48,18 @@ table! {
 }
 
 table! {
+    /// A chassis that can carry a distributed gateway port.
+    GatewayChassis = "Gateway_Chassis" {
+        /// A name, unique among these rows.
+        name: String = "name",
+        /// The name of the chassis.
+        chassis_name: String = "chassis_name",
+        /// The highest that is up carries the port.
+        priority: i64 = "priority",
+    }
+}
+
+table! {
     /// A routing policy; it goes before routes.
     LogicalRouterPolicy = "Logical_Router_Policy" {
         /// The highest wins.

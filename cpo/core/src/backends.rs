@@ -1,0 +1,232 @@
+//! Which machines of a tenant receive a Service's traffic, and at which address.
+//!
+//! A tenant's Node only names a machine. That the machine is the tenant's, and where it is found,
+//! is read from the under cluster alone.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use cpo_api::Reason;
+
+use crate::ids::{NodeName, ServiceKey};
+use crate::problem::Problem;
+use crate::service::{Endpoint, Service, TrafficPolicy};
+use crate::tenant::{Node, Tenant};
+use crate::time::Now;
+use crate::under::Under;
+
+/// A node that is not ready is left out after this long.
+const NOT_READY_GRACE: Duration = Duration::from_secs(10);
+
+/// One machine that may receive traffic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Backend {
+    /// Its address inside the VPC.
+    pub address: Ipv4Addr,
+    /// The Kube-OVN Subnet of that address.
+    pub subnet: String,
+    /// The VPC of that subnet.
+    pub vpc: String,
+    /// The Node in the tenant.
+    pub node: NodeName,
+}
+
+/// What became of a tenant's nodes.
+#[derive(Clone, Debug, Default)]
+pub struct Resolved {
+    /// The machines that receive traffic, by address; no address twice.
+    pub backends: Vec<Backend>,
+    /// Every VPC the tenant's eligible machines lie in.
+    pub vpcs: BTreeSet<String>,
+    /// Nodes of the tenant that are not excluded.
+    pub total: usize,
+    /// What is worth telling.
+    pub problems: Vec<Problem>,
+    /// When a node that just became not ready has to be looked at again (monotonic).
+    pub wake: Option<Duration>,
+}
+
+/// Finds the machines behind a Service.
+#[must_use]
+pub fn resolve(
+    tenant: &Tenant,
+    under: &Under,
+    key: &ServiceKey,
+    service: &Service,
+    now: Now,
+) -> Resolved {
+    let mut resolved = Resolved::default();
+    let eligible: Vec<_> = tenant.nodes.iter().filter(|(_, node)| !node.excluded).collect();
+    resolved.total = eligible.len();
+    let mut found = Vec::new();
+    for (name, node) in eligible {
+        match locate(tenant, under, name, node) {
+            Ok(Some(backend)) => {
+                resolved.vpcs.insert(backend.vpc.clone());
+                found.push((backend, node));
+            }
+            Ok(None) => {}
+            Err(problem) => resolved.problems.push(problem),
+        }
+    }
+    if resolved.total == 0 || found.is_empty() {
+        resolved.problems.push(no_nodes(tenant));
+        return resolved;
+    }
+    let chosen = with_endpoints(tenant, key, service, found, &mut resolved.problems);
+    let chosen = alive(under, tenant, chosen, now, &mut resolved.wake);
+    resolved.problems.extend(unreachable_node_ports(&chosen));
+    let mut seen = BTreeSet::new();
+    resolved.backends = chosen.into_iter().map(|(backend, _)| backend).collect();
+    resolved.backends.sort();
+    resolved.backends.retain(|backend| seen.insert(backend.address));
+    resolved
+}
+
+fn no_nodes(tenant: &Tenant) -> Problem {
+    Problem::warning(
+        Reason::NoEligibleNodes,
+        "no node of the cluster can receive load-balancer traffic: none is known to the provider, \
+         or all are excluded, being deleted, or tainted for deletion",
+    )
+    .for_operator(format!(
+        "no Node of tenant {} maps to a VirtualMachine in namespace {} that carries the labels of \
+         spec.backends and has an address in the tenant's VPC",
+        tenant.spec.name, tenant.spec.machine_namespace
+    ))
+}
+
+/// The address of the machine a Node names; `None` where the machine is not the tenant's.
+fn locate(
+    tenant: &Tenant,
+    under: &Under,
+    name: &NodeName,
+    node: &Node,
+) -> Result<Option<Backend>, Problem> {
+    let spec = &tenant.spec;
+    let id = (spec.machine_namespace.clone(), node.machine.clone());
+    let owned = under.machines.get(&id).is_some_and(|machine| {
+        spec.machine_labels.iter().all(|(k, v)| machine.labels.get(k) == Some(v))
+    });
+    if !owned {
+        return Ok(None);
+    }
+    let mut addresses = Vec::new();
+    let mut foreign = None;
+    for ip in under.ips_of.get(&id).into_iter().flatten().filter_map(|n| under.ips.get(n)) {
+        let (Some(address), true) = (ip.v4, ip.of_machine) else { continue };
+        let Some(subnet) = under.subnets.get(&ip.subnet) else { continue };
+        if spec.vpc.as_ref().is_some_and(|vpc| *vpc != subnet.vpc)
+            || !(spec.subnets.is_empty() || spec.subnets.contains(&ip.subnet))
+        {
+            continue;
+        }
+        if !subnet.cidr.is_some_and(|cidr| cidr.contains(&address)) {
+            foreign = Some(format!("{address} of {name} is outside subnet {}", ip.subnet));
+            continue;
+        }
+        let (subnet, vpc) = (ip.subnet.clone(), subnet.vpc.clone());
+        addresses.push(Backend { address, subnet, vpc, node: name.clone() });
+    }
+    let text = format!("node {name} is left out: its machine's address cannot be used");
+    match (addresses.len(), foreign) {
+        (0, Some(foreign)) => {
+            Err(Problem::warning(Reason::BackendForeign, text).for_operator(foreign))
+        }
+        (0 | 1, _) => Ok(addresses.pop()),
+        (count, _) => Err(Problem::warning(Reason::BackendForeign, text).for_operator(format!(
+            "machine {}/{} has {count} addresses; name the subnet in spec.overlay.subnets",
+            id.0, id.1
+        ))),
+    }
+}
+
+type Candidate<'a> = (Backend, &'a Node);
+
+/// With `externalTrafficPolicy: Local`, only the nodes that have an endpoint.
+fn with_endpoints<'a>(
+    tenant: &Tenant,
+    key: &ServiceKey,
+    service: &Service,
+    nodes: Vec<Candidate<'a>>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Candidate<'a>> {
+    if service.policy == TrafficPolicy::Cluster {
+        return nodes;
+    }
+    let endpoints: Vec<&Endpoint> = tenant.endpoints(key).collect();
+    let ready = |e: &&&Endpoint| service.publish_not_ready || e.ready;
+    let mut serving: Vec<_> = endpoints.iter().filter(ready).collect();
+    if serving.is_empty() {
+        serving = endpoints.iter().filter(|e| e.serving && e.terminating).collect();
+    }
+    if serving.iter().any(|e| e.node.is_none()) {
+        problems.push(Problem::warning(
+            Reason::EndpointWithoutNode,
+            "externalTrafficPolicy is Local, but an endpoint has no nodeName: all nodes receive \
+             traffic; set nodeName in the EndpointSlice, or use Cluster",
+        ));
+        return nodes;
+    }
+    let local: BTreeSet<&NodeName> = serving.iter().filter_map(|e| e.node.as_ref()).collect();
+    let chosen: Vec<_> = nodes.into_iter().filter(|(b, _)| local.contains(&b.node)).collect();
+    if chosen.is_empty() {
+        problems.push(Problem::warning(
+            Reason::NoEligibleNodes,
+            "externalTrafficPolicy is Local and no node has a ready endpoint: connections are \
+             refused until one is ready",
+        ));
+    }
+    chosen
+}
+
+/// Leaves out nodes that are not ready and machines that do not run, but never all of them.
+fn alive<'a>(
+    under: &Under,
+    tenant: &Tenant,
+    nodes: Vec<Candidate<'a>>,
+    now: Now,
+    wake: &mut Option<Duration>,
+) -> Vec<Candidate<'a>> {
+    let lives = |(_, node): &Candidate<'_>, wake: &mut Option<Duration>| {
+        let id = (tenant.spec.machine_namespace.clone(), node.machine.clone());
+        let runs = under.instances.get(&id).copied().unwrap_or(false);
+        runs && (node.ready || in_grace(node, now, wake))
+    };
+    let living: Vec<_> = nodes.iter().filter(|n| lives(n, wake)).cloned().collect();
+    if living.is_empty() { nodes } else { living }
+}
+
+fn in_grace(node: &Node, now: Now, wake: &mut Option<Duration>) -> bool {
+    let Some(since) = node.ready_since else { return false };
+    let gone = Duration::try_from(now.wall.duration_since(since)).unwrap_or_default();
+    match NOT_READY_GRACE.checked_sub(gone).filter(|left| !left.is_zero()) {
+        Some(left) => {
+            let at = now.mono + left;
+            *wake = Some(wake.map_or(at, |w| w.min(at)));
+            true
+        }
+        None => false,
+    }
+}
+
+fn unreachable_node_ports(chosen: &[Candidate<'_>]) -> Option<Problem> {
+    let mut nodes = chosen.iter().filter(|(backend, node)| {
+        !node.addresses.is_empty() && !node.addresses.contains(&backend.address.into())
+    });
+    let (backend, _) = nodes.next()?;
+    Some(Problem::warning(
+        Reason::NodePortUnreachable,
+        format!(
+            "node {} is reached at {}, which is not among its status.addresses: kube-proxy answers \
+             nodePorts on the node's primary address only; start the kubelet with that address as \
+             --node-ip, or set --nodeport-addresses",
+            backend.node, backend.address
+        ),
+    ))
+}
+
+#[cfg(test)]
+#[path = "backends_tests.rs"]
+mod tests;

@@ -1,0 +1,234 @@
+//! What is to be done: data, complete in itself, for an executor that makes no choices.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cpo_api::{AddressPoolStatus, EipSpec, EipStatus, Reason, TenantClusterStatus};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::ids::{ServiceKey, TenantName, Uid, Version};
+use crate::ovn::LoadBalancer;
+use crate::service::Protocol;
+
+/// One effect on one system.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// On the tenant's API server.
+    Tenant(TenantEffect),
+    /// On the under cluster's API server.
+    Under(UnderEffect),
+    /// On the Northbound database.
+    Ovn(Vec<LbEdit>),
+}
+
+/// An effect on a tenant's API server.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TenantEffect {
+    /// Strategic-merge patch of `services/status`.
+    PatchService {
+        /// The Service.
+        key: ServiceKey,
+        /// The patch; it carries `metadata.uid`, so that a namesake is never patched.
+        patch: Value,
+    },
+    /// An Event on the Service.
+    Event(Notice),
+}
+
+/// An Event, before it has a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The Service it regards.
+    pub key: ServiceKey,
+    /// Its UID.
+    pub uid: Uid,
+    /// A warning, or good news.
+    pub warning: bool,
+    /// CamelCase reason.
+    pub reason: String,
+    /// For a person.
+    pub message: String,
+}
+
+/// An effect on the under cluster's API server.
+#[derive(Clone, Debug, PartialEq)]
+pub enum UnderEffect {
+    /// Create an `OvnEip`.
+    CreateOvnEip {
+        /// Name.
+        name: String,
+        /// The Service it is for.
+        service: ServiceKey,
+        /// Kube-OVN Subnet to draw from.
+        subnet: String,
+        /// The very address, where one is wanted.
+        v4: Option<std::net::Ipv4Addr>,
+    },
+    /// Put our labels and annotation back on an `OvnEip`.
+    LabelOvnEip {
+        /// Name.
+        name: String,
+        /// The Service it is for.
+        service: ServiceKey,
+    },
+    /// Delete an `OvnEip`.
+    DeleteOvnEip {
+        /// Name.
+        name: String,
+        /// Only this incarnation.
+        uid: Uid,
+    },
+    /// Create an `Eip`: the moment an address is assigned.
+    CreateEip {
+        /// Spec.
+        spec: EipSpec,
+    },
+    /// Replace an `Eip`'s spec, if it is still of this version.
+    BindEip {
+        /// Name.
+        name: String,
+        /// Version it must have.
+        version: Version,
+        /// New spec.
+        spec: EipSpec,
+    },
+    /// Replace an `Eip`'s status.
+    PatchEipStatus {
+        /// Name.
+        name: String,
+        /// Only this incarnation.
+        uid: Uid,
+        /// New status.
+        status: EipStatus,
+    },
+    /// Delete an `Eip`, if it is still of this version.
+    DeleteEip {
+        /// Name.
+        name: String,
+        /// Only this incarnation.
+        uid: Uid,
+        /// Version it must have.
+        version: Version,
+    },
+    /// Make the shield, or mark it ready.
+    RaiseShield {
+        /// Name: that of all our rows.
+        name: String,
+        /// It has to be created first.
+        create: bool,
+    },
+    /// Replace a `TenantCluster`'s status.
+    PatchTenantStatus {
+        /// Name.
+        name: TenantName,
+        /// New status.
+        status: TenantClusterStatus,
+    },
+    /// Add or remove our finalizer on a `TenantCluster`.
+    TenantFinalizer {
+        /// Name.
+        name: TenantName,
+        /// Version it must have.
+        version: Version,
+        /// Present or absent.
+        present: bool,
+    },
+    /// Replace an `AddressPool`'s status.
+    PatchPoolStatus {
+        /// Name.
+        name: String,
+        /// New status.
+        status: AddressPoolStatus,
+    },
+}
+
+/// A router, as a transaction refers to it: if it is no longer that, nothing is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouterRef {
+    /// `_uuid`.
+    pub uuid: Uuid,
+    /// `name`.
+    pub name: String,
+}
+
+/// One edit of one `Load_Balancer` row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LbEdit {
+    /// Insert a new incarnation under a fresh UUID and attach it.
+    Insert {
+        /// The row.
+        row: LoadBalancer,
+        /// The router to attach it to.
+        router: RouterRef,
+    },
+    /// Write the columns that differ.
+    Change {
+        /// `_uuid`.
+        row: Uuid,
+        /// `external_ids:owner` it must have.
+        owner: String,
+        /// The columns.
+        change: LbChange,
+    },
+    /// Attach an existing row.
+    Attach {
+        /// `_uuid`.
+        row: Uuid,
+        /// The router to attach it to.
+        router: RouterRef,
+    },
+    /// Detach an existing row.
+    Detach {
+        /// `_uuid`.
+        row: Uuid,
+        /// The router to detach it from.
+        router: Uuid,
+    },
+    /// Delete a tombstone.
+    Delete {
+        /// `_uuid`.
+        row: Uuid,
+        /// `external_ids:owner` it must have.
+        owner: String,
+    },
+}
+
+impl LbEdit {
+    /// The row it edits; nil for one that does not exist yet.
+    #[must_use]
+    pub const fn row(&self) -> Uuid {
+        match self {
+            Self::Insert { .. } => Uuid::nil(),
+            Self::Change { row, .. }
+            | Self::Attach { row, .. }
+            | Self::Detach { row, .. }
+            | Self::Delete { row, .. } => *row,
+        }
+    }
+}
+
+/// The columns of a `Load_Balancer` row to write; `None` leaves one alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LbChange {
+    /// `name`.
+    pub name: Option<String>,
+    /// `protocol`.
+    pub protocol: Option<Protocol>,
+    /// `vips`.
+    pub vips: Option<BTreeMap<String, String>>,
+    /// `options`.
+    pub options: Option<BTreeMap<String, String>>,
+    /// `selection_fields`.
+    pub selection_fields: Option<BTreeSet<String>>,
+    /// `external_ids`.
+    pub external_ids: Option<BTreeMap<String, String>>,
+}
+
+/// Reason and text of a refusal, for metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Machine-readable word.
+    pub reason: Reason,
+    /// What the operator reads.
+    pub message: String,
+}

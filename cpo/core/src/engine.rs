@@ -1,0 +1,324 @@
+//! The order in which things are done: observations in, jobs out.
+//!
+//! ```text
+//! handle(Input) ─► World ─► dirty Services, by tenant
+//! poll(now)     ─► plan each dirty Service, round robin over the tenants ─► Job per effect
+//! done(job)     ─► the Service is planned again; a failure first waits, longer each time
+//! ```
+//! At most one plan of a Service is under way. Nothing is decided before every kind of the under
+//! cluster was listed, nor while a watch of it is broken.
+
+mod absorb;
+mod chores;
+mod input;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+pub use input::{Input, TenantKind, TenantObject, UnderKind, UnderObject};
+
+use crate::effect::{Effect, TenantEffect};
+use crate::ids::{Install, ServiceKey, TenantName};
+use crate::plan::{Plan, Since, plan};
+use crate::time::Now;
+use crate::world::World;
+
+use chores::Chores;
+
+/// Plans made in one [`Engine::poll`]; the rest waits for the next, so that inputs are never kept
+/// waiting by a long list.
+const PLANS_PER_POLL: usize = 256;
+/// Jobs of one tenant under way at a time.
+const JOBS_PER_TENANT: usize = 24;
+/// First wait after a failure, doubled with each.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// Longest wait after a failure.
+const LAST_BACKOFF: Duration = Duration::from_secs(30);
+/// Plans of one Service in a row that may each have effects; more is a fight with somebody, and
+/// is slowed down.
+const ROUNDS_IN_A_ROW: u32 = 16;
+
+/// Number of a job.
+pub type JobId = u64;
+
+/// One effect to execute.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its number, to be given back to [`Engine::done`].
+    pub id: JobId,
+    /// The effect.
+    pub effect: Effect,
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done, or nothing was left to do.
+    Done,
+    /// Not done; what it would have changed was handed in before this if it is known.
+    Failed,
+}
+
+/// Who waits for a job.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Waiter {
+    Service(ServiceKey),
+    Chore(chores::Chore),
+    Nobody,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    under_way: u32,
+    failed: bool,
+    failures: u32,
+    rounds: u32,
+    not_before: Duration,
+    since: Since,
+}
+
+/// The pure heart of `cpo`.
+#[derive(Debug)]
+pub struct Engine {
+    world: World,
+    listed: BTreeSet<UnderKind>,
+    lost: BTreeSet<UnderKind>,
+    tenant_listed: BTreeMap<TenantName, BTreeSet<TenantKind>>,
+    dirty: BTreeMap<TenantName, BTreeSet<ServiceKey>>,
+    turn: Option<TenantName>,
+    progress: BTreeMap<ServiceKey, Progress>,
+    timers: BTreeSet<(Duration, ServiceKey)>,
+    jobs: BTreeMap<JobId, Waiter>,
+    jobs_of: BTreeMap<TenantName, usize>,
+    next_job: JobId,
+    chores: Chores,
+    counters: Counters,
+}
+
+/// What is counted, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Live rows of ours that somebody else deleted.
+    pub foreign_deletes: u64,
+    /// Plans made.
+    pub plans: u64,
+    /// Jobs that failed.
+    pub failures: u64,
+}
+
+impl Engine {
+    /// An engine that knows nothing yet.
+    #[must_use]
+    pub fn new(install: Install) -> Self {
+        Self {
+            world: World::new(install),
+            listed: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            tenant_listed: BTreeMap::new(),
+            dirty: BTreeMap::new(),
+            turn: None,
+            progress: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            jobs: BTreeMap::new(),
+            jobs_of: BTreeMap::new(),
+            next_job: 0,
+            chores: Chores::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// What is known.
+    #[must_use]
+    pub const fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Whether every list of the under cluster is complete, and the Northbound database was read.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.listed.len() == UnderKind::ALL.len() && self.world.ovn.known()
+    }
+
+    /// Whether nothing is under way and nothing waits for its turn.
+    #[must_use]
+    pub fn idle(&self) -> bool {
+        self.jobs.is_empty() && self.dirty.is_empty()
+    }
+
+    /// When to [`Engine::poll`] again though nothing comes in (monotonic).
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        [timer, self.chores.deadline()].into_iter().flatten().min()
+    }
+
+    /// Jobs to execute now. Call again after each input, each ended job, and at the deadline.
+    pub fn poll(&mut self, now: Now) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        if self.listed.len() < UnderKind::ALL.len() || !self.lost.is_empty() {
+            return jobs;
+        }
+        self.fire(now);
+        self.do_chores(now, &mut jobs);
+        for _ in 0..PLANS_PER_POLL {
+            let Some(key) = self.next_dirty() else { break };
+            self.work_on(key, now, &mut jobs);
+        }
+        jobs
+    }
+
+    /// Whether [`Engine::poll`] has more to plan at once.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        let free = |tenant: &TenantName| self.room(tenant);
+        self.lost.is_empty()
+            && self.listed.len() == UnderKind::ALL.len()
+            && self.dirty.keys().any(free)
+    }
+
+    /// Takes note that a job ended.
+    pub fn done(&mut self, job: JobId, outcome: Outcome, now: Now) {
+        if outcome == Outcome::Failed {
+            self.counters.failures += 1;
+        }
+        match self.jobs.remove(&job) {
+            Some(Waiter::Service(key)) => self.service_done(&key, outcome, now),
+            Some(Waiter::Chore(chore)) => self.chores.done(&chore, outcome, now),
+            Some(Waiter::Nobody) | None => {}
+        }
+    }
+
+    fn service_done(&mut self, key: &ServiceKey, outcome: Outcome, now: Now) {
+        if let Some(count) = self.jobs_of.get_mut(key.tenant()) {
+            *count = count.saturating_sub(1);
+        }
+        let progress = self.progress.entry(key.clone()).or_default();
+        progress.under_way = progress.under_way.saturating_sub(1);
+        progress.failed |= outcome == Outcome::Failed;
+        if progress.under_way > 0 {
+            return;
+        }
+        if std::mem::take(&mut progress.failed) {
+            let wait = FIRST_BACKOFF.saturating_mul(1 << progress.failures.min(10));
+            progress.not_before = now.mono + wait.min(LAST_BACKOFF);
+            progress.failures += 1;
+        } else {
+            progress.failures = 0;
+        }
+        self.soil(key.clone());
+    }
+
+    fn soil(&mut self, key: ServiceKey) {
+        self.dirty.entry(key.tenant().clone()).or_default().insert(key);
+    }
+
+    fn soil_tenant(&mut self, tenant: &TenantName) {
+        for key in self.world.keys_of(tenant) {
+            self.soil(key);
+        }
+    }
+
+    fn soil_everybody(&mut self) {
+        for tenant in self.world.tenants.keys().cloned().collect::<Vec<_>>() {
+            self.soil_tenant(&tenant);
+        }
+    }
+
+    fn fire(&mut self, now: Now) {
+        while let Some((at, _)) = self.timers.first() {
+            if *at > now.mono {
+                break;
+            }
+            if let Some((_, key)) = self.timers.pop_first() {
+                self.soil(key);
+            }
+        }
+    }
+
+    fn room(&self, tenant: &TenantName) -> bool {
+        self.jobs_of.get(tenant).is_none_or(|count| *count < JOBS_PER_TENANT)
+    }
+
+    /// The next dirty Service: one of each tenant in turn.
+    fn next_dirty(&mut self) -> Option<ServiceKey> {
+        let after = self.turn.as_ref();
+        let later = self.dirty.keys().find(|t| after.is_none_or(|a| *t > a) && self.room(t));
+        let tenant = later.or_else(|| self.dirty.keys().find(|t| self.room(t)))?.clone();
+        let keys = self.dirty.get_mut(&tenant)?;
+        let key = keys.pop_first();
+        if keys.is_empty() {
+            self.dirty.remove(&tenant);
+        }
+        self.turn = Some(tenant);
+        key
+    }
+
+    fn work_on(&mut self, key: ServiceKey, now: Now, jobs: &mut Vec<Job>) {
+        let progress = self.progress.entry(key.clone()).or_default();
+        if progress.under_way > 0 {
+            // Planned again when what is under way is done.
+            return;
+        }
+        if progress.not_before > now.mono {
+            self.timers.insert((progress.not_before, key));
+            return;
+        }
+        self.counters.plans += 1;
+        let plan = plan(&self.world, &key, &progress.since, now);
+        remember(progress, &plan, now);
+        if let Some(wake) = plan.wake {
+            self.timers.insert((wake.max(now.mono), key.clone()));
+        }
+        if plan.effects.is_empty() {
+            progress.rounds = 0;
+            if progress.since.is_empty() && progress.failures == 0 {
+                self.progress.remove(&key);
+            }
+            return;
+        }
+        progress.rounds += 1;
+        if progress.rounds > ROUNDS_IN_A_ROW {
+            progress.not_before = now.mono + LAST_BACKOFF / 10;
+        }
+        for effect in plan.effects {
+            self.dispatch_for(&key, effect, jobs);
+        }
+    }
+
+    fn dispatch_for(&mut self, key: &ServiceKey, effect: Effect, jobs: &mut Vec<Job>) {
+        let waiter = if matches!(effect, Effect::Tenant(TenantEffect::Event(_))) {
+            Waiter::Nobody
+        } else {
+            *self.jobs_of.entry(key.tenant().clone()).or_default() += 1;
+            self.progress.entry(key.clone()).or_default().under_way += 1;
+            Waiter::Service(key.clone())
+        };
+        self.dispatch(waiter, effect, jobs);
+    }
+
+    fn dispatch(&mut self, waiter: Waiter, effect: Effect, jobs: &mut Vec<Job>) {
+        self.next_job += 1;
+        if waiter != Waiter::Nobody {
+            self.jobs.insert(self.next_job, waiter);
+        }
+        jobs.push(Job { id: self.next_job, effect });
+    }
+}
+
+/// Keeps since when each tolerated state lasts, and forgets those that ended.
+fn remember(progress: &mut Progress, plan: &Plan, now: Now) {
+    progress.since.retain(|wait, _| plan.waits.contains(wait));
+    for wait in &plan.waits {
+        progress.since.entry(*wait).or_insert(now.mono);
+    }
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

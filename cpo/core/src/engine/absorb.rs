@@ -1,0 +1,345 @@
+//! Observations into the world, and the Services each concerns.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use super::{Engine, Input, TenantKind, TenantObject, UnderKind, UnderObject};
+use crate::ids::{ServiceKey, TenantName};
+use crate::ovn::{Concern, RowChange};
+use crate::tenant::{Tenant, TenantSpec};
+use crate::under::Shield;
+
+impl Engine {
+    /// Takes in one observation.
+    pub fn handle(&mut self, input: Input) {
+        match input {
+            Input::Under(object) => self.under(object),
+            Input::UnderListed(kind, names) => self.under_listed(kind, &names),
+            Input::UnderLost(kind) => {
+                self.lost.insert(kind);
+            }
+            Input::Tenant(tenant, object) => self.tenant(&tenant, object),
+            Input::TenantListed(tenant, kind, names) => self.tenant_listed(tenant, kind, &names),
+            Input::TenantLink(name, link) => {
+                if let Some(tenant) = self.world.tenants.get_mut(&name) {
+                    tenant.link = link;
+                    self.chores.tenant_changed(name);
+                }
+            }
+            Input::Rows(changes) => {
+                for change in changes {
+                    self.row(change);
+                }
+            }
+            Input::OvnLink(link) => {
+                if self.world.ovn.link != link {
+                    self.world.ovn.link = link;
+                    self.soil_everybody();
+                }
+            }
+        }
+    }
+
+    fn row(&mut self, change: RowChange) {
+        if let RowChange::LoadBalancer(uuid, None) = &change {
+            let row = self.world.ovn.load_balancers.get(uuid);
+            let ours = row.is_some_and(|row| {
+                !row.is_tombstone() && row.service(self.world.install.as_str()).is_some()
+            });
+            if ours {
+                self.counters.foreign_deletes += 1;
+            }
+        }
+        let install = self.world.install.clone();
+        for concern in self.world.ovn.apply(change, install.as_str()) {
+            match concern {
+                Concern::Service(key) => self.soil(key),
+                Concern::Address(address) => self.soil_address(address),
+                Concern::Everybody => self.soil_everybody(),
+            }
+        }
+        self.chores.rows_changed();
+    }
+
+    fn soil_address(&mut self, address: Ipv4Addr) {
+        let owner = self.world.under.eips.get(&address.to_string()).and_then(|e| e.owner.clone());
+        if let Some(key) = owner {
+            self.soil(key);
+        }
+    }
+
+    fn under(&mut self, object: UnderObject) {
+        let under = &mut self.world.under;
+        match object {
+            UnderObject::TenantCluster(name, spec) => self.tenant_cluster(name, spec),
+            UnderObject::Eip(name, eip) => {
+                let tenants: Vec<_> = [under.eips.get(&name), eip.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .map(|e| (e.tenant(), e.spec.pool.clone()))
+                    .collect();
+                let concerned = under.put_eip(&name, eip);
+                for (tenant, pool) in tenants {
+                    tenant.into_iter().for_each(|tenant| self.chores.tenant_changed(tenant));
+                    self.chores.pool_changed(pool);
+                }
+                concerned.into_iter().for_each(|key| self.soil(key));
+            }
+            UnderObject::OvnEip(name, eip) => {
+                let concerned = under.put_ovn_eip(&name, eip);
+                concerned.into_iter().for_each(|key| self.soil(key));
+            }
+            UnderObject::Shield(shield) => {
+                if under.shield != shield {
+                    under.shield = shield;
+                    self.chores.shield_changed();
+                    self.soil_everybody();
+                }
+            }
+            UnderObject::AddressPool(name, pool) => {
+                put(&mut under.pools, name.clone(), pool);
+                self.chores.pool_changed(name);
+                self.soil_everybody();
+            }
+            UnderObject::Subnet(name, subnet) => self.subnet(name, subnet),
+            UnderObject::Vpc(name, router) => {
+                if put(&mut under.vpcs, name, router) {
+                    self.soil_everybody();
+                }
+            }
+            UnderObject::Vip(name, address) => {
+                put(&mut under.vips, name, address);
+            }
+            UnderObject::Ip(name, ip) => {
+                let namespaces = [under.ips.get(&name), ip.as_ref()];
+                let namespaces: BTreeSet<_> =
+                    namespaces.into_iter().flatten().map(|ip| ip.namespace.clone()).collect();
+                if under.put_ip(&name, ip) {
+                    namespaces.iter().for_each(|namespace| self.soil_namespace(namespace));
+                }
+            }
+            UnderObject::Machine(id, machine) => {
+                if put(&mut under.machines, id.clone(), machine) {
+                    self.soil_namespace(&id.0);
+                }
+            }
+            UnderObject::Instance(id, runs) => {
+                if put(&mut under.instances, id.clone(), runs) {
+                    self.soil_namespace(&id.0);
+                }
+            }
+        }
+    }
+
+    /// A subnet's counters change with each address drawn: they concern only those who wait for
+    /// one, and the pool's status.
+    fn subnet(&mut self, name: String, subnet: Option<crate::under::Subnet>) {
+        let pools = self.world.under.pools.iter().filter(|(_, pool)| pool.subnet == name);
+        for pool in pools.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.chores.pool_changed(pool);
+        }
+        let before = self.world.under.subnets.get(&name);
+        let uncounted = |s: &crate::under::Subnet| crate::under::Subnet {
+            available: u64::from(s.available > 0),
+            ..s.clone()
+        };
+        let same = before.map(uncounted) == subnet.as_ref().map(uncounted);
+        put(&mut self.world.under.subnets, name, subnet);
+        if !same {
+            self.soil_everybody();
+        }
+    }
+
+    fn tenant_cluster(&mut self, name: TenantName, spec: Option<TenantSpec>) {
+        let keys = self.world.keys_of(&name);
+        let uid = |t: &Tenant| t.spec.uid.clone();
+        let before = self.world.tenants.get(&name).map(uid);
+        match spec {
+            // A namesake is another tenant: nothing of the old one is known of it.
+            Some(spec) if before.as_ref().is_some_and(|uid| *uid != spec.uid) => {
+                self.tenant_listed.remove(&name);
+                self.world.tenants.insert(name.clone(), Tenant::new(spec));
+            }
+            Some(spec) => match self.world.tenants.get_mut(&name) {
+                Some(tenant) if tenant.spec.version > spec.version => return,
+                Some(tenant) => {
+                    let status_only = TenantSpec {
+                        version: tenant.spec.version,
+                        status: tenant.spec.status.clone(),
+                        ..spec.clone()
+                    } == tenant.spec;
+                    tenant.spec = spec;
+                    if status_only {
+                        return;
+                    }
+                }
+                None => {
+                    self.world.tenants.insert(name.clone(), Tenant::new(spec));
+                }
+            },
+            None => {
+                self.world.tenants.remove(&name);
+                self.tenant_listed.remove(&name);
+                self.chores.tenant_gone(&name);
+            }
+        }
+        if self.world.tenants.contains_key(&name) {
+            self.chores.tenant_changed(name);
+        }
+        keys.into_iter().for_each(|key| self.soil(key));
+    }
+
+    fn under_listed(&mut self, kind: UnderKind, names: &BTreeSet<String>) {
+        self.lost.remove(&kind);
+        if self.listed.insert(kind) && self.listed.len() == UnderKind::ALL.len() {
+            self.chores.shield_changed();
+        }
+        for object in self.absent(kind, names) {
+            self.under(object);
+        }
+    }
+
+    /// The removal of every known object of a kind that a complete list does not name.
+    fn absent(&self, kind: UnderKind, names: &BTreeSet<String>) -> Vec<UnderObject> {
+        fn gone<V, O>(
+            map: &std::collections::BTreeMap<String, V>,
+            names: &BTreeSet<String>,
+            object: impl Fn(String) -> O,
+        ) -> Vec<O> {
+            map.keys().filter(|name| !names.contains(*name)).cloned().map(object).collect()
+        }
+        fn gone_pairs<V, O>(
+            map: &std::collections::BTreeMap<(String, String), V>,
+            names: &BTreeSet<String>,
+            object: impl Fn((String, String)) -> O,
+        ) -> Vec<O> {
+            let named = |(namespace, name): &(String, String)| {
+                names.contains(&format!("{namespace}/{name}"))
+            };
+            map.keys().filter(|id| !named(id)).cloned().map(object).collect()
+        }
+        let under = &self.world.under;
+        match kind {
+            UnderKind::TenantCluster => {
+                let known = self.world.tenants.keys();
+                let gone = known.filter(|name| !names.contains(name.as_str()));
+                gone.map(|name| UnderObject::TenantCluster(name.clone(), None)).collect()
+            }
+            UnderKind::AddressPool => gone(&under.pools, names, |n| UnderObject::AddressPool(n, None)),
+            UnderKind::Eip => gone(&under.eips, names, |n| UnderObject::Eip(n, None)),
+            UnderKind::OvnEip => gone(&under.ovn_eips, names, |n| UnderObject::OvnEip(n, None)),
+            UnderKind::Shield if names.is_empty() => vec![UnderObject::Shield(Shield::Missing)],
+            UnderKind::Shield => Vec::new(),
+            UnderKind::Subnet => gone(&under.subnets, names, |n| UnderObject::Subnet(n, None)),
+            UnderKind::Vpc => gone(&under.vpcs, names, |n| UnderObject::Vpc(n, None)),
+            UnderKind::Ip => gone(&under.ips, names, |n| UnderObject::Ip(n, None)),
+            UnderKind::Vip => gone(&under.vips, names, |n| UnderObject::Vip(n, None)),
+            UnderKind::Machine => {
+                gone_pairs(&under.machines, names, |id| UnderObject::Machine(id, None))
+            }
+            UnderKind::Instance => {
+                gone_pairs(&under.instances, names, |id| UnderObject::Instance(id, None))
+            }
+        }
+    }
+
+    /// Every Service of the tenants whose machines are in a namespace.
+    fn soil_namespace(&mut self, namespace: &str) {
+        let tenants = self.world.tenants.values();
+        let names: Vec<_> = tenants
+            .filter(|t| t.spec.machine_namespace == namespace)
+            .map(|t| t.spec.name.clone())
+            .collect();
+        names.iter().for_each(|name| self.soil_tenant(name));
+    }
+
+    fn tenant(&mut self, name: &TenantName, object: TenantObject) {
+        let Some(tenant) = self.world.tenants.get_mut(name) else { return };
+        match object {
+            TenantObject::Service(namespace, service_name, service) => {
+                let Ok(key) = ServiceKey::new(name, &namespace, &service_name) else { return };
+                match service {
+                    Some(service) => {
+                        let older = tenant
+                            .services
+                            .get(&key)
+                            .is_some_and(|s| s.uid == service.uid && s.version > service.version);
+                        if older {
+                            return;
+                        }
+                        tenant.services.insert(key.clone(), *service);
+                    }
+                    None => {
+                        tenant.services.remove(&key);
+                    }
+                }
+                self.chores.tenant_changed(name.clone());
+                self.soil(key);
+            }
+            TenantObject::Node(node, value) => {
+                if put(&mut tenant.nodes, node, value) {
+                    self.soil_tenant(name);
+                }
+            }
+            TenantObject::Slice(namespace, slice, value) => {
+                for (namespace, service) in tenant.put_slice(&namespace, &slice, value) {
+                    if let Ok(key) = ServiceKey::new(name, &namespace, &service) {
+                        self.soil(key);
+                    }
+                }
+            }
+        }
+    }
+
+    fn tenant_listed(&mut self, name: TenantName, kind: TenantKind, names: &BTreeSet<String>) {
+        let Some(tenant) = self.world.tenants.get(&name) else { return };
+        let gone: Vec<TenantObject> = match kind {
+            TenantKind::Service => tenant
+                .services
+                .keys()
+                .filter(|key| !names.contains(&key.in_tenant()))
+                .map(|k| TenantObject::Service(k.namespace().into(), k.name().into(), None))
+                .collect(),
+            TenantKind::Node => tenant
+                .nodes
+                .keys()
+                .filter(|node| !names.contains(node.as_str()))
+                .map(|node| TenantObject::Node(node.clone(), None))
+                .collect(),
+            TenantKind::EndpointSlice => tenant
+                .slices
+                .keys()
+                .filter(|(namespace, slice)| !names.contains(&format!("{namespace}/{slice}")))
+                .map(|(n, s)| TenantObject::Slice(n.clone(), s.clone(), None))
+                .collect(),
+        };
+        gone.into_iter().for_each(|object| self.tenant(&name, object));
+        let listed = self.tenant_listed.entry(name.clone()).or_default();
+        listed.insert(kind);
+        let complete = listed.len() == TenantKind::ALL.len();
+        if let Some(tenant) = self.world.tenants.get_mut(&name)
+            && complete
+            && !tenant.synced
+        {
+            tenant.synced = true;
+            self.soil_tenant(&name);
+        }
+        self.chores.tenant_changed(name);
+    }
+}
+
+/// Stores, or with `None` forgets, a value; tells whether anything changed.
+fn put<K: Ord, V: PartialEq>(
+    map: &mut std::collections::BTreeMap<K, V>,
+    key: K,
+    value: Option<V>,
+) -> bool {
+    if map.get(&key) == value.as_ref() {
+        return false;
+    }
+    match value {
+        Some(value) => map.insert(key, value),
+        None => map.remove(&key),
+    };
+    true
+}

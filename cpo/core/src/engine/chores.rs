@@ -1,0 +1,224 @@
+//! What is done beside the Services: the shield, the sweep of emptied rows, and the counts that
+//! operators read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use cpo_api::{CleanupPolicy, conditions_differ};
+
+use super::{Engine, Job, Outcome, Waiter};
+use crate::effect::{Effect, LbEdit, UnderEffect};
+use crate::ids::{ServiceKey, TenantName};
+use crate::ovn::{self, OvnLink};
+use crate::plan;
+use crate::rows;
+use crate::tenant::{Link, Tenant};
+use crate::time::Now;
+use crate::under::Shield;
+
+/// The least time between two sweeps of emptied rows: each stalls northd for seconds
+/// (a detached row is a full recompute).
+const SWEEP_PERIOD: Duration = Duration::from_secs(60);
+/// Rows deleted in one sweep.
+const SWEEP_BATCH: usize = 200;
+/// The least time between two writes of one status that only counts.
+const STATUS_PERIOD: Duration = Duration::from_millis(1000);
+
+/// One chore.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Chore {
+    /// Make the shield, or mark it ready.
+    Shield,
+    /// Delete emptied rows.
+    Sweep,
+    /// Write a `TenantCluster`'s status or finalizer.
+    Tenant(TenantName),
+    /// Write an `AddressPool`'s status.
+    Pool(String),
+}
+
+/// When each chore is due.
+#[derive(Debug, Default)]
+pub(super) struct Chores {
+    due: BTreeMap<Chore, Duration>,
+    under_way: BTreeSet<Chore>,
+    last: BTreeMap<Chore, Duration>,
+    swept: Option<Duration>,
+    rows_changed: bool,
+}
+
+impl Chores {
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        let free = self.due.iter().filter(|(chore, _)| !self.under_way.contains(chore));
+        free.map(|(_, at)| *at).min()
+    }
+
+    pub(super) fn shield_changed(&mut self) {
+        self.due.insert(Chore::Shield, Duration::ZERO);
+    }
+
+    pub(super) const fn rows_changed(&mut self) {
+        self.rows_changed = true;
+    }
+
+    pub(super) fn tenant_changed(&mut self, name: TenantName) {
+        self.counted(Chore::Tenant(name));
+    }
+
+    pub(super) fn pool_changed(&mut self, name: String) {
+        self.counted(Chore::Pool(name));
+    }
+
+    pub(super) fn tenant_gone(&mut self, name: &TenantName) {
+        self.due.remove(&Chore::Tenant(name.clone()));
+        self.last.remove(&Chore::Tenant(name.clone()));
+    }
+
+    fn counted(&mut self, chore: Chore) {
+        let at = self.last.get(&chore).map_or(Duration::ZERO, |last| *last + STATUS_PERIOD);
+        self.due.entry(chore).or_insert(at);
+    }
+
+    pub(super) fn done(&mut self, chore: &Chore, outcome: Outcome, now: Now) {
+        self.under_way.remove(chore);
+        if outcome == Outcome::Failed {
+            self.due.insert(chore.clone(), now.mono + STATUS_PERIOD);
+        }
+    }
+
+    fn take_due(&mut self, now: Now) -> Vec<Chore> {
+        let due = self.due.iter().filter(|(c, at)| **at <= now.mono && !self.under_way.contains(c));
+        let due: Vec<_> = due.map(|(chore, _)| chore.clone()).collect();
+        for chore in &due {
+            self.due.remove(chore);
+        }
+        due
+    }
+}
+
+impl Engine {
+    pub(super) fn do_chores(&mut self, now: Now, jobs: &mut Vec<Job>) {
+        if std::mem::take(&mut self.chores.rows_changed) && self.has_tombstones() {
+            let at = self.chores.swept.unwrap_or(now.mono) + SWEEP_PERIOD;
+            self.chores.due.entry(Chore::Sweep).or_insert(at);
+        }
+        for chore in self.chores.take_due(now) {
+            let effect = match &chore {
+                Chore::Shield => self.shield(),
+                Chore::Sweep => self.sweep(now),
+                Chore::Tenant(name) => self.tenant_chore(name, now),
+                Chore::Pool(name) => self.pool_chore(name, now),
+            };
+            if let Some(effect) = effect {
+                self.chores.last.insert(chore.clone(), now.mono);
+                self.chores.under_way.insert(chore.clone());
+                self.dispatch(Waiter::Chore(chore), effect, jobs);
+            }
+        }
+    }
+
+    fn shield(&self) -> Option<Effect> {
+        let create = match self.world.under.shield {
+            Shield::Up => return None,
+            Shield::Missing => true,
+            Shield::Unready => false,
+        };
+        let name = rows::row_name(&self.world.install);
+        Some(Effect::Under(UnderEffect::RaiseShield { name, create }))
+    }
+
+    fn tombstones(&self) -> impl Iterator<Item = (&ServiceKey, uuid::Uuid, &ovn::LoadBalancer)> {
+        let ours = &self.world.ovn.of_service;
+        ours.iter().flat_map(|(key, uuids)| {
+            let rows = uuids.iter().filter_map(|u| Some((*u, self.world.ovn.load_balancers.get(u)?)));
+            rows.filter(|(_, row)| row.is_tombstone()).map(move |(uuid, row)| (key, uuid, row))
+        })
+    }
+
+    fn has_tombstones(&self) -> bool {
+        self.tombstones().next().is_some()
+    }
+
+    /// Deletes emptied rows, in one batch, of Services with nothing under way.
+    fn sweep(&mut self, now: Now) -> Option<Effect> {
+        if self.world.ovn.link != OvnLink::Up {
+            self.chores.due.insert(Chore::Sweep, now.mono + SWEEP_PERIOD);
+            return None;
+        }
+        let quiet = |key: &ServiceKey| {
+            let busy = self.progress.get(key).is_some_and(|p| p.under_way > 0);
+            let tenant = self.world.tenants.get(key.tenant());
+            let known = tenant.is_none_or(|t| t.synced || t.spec.deleting);
+            known && !busy
+        };
+        let edits: Vec<_> = self
+            .tombstones()
+            .filter(|(key, ..)| quiet(key))
+            .take(SWEEP_BATCH)
+            .map(|(_, row, balancer)| LbEdit::Delete {
+                row,
+                owner: balancer.external_id(ovn::OWNER).unwrap_or_default().to_owned(),
+            })
+            .collect();
+        self.chores.swept = Some(now.mono);
+        if self.has_tombstones() {
+            self.chores.due.insert(Chore::Sweep, now.mono + SWEEP_PERIOD);
+        }
+        (!edits.is_empty()).then_some(Effect::Ovn(edits))
+    }
+
+    fn tenant_chore(&self, name: &TenantName, now: Now) -> Option<Effect> {
+        let tenant = self.world.tenants.get(name)?;
+        if let Some(present) = self.finalizer_wanted(tenant) {
+            let (name, version) = (name.clone(), tenant.spec.version);
+            return Some(Effect::Under(UnderEffect::TenantFinalizer { name, version, present }));
+        }
+        if tenant.spec.deleting {
+            return None;
+        }
+        let status = plan::tenant_status(&self.world, tenant, now);
+        let observed = &tenant.spec.status;
+        let same = !conditions_differ(&observed.conditions, &status.conditions)
+            && (observed.services, observed.eips) == (status.services, status.eips)
+            && observed.kubeconfig_expires == status.kubeconfig_expires
+            && observed.kubernetes_version == status.kubernetes_version;
+        let settled = observed.conditions.is_empty() || decided(tenant);
+        let name = name.clone();
+        (!same && settled)
+            .then_some(Effect::Under(UnderEffect::PatchTenantStatus { name, status }))
+    }
+
+    /// Whether our finalizer on a `TenantCluster` has to come or go; `None`: it is as it should be.
+    fn finalizer_wanted(&self, tenant: &Tenant) -> Option<bool> {
+        let spec = &tenant.spec;
+        let left = || {
+            let uid = spec.uid.as_str();
+            let of_us = |key: &&ServiceKey| *key.tenant() == spec.name;
+            let live = |key: &&ServiceKey| !rows::withdraw(&self.world.ovn, key).is_empty();
+            self.world.under.eips.values().any(|eip| eip.spec.tenant.uid == uid)
+                || self.world.under.ovn_eips_of.keys().any(|key| of_us(&key))
+                || self.world.ovn.of_service.keys().filter(of_us).any(|key| live(&key))
+        };
+        let wanted = spec.cleanup == CleanupPolicy::Delete && (!spec.deleting || left());
+        (wanted != spec.finalizer && (wanted != spec.deleting || !wanted)).then_some(wanted)
+    }
+
+    fn pool_chore(&self, name: &str, now: Now) -> Option<Effect> {
+        let pool = self.world.under.pools.get(name)?;
+        let status = plan::pool_status(&self.world, name, pool, now);
+        let same = !conditions_differ(&pool.status.conditions, &status.conditions)
+            && (pool.status.assigned, pool.status.available) == (status.assigned, status.available);
+        let name = name.to_owned();
+        (!same).then_some(Effect::Under(UnderEffect::PatchPoolStatus { name, status }))
+    }
+}
+
+/// Whether the link's state is worth telling. After a restart the status of before stands until
+/// the tenant is synced again or found to be out of reach: connecting anew is no news.
+const fn decided(tenant: &Tenant) -> bool {
+    match tenant.link {
+        Link::Connecting => false,
+        Link::Up { .. } => tenant.synced,
+        Link::Down(_) | Link::Rejected(_) => true,
+    }
+}

@@ -1,0 +1,129 @@
+//! What the edges hand in.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use crate::ids::{NodeName, TenantName};
+use crate::ovn::{OvnLink, RowChange};
+use crate::service::{EndpointSlice, Service};
+use crate::tenant::{Link, Node, TenantSpec};
+use crate::under::{Eip, Ip, Machine, OvnEip, Pool, Shield, Subnet};
+
+/// One thing that was observed.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// An object of the under cluster; `None` inside where it is gone.
+    Under(UnderObject),
+    /// A list of the under cluster is complete: what it does not name is gone.
+    UnderListed(UnderKind, BTreeSet<String>),
+    /// A watch of the under cluster failed; it is repeated until a list completes.
+    UnderLost(UnderKind),
+    /// An object of a tenant; `None` inside where it is gone.
+    Tenant(TenantName, TenantObject),
+    /// A list of a tenant is complete: what it does not name is gone.
+    TenantListed(TenantName, TenantKind, BTreeSet<String>),
+    /// How a tenant's API server stands.
+    TenantLink(TenantName, Link),
+    /// Rows of the Northbound database.
+    Rows(Vec<RowChange>),
+    /// How the Northbound database stands.
+    OvnLink(OvnLink),
+}
+
+/// The kinds watched on the under cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UnderKind {
+    /// `tenantclusters.cloud-provider-ovn.io`
+    TenantCluster,
+    /// `addresspools.cloud-provider-ovn.io`
+    AddressPool,
+    /// `eips.cloud-provider-ovn.io`
+    Eip,
+    /// `ovn-eips.kubeovn.io`
+    OvnEip,
+    /// `ovn-dnat-rules.kubeovn.io`, the shield alone
+    Shield,
+    /// `subnets.kubeovn.io`
+    Subnet,
+    /// `vpcs.kubeovn.io`
+    Vpc,
+    /// `ips.kubeovn.io`
+    Ip,
+    /// `vips.kubeovn.io`
+    Vip,
+    /// `virtualmachines.kubevirt.io`
+    Machine,
+    /// `virtualmachineinstances.kubevirt.io`
+    Instance,
+}
+
+impl UnderKind {
+    /// All of them: before each is listed once, nothing is decided.
+    pub const ALL: [Self; 11] = [
+        Self::TenantCluster,
+        Self::AddressPool,
+        Self::Eip,
+        Self::OvnEip,
+        Self::Shield,
+        Self::Subnet,
+        Self::Vpc,
+        Self::Ip,
+        Self::Vip,
+        Self::Machine,
+        Self::Instance,
+    ];
+}
+
+/// An object of the under cluster, by name (namespaced ones by namespace and name).
+#[derive(Clone, Debug)]
+pub enum UnderObject {
+    /// A `TenantCluster`.
+    TenantCluster(TenantName, Option<TenantSpec>),
+    /// An `AddressPool`.
+    AddressPool(String, Option<Pool>),
+    /// An `Eip`.
+    Eip(String, Option<Eip>),
+    /// An `OvnEip`.
+    OvnEip(String, Option<OvnEip>),
+    /// The shield.
+    Shield(Shield),
+    /// A `Subnet`.
+    Subnet(String, Option<Subnet>),
+    /// A `Vpc`: its router.
+    Vpc(String, Option<String>),
+    /// An `IP`.
+    Ip(String, Option<Ip>),
+    /// A Kube-OVN `Vip`.
+    Vip(String, Option<Ipv4Addr>),
+    /// A `VirtualMachine`.
+    Machine((String, String), Option<Machine>),
+    /// A `VirtualMachineInstance`: whether it runs.
+    Instance((String, String), Option<bool>),
+}
+
+/// The kinds watched in a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TenantKind {
+    /// `services`
+    Service,
+    /// `nodes`
+    Node,
+    /// `endpointslices.discovery.k8s.io`
+    EndpointSlice,
+}
+
+impl TenantKind {
+    /// All of them: before each is listed once, an absent object proves nothing.
+    pub const ALL: [Self; 3] = [Self::Service, Self::Node, Self::EndpointSlice];
+}
+
+/// An object of a tenant.
+#[derive(Clone, Debug)]
+pub enum TenantObject {
+    /// A Service, by namespace and name.
+    Service(String, String, Option<Box<Service>>),
+    /// A Node.
+    Node(NodeName, Option<Node>),
+    /// An EndpointSlice, by namespace and name.
+    Slice(String, String, Option<EndpointSlice>),
+}

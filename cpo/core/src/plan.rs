@@ -1,0 +1,118 @@
+//! What is to be done for one Service now. Pure: the same world at the same time gives the same
+//! plan, byte for byte.
+//!
+//! A plan holds the next step of the order of effects, never more: finalizer, `OvnEip`, `Eip`,
+//! rows, status on the way in; rows emptied, `Eip` released, finalizer on the way out. When its
+//! effects are seen in the world, the next plan holds the next step. So a process killed between
+//! any two of them goes on where it was.
+
+mod address;
+mod release;
+mod report;
+mod serve;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::effect::Effect;
+use crate::ids::{Install, ServiceKey, Uid};
+use crate::problem::Problem;
+use crate::time::Now;
+use crate::world::World;
+
+pub use report::{notice, pool_status, tenant_status};
+
+/// What is to be done for one Service, and what stands against it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Effects that may run side by side; when all are done, plan again.
+    pub effects: Vec<Effect>,
+    /// Everything that stands against the Service, most severe first.
+    pub problems: Vec<Problem>,
+    /// States that are tolerated for a while: remembered from one plan to the next.
+    pub waits: BTreeSet<Wait>,
+    /// When to plan again though nothing happens (monotonic).
+    pub wake: Option<Duration>,
+}
+
+/// A state that is tolerated for a while before it has a consequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wait {
+    /// Kube-OVN has not granted the address asked for.
+    Grant,
+    /// Kube-OVN grants another address than it recorded.
+    Inconsistent,
+    /// The `OvnEip` of a live address is gone or not ready.
+    Lost,
+    /// A precondition of a live Service fails.
+    Precondition,
+}
+
+impl Wait {
+    /// How long the state is tolerated.
+    #[must_use]
+    pub const fn patience(self) -> Duration {
+        match self {
+            Self::Grant => Duration::from_secs(5),
+            Self::Inconsistent => Duration::from_secs(30),
+            Self::Lost => Duration::from_secs(2),
+            Self::Precondition => Duration::from_secs(10),
+        }
+    }
+}
+
+/// Since when each tolerated state lasts (monotonic).
+pub type Since = BTreeMap<Wait, Duration>;
+
+impl Plan {
+    /// Notes that a tolerated state lasts, and tells whether patience is at an end.
+    fn overdue(&mut self, wait: Wait, since: &Since, now: Now) -> bool {
+        self.waits.insert(wait);
+        let due = since.get(&wait).copied().unwrap_or(now.mono) + wait.patience();
+        if now.mono >= due {
+            return true;
+        }
+        self.wake_at(due);
+        false
+    }
+
+    fn wake_at(&mut self, at: Duration) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+}
+
+/// Plans one Service.
+#[must_use]
+pub fn plan(world: &World, key: &ServiceKey, since: &Since, now: Now) -> Plan {
+    let Some(tenant) = world.tenants.get(key.tenant()) else { return Plan::default() };
+    if tenant.spec.suspended {
+        return Plan::default();
+    }
+    if tenant.spec.deleting {
+        return release::of_tenant(world, tenant, key, now);
+    }
+    if !tenant.synced {
+        return Plan::default();
+    }
+    match tenant.services.get(key) {
+        Some(service) if !service.deleting && tenant.spec.claims(service) => {
+            serve::serve(world, tenant, key, service, since, now)
+        }
+        service => release::release(world, tenant, key, service, now),
+    }
+}
+
+/// Name of the `OvnEip` of a Service: the same for every incarnation of the Service, so that a
+/// returning one finds its address.
+#[must_use]
+pub fn ovn_eip_name(install: &Install, tenant: &Uid, key: &ServiceKey) -> String {
+    use sha2::{Digest, Sha256};
+    let identity = format!("{install}\0{tenant}\0{}\0{}", key.namespace(), key.name());
+    let digest = Sha256::digest(identity.as_bytes());
+    let hex: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    format!("cpo-{hex}")
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

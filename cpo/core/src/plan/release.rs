@@ -1,0 +1,153 @@
+//! A Service that is no longer to be served, or is gone: withdraw, release, let go.
+
+use std::time::Duration;
+
+use cpo_api::{CleanupPolicy, EipStatus};
+use jiff::Timestamp;
+
+use super::{Plan, report};
+use crate::effect::{Effect, Notice, TenantEffect, UnderEffect};
+use crate::ids::ServiceKey;
+use crate::ovn::OvnLink;
+use crate::rows;
+use crate::service::Service;
+use crate::tenant::Tenant;
+use crate::time::Now;
+use crate::under::Eip;
+use crate::world::World;
+
+/// Plans a Service of a tenant whose `TenantCluster` is being deleted.
+pub(super) fn of_tenant(world: &World, tenant: &Tenant, key: &ServiceKey, now: Now) -> Plan {
+    match tenant.spec.cleanup {
+        CleanupPolicy::Retain => Plan::default(),
+        CleanupPolicy::Delete => release(world, tenant, key, tenant.services.get(key), now),
+    }
+}
+
+/// Plans a Service that is deleted, gone, or no longer ours.
+pub(super) fn release(
+    world: &World,
+    tenant: &Tenant,
+    key: &ServiceKey,
+    service: Option<&Service>,
+    now: Now,
+) -> Plan {
+    let mut plan = Plan::default();
+    if world.ovn.link != OvnLink::Up {
+        return plan;
+    }
+    let live = rows::withdraw(&world.ovn, key);
+    if !live.is_empty() {
+        plan.effects.push(Effect::Ovn(live));
+        plan.effects.extend(news(key, service, "DeletingLoadBalancer", "Deleting load balancer"));
+        return plan;
+    }
+    let eips: Vec<_> = eips_of(world, tenant, key).collect();
+    for (name, eip) in eips.iter().filter(|(_, eip)| eip.released().is_none() && !eip.deleting) {
+        plan.effects.push(quarantine(name, eip, now));
+    }
+    if eips.is_empty() {
+        discard_ovn_eips(world, key, &mut plan);
+    }
+    if !plan.effects.is_empty() {
+        return plan;
+    }
+    if let Some(service) = service.filter(|s| report::holds_traces(s)) {
+        plan.effects.push(report::let_go(key, service));
+        plan.effects.extend(news(
+            key,
+            Some(service).filter(|s| s.finalizer),
+            "DeletedLoadBalancer",
+            "Deleted load balancer",
+        ));
+        return plan;
+    }
+    for (name, eip) in eips {
+        expire(world, name, eip, now, &mut plan);
+    }
+    plan
+}
+
+fn news(
+    key: &ServiceKey,
+    service: Option<&Service>,
+    reason: &str,
+    message: &str,
+) -> Option<Effect> {
+    service.map(|service| {
+        Effect::Tenant(TenantEffect::Event(Notice {
+            key: key.clone(),
+            uid: service.uid.clone(),
+            warning: false,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        }))
+    })
+}
+
+fn eips_of<'a>(
+    world: &'a World,
+    tenant: &'a Tenant,
+    key: &ServiceKey,
+) -> impl Iterator<Item = (&'a String, &'a Eip)> {
+    let names = world.under.eips_of.get(key).into_iter().flatten();
+    names
+        .filter_map(|name| world.under.eips.get_key_value(name))
+        .filter(|(_, eip)| eip.spec.tenant.uid == tenant.spec.uid.as_str())
+}
+
+/// The address rests: it answers no more, and nobody else may get it yet.
+fn quarantine(name: &str, eip: &Eip, now: Now) -> Effect {
+    let status = EipStatus {
+        conditions: report::resting(&eip.status.conditions, eip.spec.keep, now),
+        announced_by: None,
+        backends: None,
+        ovn: None,
+        released_at: Some(now.rfc3339()),
+    };
+    Effect::Under(UnderEffect::PatchEipStatus {
+        name: name.to_owned(),
+        uid: eip.uid.clone(),
+        status,
+    })
+}
+
+/// An `OvnEip` that never became an `Eip`.
+fn discard_ovn_eips(world: &World, key: &ServiceKey, plan: &mut Plan) {
+    for name in world.under.ovn_eips_of.get(key).into_iter().flatten() {
+        plan.effects.extend(delete_ovn_eip(world, name));
+    }
+}
+
+fn delete_ovn_eip(world: &World, name: &str) -> Option<Effect> {
+    let ovn_eip = world.under.ovn_eips.get(name).filter(|e| !e.deleting && e.service.is_some())?;
+    let (name, uid) = (name.to_owned(), ovn_eip.uid.clone());
+    Some(Effect::Under(UnderEffect::DeleteOvnEip { name, uid }))
+}
+
+/// Ends a quarantine that is over: the `OvnEip` first, the record of the address last.
+fn expire(world: &World, name: &str, eip: &Eip, now: Now, plan: &mut Plan) {
+    let Some(released) = eip.released().filter(|_| !eip.spec.keep && !eip.deleting) else { return };
+    let rest = world.under.pools.get(&eip.spec.pool).map_or(60, |pool| pool.quarantine_seconds);
+    if let Some(left) = left(released, Duration::from_secs(rest.into()), now) {
+        plan.wake_at(now.mono + left);
+        return;
+    }
+    let ovn_eip = eip.spec.overlay.as_ref().map(|o| o.ovn_eip.as_str());
+    if let Some(ovn_eip) = ovn_eip.filter(|name| world.under.ovn_eips.contains_key(*name)) {
+        plan.effects.extend(delete_ovn_eip(world, ovn_eip));
+        return;
+    }
+    plan.effects.push(Effect::Under(UnderEffect::DeleteEip {
+        name: name.to_owned(),
+        uid: eip.uid.clone(),
+        version: eip.version,
+    }));
+}
+
+/// What is left of a rest that began at `from`; `None` when it is over. A clock set back cannot
+/// make it longer than it is.
+fn left(from: Timestamp, rest: Duration, now: Now) -> Option<Duration> {
+    let passed = Duration::try_from(now.wall.duration_since(from)).unwrap_or_default();
+    rest.checked_sub(passed).filter(|left| !left.is_zero())
+}

@@ -1,0 +1,339 @@
+//! What is told: Service status and conditions, Events, the `Eip`'s status, counts on
+//! `TenantCluster` and `AddressPool`. Only what differs is written.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use cpo_api::{
+    AddressPoolStatus, BackendCount, Condition, EipStatus, OvnStatus, Reason, TenantClusterStatus,
+    conditions_differ, merge_conditions, names,
+};
+use serde_json::{Value, json};
+
+use super::serve::Serving;
+use crate::effect::{Effect, Notice, TenantEffect, UnderEffect};
+use crate::ids::ServiceKey;
+use crate::ovn::LoadBalancer;
+use crate::problem::{Problem, Severity};
+use crate::router::Site;
+use crate::rows;
+use crate::service::{Ingress, Protocol, Service};
+use crate::tenant::{Link, Tenant};
+use crate::time::{Now, rfc3339};
+use crate::under::Pool;
+use crate::world::World;
+
+/// What became of a Service in this plan.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Report {
+    /// Something is under way: tell nothing yet.
+    pub(super) silent: bool,
+    /// The address it holds.
+    pub(super) address: Option<Ipv4Addr>,
+    /// Its rows are committed, and seen.
+    pub(super) programmed: bool,
+    /// It is being taken off the network.
+    pub(super) withdrawn: bool,
+    /// What stands against it, most severe first.
+    pub(super) problems: Vec<Problem>,
+    chassis: Option<String>,
+    protocols: Vec<String>,
+}
+
+impl Report {
+    /// Notes where the rows are.
+    pub(super) fn site(&mut self, site: &Site<'_>, rows: &BTreeMap<Protocol, LoadBalancer>) {
+        self.chassis = site.gateway.chassis.first().cloned();
+        self.protocols = rows.keys().map(ToString::to_string).collect();
+    }
+
+    fn refusal(&self) -> Option<&Problem> {
+        self.problems.iter().find(|p| p.severity > Severity::Warning)
+    }
+}
+
+/// The patch that adds our finalizer.
+pub(super) fn add_finalizer(serving: &Serving<'_>) -> Effect {
+    let patch = json!({"metadata": {
+        "uid": serving.service.uid.as_str(),
+        "finalizers": [names::SERVICE_FINALIZER],
+    }});
+    Effect::Tenant(TenantEffect::PatchService { key: serving.key.clone(), patch })
+}
+
+/// Whether a Service that is not ours (any more) carries anything we wrote.
+pub(super) fn holds_traces(service: &Service) -> bool {
+    service.finalizer || !service.status.conditions.is_empty()
+}
+
+/// The patch that removes everything of ours from a Service.
+pub(super) fn let_go(key: &ServiceKey, service: &Service) -> Effect {
+    let mut metadata = json!({"uid": service.uid.as_str()});
+    if service.finalizer {
+        let ours = json!({"$deleteFromPrimitiveList/finalizers": [names::SERVICE_FINALIZER]});
+        merge(&mut metadata, ours);
+    }
+    let mut patch = json!({"metadata": metadata});
+    if !service.deleting {
+        let gone = service.status.conditions.iter();
+        let gone: Vec<_> = gone.map(|c| json!({"$patch": "delete", "type": c.type_})).collect();
+        let mut status = json!({"conditions": gone});
+        if !service.status.ingress.is_empty() {
+            merge(&mut status, json!({"loadBalancer": {"ingress": null}}));
+        }
+        merge(&mut patch, json!({"status": status}));
+    }
+    Effect::Tenant(TenantEffect::PatchService { key: key.clone(), patch })
+}
+
+/// Adds the fields of one mapping to another.
+fn merge(into: &mut Value, fields: Value) {
+    if let (Some(into), Value::Object(fields)) = (into.as_object_mut(), fields) {
+        into.extend(fields);
+    }
+}
+
+/// Everything that is to be told, as far as it is not told already.
+pub(super) fn effects(serving: &Serving<'_>, report: &Report) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    let service = serving.service;
+    let ingress = ingress(serving, report);
+    let conditions = merge_conditions(&service.status.conditions, conditions(serving, report));
+    let changed = conditions_differ(&service.status.conditions, &conditions);
+    if changed || service.status.ingress != ingress {
+        effects.push(publish(serving, &ingress, &conditions));
+        let published = !ingress.is_empty() && service.status.ingress != ingress;
+        if published && report.programmed {
+            effects.push(
+                serving.good_news("EnsuredLoadBalancer", "Ensured load balancer".to_owned()),
+            );
+        }
+    }
+    if changed {
+        effects.extend(complaints(serving, report));
+    }
+    if let Some((name, eip)) = serving.eip() {
+        let status = eip_status(serving, report, &eip.status);
+        if differs(&eip.status, &status) {
+            let (name, uid) = (name.clone(), eip.uid.clone());
+            effects.push(Effect::Under(UnderEffect::PatchEipStatus { name, uid, status }));
+        }
+    }
+    effects
+}
+
+fn ingress(serving: &Serving<'_>, report: &Report) -> Vec<Ingress> {
+    let Some(address) = report.address.filter(|_| !report.withdrawn) else { return Vec::new() };
+    let live = rows::rows_of(&serving.world.ovn, serving.key).filter(|(_, r)| !r.is_tombstone());
+    let mut ports: Vec<_> = live
+        .flat_map(|(_, row)| row.vips.keys().map(move |vip| (vip, row.protocol)))
+        .filter_map(|(vip, protocol)| Some((vip.rsplit_once(':')?.1.parse().ok()?, protocol)))
+        .collect();
+    if ports.is_empty() {
+        return Vec::new();
+    }
+    ports.sort_unstable();
+    vec![Ingress { ip: address.to_string(), ports, ..Ingress::default() }]
+}
+
+fn publish(serving: &Serving<'_>, ingress: &[Ingress], conditions: &[Condition]) -> Effect {
+    let ingress: Vec<_> = ingress
+        .iter()
+        .map(|i| {
+            let ports: Vec<_> = i
+                .ports
+                .iter()
+                .map(|(port, protocol)| json!({"port": port, "protocol": protocol.upper()}))
+                .collect();
+            json!({"ip": i.ip, "ipMode": "VIP", "ports": ports})
+        })
+        .collect();
+    let ingress = if ingress.is_empty() { Value::Null } else { Value::from(ingress) };
+    let patch = json!({
+        "metadata": {"uid": serving.service.uid.as_str()},
+        "status": {"loadBalancer": {"ingress": ingress}, "conditions": conditions},
+    });
+    Effect::Tenant(TenantEffect::PatchService { key: serving.key.clone(), patch })
+}
+
+fn condition(type_: &str, holds: bool, reason: &str, message: &str, now: Now) -> Condition {
+    Condition {
+        type_: type_.to_owned(),
+        status: holds.into(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        last_transition_time: now.rfc3339(),
+        observed_generation: None,
+    }
+}
+
+fn conditions(serving: &Serving<'_>, report: &Report) -> Vec<Condition> {
+    let now = serving.now;
+    let refusal = report.refusal();
+    let assigned = match (report.address, refusal) {
+        (Some(address), _) => {
+            let text = format!("{address} is assigned to this Service");
+            condition(names::ADDRESS_ASSIGNED, true, "Assigned", &text, now)
+        }
+        (None, problem) => {
+            let (reason, text) = problem.map_or(("Pending", ""), told);
+            condition(names::ADDRESS_ASSIGNED, false, reason, text, now)
+        }
+    };
+    let programmed = match (refusal, report.problems.first()) {
+        (Some(problem), _) => {
+            let (reason, text) = told(problem);
+            condition(names::PROGRAMMED, false, reason, text, now)
+        }
+        (None, Some(warning)) => {
+            let (reason, text) = told(warning);
+            condition(names::PROGRAMMED, report.programmed, reason, text, now)
+        }
+        (None, None) => condition(names::PROGRAMMED, report.programmed, "Programmed", "", now),
+    };
+    vec![assigned, programmed]
+}
+
+/// Reason and text as the tenant may read them.
+fn told(problem: &Problem) -> (&'static str, &str) {
+    (problem.reason.for_tenant().as_str(), &problem.message)
+}
+
+fn complaints(serving: &Serving<'_>, report: &Report) -> Vec<Effect> {
+    let told_before = |problem: &Problem| {
+        let conditions = &serving.service.status.conditions;
+        conditions.iter().any(|c| c.message == problem.message && !c.message.is_empty())
+    };
+    let fresh = report.problems.iter().filter(|p| !told_before(p));
+    fresh.map(|problem| notice(serving.key, &serving.service.uid, problem)).collect()
+}
+
+/// The Event a problem is worth.
+#[must_use]
+pub fn notice(key: &ServiceKey, uid: &crate::ids::Uid, problem: &Problem) -> Effect {
+    let reason = match problem.reason {
+        Reason::NoEligibleNodes => "UnAvailableLoadBalancer",
+        reason => reason.for_tenant().as_str(),
+    };
+    Effect::Tenant(TenantEffect::Event(Notice {
+        key: key.clone(),
+        uid: uid.clone(),
+        warning: true,
+        reason: reason.to_owned(),
+        message: problem.message.clone(),
+    }))
+}
+
+fn eip_status(serving: &Serving<'_>, report: &Report, observed: &EipStatus) -> EipStatus {
+    let now = serving.now;
+    let refusal = report.refusal();
+    let headline = refusal.or_else(|| report.problems.first());
+    let unserved = headline.is_some_and(|p| p.reason == Reason::NoEligibleNodes);
+    let ready = report.programmed && refusal.is_none() && !unserved;
+    let (reason, text) = headline.map_or(("Programmed", String::new()), |problem| {
+        (problem.reason.as_str(), problem.operator_text().to_owned())
+    });
+    let conditions = vec![
+        condition("Assigned", true, "Assigned", "", now),
+        condition("Programmed", report.programmed, reason, &text, now),
+        condition("Ready", ready, if ready && headline.is_none() { "Ready" } else { reason }, &text, now),
+    ];
+    let (ready, total) = (serving.resolved.backends.len(), serving.resolved.total);
+    EipStatus {
+        conditions: merge_conditions(&observed.conditions, conditions),
+        announced_by: report.chassis.clone().or_else(|| observed.announced_by.clone()),
+        backends: Some(BackendCount {
+            ready: i64::try_from(ready).unwrap_or(i64::MAX),
+            total: i64::try_from(total).unwrap_or(i64::MAX),
+            summary: format!("{ready}/{total}"),
+        }),
+        ovn: Some(OvnStatus { load_balancers: report.protocols.clone() })
+            .filter(|_| !report.protocols.is_empty())
+            .or_else(|| observed.ovn.clone()),
+        released_at: None,
+    }
+}
+
+fn differs(observed: &EipStatus, desired: &EipStatus) -> bool {
+    let rest = |s: &EipStatus| {
+        let conditions = Vec::new();
+        EipStatus { conditions, ..s.clone() }
+    };
+    conditions_differ(&observed.conditions, &desired.conditions) || rest(observed) != rest(desired)
+}
+
+/// Conditions of an address in quarantine.
+pub(super) fn resting(observed: &[Condition], keep: bool, now: Now) -> Vec<Condition> {
+    let (reason, text) = if keep {
+        ("Kept", "kept for the Service of that name to return")
+    } else {
+        ("Quarantined", "released; deleted when the pool's quarantineSeconds are over")
+    };
+    let conditions = vec![
+        condition("Assigned", false, reason, text, now),
+        condition("Programmed", false, reason, text, now),
+        condition("Ready", false, reason, text, now),
+    ];
+    merge_conditions(observed, conditions)
+}
+
+/// The status a `TenantCluster` should have.
+#[must_use]
+pub fn tenant_status(world: &World, tenant: &Tenant, now: Now) -> TenantClusterStatus {
+    let (connected, reason, text) = match &tenant.link {
+        Link::Connecting => (false, "Connecting", String::new()),
+        Link::Up { .. } => (true, "Connected", String::new()),
+        Link::Down(why) => (false, Reason::TenantUnreachable.as_str(), why.clone()),
+        Link::Rejected(why) => (false, Reason::KubeconfigRejected.as_str(), why.clone()),
+    };
+    let synced = tenant.synced;
+    let (ready, ready_reason) = match (tenant.spec.suspended, connected && synced) {
+        (true, _) => (false, "Suspended"),
+        (false, true) => (true, "Ready"),
+        (false, false) if connected => (false, "Syncing"),
+        (false, false) => (false, reason),
+    };
+    let conditions = vec![
+        condition("Connected", connected, reason, &text, now),
+        condition("Synced", synced, if synced { "Synced" } else { "Syncing" }, "", now),
+        condition("Ready", ready, ready_reason, &text, now),
+    ];
+    let claimed = tenant.services.values().filter(|s| tenant.spec.claims(s)).count();
+    let uid = tenant.spec.uid.as_str();
+    let eips = world.under.eips.values().filter(|e| e.spec.tenant.uid == uid).count();
+    let observed = &tenant.spec.status;
+    let (version, expires) = match &tenant.link {
+        Link::Up { version, expires } => (version.clone(), expires.map(rfc3339)),
+        _ => (observed.kubernetes_version.clone(), observed.kubeconfig_expires.clone()),
+    };
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    TenantClusterStatus {
+        conditions: merge_conditions(&observed.conditions, conditions),
+        // Before the lists are complete a count proves nothing.
+        services: if synced { count(claimed) } else { observed.services },
+        eips: count(eips),
+        kubeconfig_expires: expires,
+        kubernetes_version: version,
+    }
+}
+
+/// The status an `AddressPool` should have.
+#[must_use]
+pub fn pool_status(world: &World, name: &str, pool: &Pool, now: Now) -> AddressPoolStatus {
+    let subnet = world.under.subnets.get(&pool.subnet);
+    let (ready, reason, text) = match (&pool.broken, subnet) {
+        (Some(why), _) => (false, "Invalid", why.clone()),
+        (None, None) => (false, "SubnetNotFound", format!("no Subnet {} exists", pool.subnet)),
+        (None, Some(subnet)) if subnet.cidr.is_none() => {
+            (false, "SubnetUnusable", format!("Subnet {} has no IPv4 cidrBlock", pool.subnet))
+        }
+        (None, Some(_)) => (true, "Ready", String::new()),
+    };
+    let conditions = vec![condition("Ready", ready, reason, &text, now)];
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    AddressPoolStatus {
+        conditions: merge_conditions(&pool.status.conditions, conditions),
+        assigned: count(world.under.eips.values().filter(|e| e.spec.pool == name).count()),
+        available: i64::try_from(subnet.map_or(0, |s| s.available)).unwrap_or(i64::MAX),
+    }
+}

@@ -1,0 +1,252 @@
+//! A Service that is to be served.
+
+use std::net::Ipv4Addr;
+
+use cpo_api::Reason;
+
+use super::address::{self, Address};
+use super::report::{self, Report};
+use super::{Plan, Since, Wait};
+use crate::backends::{self, Resolved};
+use crate::effect::{Effect, LbEdit, Notice, RouterRef, TenantEffect};
+use crate::ids::ServiceKey;
+use crate::ovn::OvnLink;
+use crate::problem::{Problem, Severity};
+use crate::request::{self, Request};
+use crate::router::{self, Site};
+use crate::rows;
+use crate::service::Service;
+use crate::tenant::Tenant;
+use crate::time::Now;
+use crate::under::{Eip, Shield};
+use crate::world::World;
+
+/// One Service on its way to being served, and everything that is looked up for it once.
+pub(super) struct Serving<'a> {
+    pub(super) world: &'a World,
+    pub(super) tenant: &'a Tenant,
+    pub(super) key: &'a ServiceKey,
+    pub(super) service: &'a Service,
+    pub(super) now: Now,
+    pub(super) ovn_eip: String,
+    pub(super) resolved: Resolved,
+}
+
+/// Plans a Service that is to be served.
+pub(super) fn serve(
+    world: &World,
+    tenant: &Tenant,
+    key: &ServiceKey,
+    service: &Service,
+    since: &Since,
+    now: Now,
+) -> Plan {
+    let mut plan = Plan::default();
+    let ovn_eip = super::ovn_eip_name(&world.install, &tenant.spec.uid, key);
+    let resolved = backends::resolve(tenant, &world.under, key, service, now);
+    let serving = Serving { world, tenant, key, service, now, ovn_eip, resolved };
+    if !service.finalizer {
+        plan.effects.push(report::add_finalizer(&serving));
+        plan.effects.push(
+            serving.good_news("EnsuringLoadBalancer", "Ensuring load balancer".to_owned()),
+        );
+        return plan;
+    }
+    let mut report = Report::default();
+    match request::read(service) {
+        Ok((request, warnings)) => {
+            report.problems.extend(warnings);
+            serving.place(&request, since, &mut plan, &mut report);
+        }
+        Err(problem) => {
+            report.address = serving.eip().and_then(|(_, eip)| eip.address());
+            serving.refuse(problem, &mut plan, &mut report);
+        }
+    }
+    report.problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+    serving.tell(report, &mut plan);
+    plan
+}
+
+impl Serving<'_> {
+    /// The `Eip` of this Service, of this tenant; one that is not released before one that is.
+    pub(super) fn eip(&self) -> Option<(&String, &Eip)> {
+        let under = &self.world.under;
+        let names = under.eips_of.get(self.key).into_iter().flatten();
+        names
+            .filter_map(|name| under.eips.get_key_value(name))
+            .filter(|(_, eip)| eip.spec.tenant.uid == self.tenant.spec.uid.as_str())
+            .min_by_key(|(_, eip)| eip.released().is_some())
+    }
+
+    /// The VPC of the machines, if it is certain.
+    pub(super) fn vpc(&self) -> Option<String> {
+        let pinned = self.tenant.spec.vpc.clone();
+        let mut found = self.resolved.vpcs.iter();
+        pinned.or_else(|| found.next().filter(|_| found.next().is_none()).cloned())
+    }
+
+    /// The name of the router the rows belong on, if it is certain.
+    pub(super) fn router_name(&self) -> Option<String> {
+        self.world.under.vpcs.get(&self.vpc()?).cloned().filter(|name| !name.is_empty())
+    }
+
+    /// The pool an `OvnEip` of `subnet` was drawn from.
+    pub(super) fn pool_of(&self, subnet: &str, request: &Request) -> String {
+        let pools = &self.world.under.pools;
+        let mut of_subnet = pools.iter().filter(|(_, pool)| pool.subnet == subnet);
+        request
+            .pool
+            .clone()
+            .or_else(|| of_subnet.next().map(|(name, _)| name.clone()))
+            .unwrap_or_default()
+    }
+
+    /// An Event that is no complaint.
+    pub(super) fn good_news(&self, reason: &str, message: String) -> Effect {
+        Effect::Tenant(TenantEffect::Event(Notice {
+            key: self.key.clone(),
+            uid: self.service.uid.clone(),
+            warning: false,
+            reason: reason.to_owned(),
+            message,
+        }))
+    }
+
+    fn place(&self, request: &Request, since: &Since, plan: &mut Plan, report: &mut Report) {
+        match address::step(self, request, since, plan) {
+            Address::Held(address) => self.program(address, request, since, plan, report),
+            Address::Waiting => report.silent = true,
+            Address::Refused(address, problem) => {
+                report.address = address;
+                self.refuse(problem, plan, report);
+            }
+        }
+    }
+
+    /// Notes a refusal; takes the Service off the network where it must not stay.
+    fn refuse(&self, problem: Problem, plan: &mut Plan, report: &mut Report) {
+        if problem.severity == Severity::Withdrawn {
+            let live = rows::withdraw(&self.world.ovn, self.key);
+            report.withdrawn = true;
+            if !live.is_empty() {
+                plan.effects.push(Effect::Ovn(live));
+            }
+        }
+        report.problems.push(problem);
+    }
+
+    /// The address is held: put the rows on the router.
+    fn program(
+        &self,
+        address: Ipv4Addr,
+        request: &Request,
+        since: &Since,
+        plan: &mut Plan,
+        report: &mut Report,
+    ) {
+        report.address = Some(address);
+        if !self.world.ovn.known() {
+            report.problems.push(unavailable());
+            return;
+        }
+        report.problems.extend(self.resolved.problems.iter().cloned());
+        if let Some(wake) = self.resolved.wake {
+            plan.wake_at(wake);
+        }
+        let backends = &self.resolved.backends;
+        let world = self.world;
+        let tenant = &self.tenant.spec.uid;
+        let rows = rows::compile(&world.install, tenant, self.key, address, request, backends);
+        let site = self.site();
+        let against = match &site {
+            Ok(site) => {
+                let under = &world.under;
+                router::check(&world.ovn, under, site, address, rows.values(), backends)
+            }
+            Err(problem) => vec![problem.clone()],
+        };
+        let blocked = against.iter().any(|p| p.severity > Severity::Warning);
+        let live = rows::rows_of(&world.ovn, self.key).any(|(_, row)| !row.is_tombstone());
+        if blocked && live && !plan.overdue(Wait::Precondition, since, self.now) {
+            report.silent = true;
+            return;
+        }
+        report.problems.extend(against);
+        let Ok(site) = site else { return };
+        report.site(&site, &rows);
+        if blocked {
+            return;
+        }
+        let router = RouterRef { uuid: site.uuid, name: site.router.name.clone() };
+        let edits = rows::diff(&world.ovn, self.key, &rows, &router);
+        report.programmed = edits.is_empty();
+        if !edits.is_empty() {
+            self.write(edits, live, plan, report);
+        }
+    }
+
+    fn write(&self, edits: Vec<LbEdit>, live: bool, plan: &mut Plan, report: &mut Report) {
+        match &self.world.ovn.link {
+            OvnLink::Up => {}
+            OvnLink::Connecting | OvnLink::Down(_) => {
+                report.problems.push(unavailable());
+                return;
+            }
+        }
+        report.silent = true;
+        let inserts = edits.iter().any(|edit| matches!(edit, LbEdit::Insert { .. }));
+        if inserts && self.world.under.shield != Shield::Up {
+            return;
+        }
+        plan.effects.push(Effect::Ovn(edits));
+        if live {
+            plan.effects.push(self.good_news(
+                "UpdatedLoadBalancer",
+                format!(
+                    "Updated load balancer: {} of {} nodes receive traffic",
+                    self.resolved.backends.len(),
+                    self.resolved.total
+                ),
+            ));
+        }
+    }
+
+    fn site(&self) -> Result<Site<'_>, Problem> {
+        let vpcs = &self.resolved.vpcs;
+        let pinned = self.tenant.spec.vpc.is_some();
+        if vpcs.len() > 1 && !pinned {
+            let names: Vec<_> = vpcs.iter().map(String::as_str).collect();
+            return Err(Problem::refused(
+                Reason::BackendsSpanVPCs,
+                "the cluster's nodes lie in several networks; the provider's operator was told",
+            )
+            .for_operator(format!(
+                "nodes of tenant {} lie in VPCs {}: name one in spec.overlay.vpc",
+                self.tenant.spec.name,
+                names.join(", ")
+            )));
+        }
+        let vpc = self.vpc().ok_or_else(|| {
+            Problem::refused(
+                Reason::NoEligibleNodes,
+                "no node of the cluster is known to the provider yet: the load balancer is set up \
+                 when one is",
+            )
+        })?;
+        router::site(&self.world.ovn, &self.world.under, &vpc)
+    }
+
+    fn tell(&self, report: Report, plan: &mut Plan) {
+        if !report.silent {
+            plan.effects.extend(report::effects(self, &report));
+        }
+        plan.problems = report.problems;
+    }
+}
+
+fn unavailable() -> Problem {
+    let text = "the provider's network cannot be reached; the change is made when it can";
+    Problem::refused(Reason::OVNUnavailable, text)
+        .for_operator("the Northbound database cannot be reached: see the log and ovn-nb endpoints")
+}

@@ -1,0 +1,161 @@
+//! A tenant's Service, as far as it concerns us. Every field is tenant-written.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use cpo_api::Condition;
+
+use crate::ids::{NodeName, Uid, Version};
+
+/// A Service of a tenant, parsed at the edge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// `metadata.uid`.
+    pub uid: Uid,
+    /// `metadata.resourceVersion`.
+    pub version: Version,
+    /// `metadata.deletionTimestamp` is set.
+    pub deleting: bool,
+    /// Our finalizer is present.
+    pub finalizer: bool,
+    /// `spec.type` is `LoadBalancer`.
+    pub load_balancer: bool,
+    /// `spec.loadBalancerClass`.
+    pub class: Option<String>,
+    /// `spec.ports`.
+    pub ports: Vec<Port>,
+    /// `spec.externalTrafficPolicy`.
+    pub policy: TrafficPolicy,
+    /// `spec.sessionAffinity: ClientIP` and its timeout in seconds.
+    pub affinity: Option<u32>,
+    /// `spec.loadBalancerSourceRanges`, and the annotation of that meaning.
+    pub source_ranges: Vec<String>,
+    /// `spec.ipFamilies` holds IPv6.
+    pub ipv6: bool,
+    /// `spec.ipFamilies` holds IPv4, or nothing at all.
+    pub ipv4: bool,
+    /// `spec.ipFamilyPolicy` is `RequireDualStack`.
+    pub require_dual_stack: bool,
+    /// `spec.loadBalancerIP`.
+    pub load_balancer_ip: Option<String>,
+    /// `spec.publishNotReadyAddresses`.
+    pub publish_not_ready: bool,
+    /// The annotations that are ours or aliases of ours; others are dropped at the edge.
+    pub annotations: BTreeMap<String, String>,
+    /// What the status holds: compared with, never obeyed.
+    pub status: PublishedStatus,
+}
+
+/// What a Service's status holds of our concern.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PublishedStatus {
+    /// `status.loadBalancer.ingress`.
+    pub ingress: Vec<Ingress>,
+    /// Our two conditions, if present.
+    pub conditions: Vec<Condition>,
+}
+
+/// One entry of `status.loadBalancer.ingress`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ingress {
+    /// `ip`.
+    pub ip: String,
+    /// `hostname`: never ours.
+    pub hostname: String,
+    /// `ipMode`; unset counts as `VIP`.
+    pub proxy_mode: bool,
+    /// `ports`, sorted.
+    pub ports: Vec<(u16, Protocol)>,
+}
+
+/// One port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// `name`; empty for a Service with one port.
+    pub name: String,
+    /// `protocol`.
+    pub protocol: Protocol,
+    /// `port`.
+    pub port: u16,
+    /// `nodePort`, if one is allocated.
+    pub node_port: Option<u16>,
+}
+
+/// Transport protocols a Service may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// RFC 9293.
+    Tcp,
+    /// RFC 768.
+    Udp,
+    /// RFC 9260.
+    Sctp,
+}
+
+impl Protocol {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
+
+    /// As Kubernetes writes it.
+    #[must_use]
+    pub const fn upper(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        }
+    }
+
+    /// As OVN writes it.
+    #[must_use]
+    pub const fn lower(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+
+    /// Reads either spelling.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|p| p.upper().eq_ignore_ascii_case(text))
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.lower())
+    }
+}
+
+/// `spec.externalTrafficPolicy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrafficPolicy {
+    /// Any node may take a connection.
+    Cluster,
+    /// Only nodes with an endpoint of their own.
+    Local,
+}
+
+/// One endpoint of a Service, as far as it decides which nodes take part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `nodeName`.
+    pub node: Option<NodeName>,
+    /// `conditions.ready`; unset counts as ready.
+    pub ready: bool,
+    /// `conditions.serving`; unset counts as ready.
+    pub serving: bool,
+    /// `conditions.terminating`.
+    pub terminating: bool,
+}
+
+/// One EndpointSlice of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSlice {
+    /// The Service it belongs to: label `kubernetes.io/service-name`, in the slice's namespace.
+    pub service: String,
+    /// Its endpoints.
+    pub endpoints: Vec<Endpoint>,
+}

@@ -1,0 +1,206 @@
+//! One tenant: what an operator wants of it, and what its API server said.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use cpo_api::{CleanupPolicy, TenantClusterStatus};
+use jiff::Timestamp;
+
+use crate::ids::{NodeName, ServiceKey, TenantName, Uid, Version};
+use crate::service::{Endpoint, EndpointSlice, Service};
+
+/// A `TenantCluster`, parsed at the edge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantSpec {
+    /// Its name.
+    pub name: TenantName,
+    /// Its UID: names return, UIDs do not.
+    pub uid: Uid,
+    /// `metadata.resourceVersion`.
+    pub version: Version,
+    /// `metadata.deletionTimestamp` is set.
+    pub deleting: bool,
+    /// Our finalizer is present.
+    pub finalizer: bool,
+    /// Classes that are ours.
+    pub classes: Vec<String>,
+    /// Whether Services without a class are ours.
+    pub claim_classless: bool,
+    /// Pools the tenant may draw from; empty means those open to all.
+    pub pools: Vec<String>,
+    /// The VPC, where the operator pinned it.
+    pub vpc: Option<String>,
+    /// Subnets backends may lie in; empty means all of the VPC.
+    pub subnets: Vec<String>,
+    /// Namespace of the tenant's virtual machines.
+    pub machine_namespace: String,
+    /// Labels its virtual machines carry.
+    pub machine_labels: BTreeMap<String, String>,
+    /// What happens at its deletion.
+    pub cleanup: CleanupPolicy,
+    /// Nothing is changed.
+    pub suspended: bool,
+    /// What its status holds.
+    pub status: TenantClusterStatus,
+}
+
+impl TenantSpec {
+    /// Whether a Service is ours to serve.
+    #[must_use]
+    pub fn claims(&self, service: &Service) -> bool {
+        service.load_balancer
+            && match &service.class {
+                None => self.claim_classless,
+                Some(class) => self.classes.iter().any(|c| c == class),
+            }
+    }
+}
+
+/// A Node of a tenant. Every field is tenant-written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// The virtual machine it says it is: `spec.providerID` without `kubevirt://`, else its name.
+    pub machine: String,
+    /// Excluded from load balancers by label, about to be deleted, or being deleted.
+    pub excluded: bool,
+    /// Condition `Ready`; `false` also where it is missing or `Unknown`.
+    pub ready: bool,
+    /// When `Ready` changed last.
+    pub ready_since: Option<Timestamp>,
+    /// `status.addresses`: compared with, never used as backends.
+    pub addresses: BTreeSet<IpAddr>,
+}
+
+/// What is known of one tenant.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    /// What the operator wants.
+    pub spec: TenantSpec,
+    /// How far the tenant's own objects are known.
+    pub link: Link,
+    /// The three complete lists are in: before that, an absent object proves nothing.
+    pub synced: bool,
+    /// Services by key: those that are of our concern.
+    pub services: BTreeMap<ServiceKey, Service>,
+    /// Nodes by name.
+    pub nodes: BTreeMap<NodeName, Node>,
+    /// EndpointSlices by namespace and name.
+    pub slices: BTreeMap<(String, String), EndpointSlice>,
+    by_service: BTreeMap<(String, String), BTreeSet<String>>,
+}
+
+/// How we stand with a tenant's API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Not answered yet.
+    Connecting,
+    /// It answers.
+    Up {
+        /// Version it reports.
+        version: Option<String>,
+        /// When our client certificate expires.
+        expires: Option<Timestamp>,
+    },
+    /// It does not answer, or refuses us.
+    Down(String),
+    /// The kubeconfig is not accepted.
+    Rejected(String),
+}
+
+impl Tenant {
+    /// A tenant of which nothing but the operator's wish is known.
+    #[must_use]
+    pub const fn new(spec: TenantSpec) -> Self {
+        Self {
+            spec,
+            link: Link::Connecting,
+            synced: false,
+            services: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            by_service: BTreeMap::new(),
+        }
+    }
+
+    /// Stores, or with `None` forgets, a slice; returns the namespace and name of every Service
+    /// it concerns.
+    pub fn put_slice(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        slice: Option<EndpointSlice>,
+    ) -> Vec<(String, String)> {
+        let id = (namespace.to_owned(), name.to_owned());
+        let mut concerned = Vec::new();
+        let before = match slice {
+            Some(slice) if self.slices.get(&id) == Some(&slice) => return concerned,
+            Some(slice) => {
+                let service = (namespace.to_owned(), slice.service.clone());
+                self.by_service.entry(service.clone()).or_default().insert(name.to_owned());
+                concerned.push(service);
+                self.slices.insert(id, slice)
+            }
+            None => self.slices.remove(&id),
+        };
+        if let Some(before) = before {
+            let service = (namespace.to_owned(), before.service);
+            if !concerned.contains(&service) {
+                if let Some(names) = self.by_service.get_mut(&service) {
+                    names.remove(name);
+                }
+                concerned.push(service);
+            }
+        }
+        concerned
+    }
+
+    /// Every endpoint of a Service.
+    pub fn endpoints(&self, key: &ServiceKey) -> impl Iterator<Item = &Endpoint> {
+        let service = (key.namespace().to_owned(), key.name().to_owned());
+        let names = self.by_service.get(&service).into_iter().flatten();
+        names
+            .filter_map(move |name| self.slices.get(&(service.0.clone(), name.clone())))
+            .flat_map(|slice| &slice.endpoints)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn slice(service: &str) -> Option<EndpointSlice> {
+        let endpoint = Endpoint { node: None, ready: true, serving: true, terminating: false };
+        Some(EndpointSlice { service: service.into(), endpoints: vec![endpoint] })
+    }
+
+    #[test]
+    fn a_slice_that_changes_its_service_concerns_both() {
+        let mut tenant = Tenant::new(testing::tenant("a"));
+        let web = ("default".to_owned(), "web".to_owned());
+        let api = ("default".to_owned(), "api".to_owned());
+        assert_eq!(tenant.put_slice("default", "s1", slice("web")), [web.clone()]);
+        assert!(tenant.put_slice("default", "s1", slice("web")).is_empty());
+        assert_eq!(tenant.put_slice("default", "s1", slice("api")), [api.clone(), web]);
+        let key = "a/default/web".parse().unwrap();
+        assert_eq!(tenant.endpoints(&key).count(), 0);
+        assert_eq!(tenant.put_slice("default", "s1", None), [api]);
+    }
+
+    #[test]
+    fn a_service_is_claimed_by_class() {
+        let mut spec = testing::tenant("a");
+        let mut service = testing::service();
+        assert!(spec.claims(&service));
+        spec.claim_classless = false;
+        assert!(!spec.claims(&service));
+        service.class = Some("cloud-provider-ovn.io/default".into());
+        assert!(spec.claims(&service));
+        service.class = Some("other".into());
+        assert!(!spec.claims(&service));
+        service.class = None;
+        spec.claim_classless = true;
+        service.load_balancer = false;
+        assert!(!spec.claims(&service));
+    }
+}

@@ -1,0 +1,475 @@
+//! A world that obeys: the API servers, Kube-OVN and the Northbound database as a model. It also
+//! refuses to break what must never break, so that every test that runs it proves the order of
+//! effects.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use cpo_api::{Condition, EipStatus, names};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{key, version};
+use crate::effect::{Effect, LbEdit, Notice, TenantEffect, UnderEffect};
+use crate::ids::{ServiceKey, Uid, Version};
+use crate::ovn::{self, LoadBalancer, RowChange};
+use crate::plan::{Plan, Since, plan};
+use crate::rows;
+use crate::service::{Ingress, Protocol};
+use crate::time::Now;
+use crate::under::{Eip, OvnEip, Shield};
+use crate::world::World;
+
+/// What an effect came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// The system took it.
+    Done,
+    /// The system refused it: what it relied on has changed.
+    Refused,
+}
+
+fn fresh() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(1 << 32);
+    LAST.fetch_add(1, Ordering::Relaxed)
+}
+
+fn fresh_uid() -> Uid {
+    Uid::new(&format!("uid-{}", fresh()))
+}
+
+fn next(before: Version) -> Version {
+    version(before.to_string().parse::<u64>().unwrap() + 1)
+}
+
+/// Executes one effect on the world as the systems would.
+pub(crate) fn apply_effect(world: &mut World, effect: &Effect, _now: Now) -> Applied {
+    match effect {
+        Effect::Tenant(TenantEffect::PatchService { key, patch }) => {
+            patch_service(world, key, patch)
+        }
+        Effect::Tenant(TenantEffect::Event(_)) => Applied::Done,
+        Effect::Under(effect) => under(world, effect),
+        Effect::Ovn(edits) => {
+            edits.iter().for_each(|edit| check_edit(world, edit));
+            apply_edits(world, edits)
+        }
+    }
+}
+
+fn patch_service(world: &mut World, key: &ServiceKey, patch: &Value) -> Applied {
+    let live = rows::withdraw(&world.ovn, key);
+    let Some(tenant) = world.tenants.get_mut(key.tenant()) else { return Applied::Refused };
+    let Some(service) = tenant.services.get_mut(key) else { return Applied::Refused };
+    let metadata = &patch["metadata"];
+    if metadata["uid"] != service.uid.as_str() {
+        return Applied::Refused;
+    }
+    service.version = next(service.version);
+    if metadata["finalizers"].is_array() {
+        assert!(!service.deleting, "a finalizer cannot be added to what is being deleted");
+        service.finalizer = true;
+    }
+    if metadata["$deleteFromPrimitiveList/finalizers"].is_array() {
+        assert!(live.is_empty(), "{key} is let go while it is on the network");
+        service.finalizer = false;
+    }
+    let status = &patch["status"];
+    if let Some(ingress) = status["loadBalancer"].get("ingress") {
+        service.status.ingress = match ingress.as_array() {
+            None => Vec::new(),
+            Some(entries) => {
+                assert!(service.load_balancer, "422: a status on what is no load balancer");
+                entries.iter().map(ingress_of).collect()
+            }
+        };
+    }
+    for condition in status["conditions"].as_array().into_iter().flatten() {
+        let conditions = &mut service.status.conditions;
+        conditions.retain(|c| condition["type"] != c.type_);
+        if condition["$patch"].is_null() {
+            conditions.push(serde_json::from_value::<Condition>(condition.clone()).unwrap());
+        }
+    }
+    if service.deleting && !service.finalizer {
+        tenant.services.remove(key);
+    }
+    Applied::Done
+}
+
+fn ingress_of(entry: &Value) -> Ingress {
+    assert_eq!(entry["ipMode"], "VIP");
+    let port = |p: &Value| {
+        let number = u16::try_from(p["port"].as_u64().unwrap()).unwrap();
+        (number, Protocol::parse(p["protocol"].as_str().unwrap()).unwrap())
+    };
+    Ingress {
+        ip: entry["ip"].as_str().unwrap().into(),
+        ports: entry["ports"].as_array().unwrap().iter().map(port).collect(),
+        ..Ingress::default()
+    }
+}
+
+fn under(world: &mut World, effect: &UnderEffect) -> Applied {
+    let under = &mut world.under;
+    match effect {
+        UnderEffect::CreateOvnEip { name, service, subnet, v4 } => {
+            if under.ovn_eips.contains_key(name) {
+                return Applied::Done;
+            }
+            let eip = ovn_eip(Some(service.clone()), subnet, *v4);
+            under.put_ovn_eip(name, Some(eip));
+        }
+        UnderEffect::LabelOvnEip { name, service } => {
+            let Some(eip) = under.ovn_eips.get(name).cloned() else { return Applied::Refused };
+            let version = next(eip.version);
+            let service = Some(service.clone());
+            under.put_ovn_eip(name, Some(OvnEip { labelled: true, service, version, ..eip }));
+        }
+        UnderEffect::DeleteOvnEip { name, uid } => {
+            let Some(eip) = under.ovn_eips.get(name).cloned() else { return Applied::Done };
+            if eip.uid != *uid {
+                return Applied::Refused;
+            }
+            if let Some(v4) = eip.status_v4 {
+                assert!(!on_network(&world.ovn, v4), "{v4} is freed while it is on the network");
+            }
+            let version = next(eip.version);
+            under.put_ovn_eip(name, Some(OvnEip { deleting: true, version, ..eip }));
+        }
+        UnderEffect::CreateEip { spec } => {
+            if under.eips.contains_key(&spec.address) {
+                return Applied::Refused;
+            }
+            let owner = key(&format!("{}/{}", spec.tenant.name, spec.services[0].key));
+            let eip = Eip {
+                uid: fresh_uid(),
+                version: version(1),
+                deleting: false,
+                owner: Some(owner),
+                spec: spec.clone(),
+                status: EipStatus::default(),
+            };
+            under.put_eip(&spec.address, Some(eip));
+        }
+        UnderEffect::BindEip { name, version, spec } => {
+            let eip = under.eips.get(name).filter(|e| e.version == *version).cloned();
+            let Some(eip) = eip else { return Applied::Refused };
+            let version = next(eip.version);
+            under.put_eip(name, Some(Eip { spec: spec.clone(), version, ..eip }));
+        }
+        UnderEffect::PatchEipStatus { name, uid, status } => {
+            let eip = under.eips.get(name).filter(|e| e.uid == *uid).cloned();
+            let Some(eip) = eip else { return Applied::Refused };
+            if status.released_at.is_some() {
+                let v4 = eip.address().unwrap();
+                assert!(!on_network(&world.ovn, v4), "{v4} is released while it is on the network");
+            }
+            let version = next(eip.version);
+            under.put_eip(name, Some(Eip { status: status.clone(), version, ..eip }));
+        }
+        UnderEffect::DeleteEip { name, uid, version } => {
+            let Some(eip) = under.eips.get(name) else { return Applied::Done };
+            if (&eip.uid, eip.version) != (uid, *version) {
+                return Applied::Refused;
+            }
+            let v4 = eip.address().unwrap();
+            assert!(!on_network(&world.ovn, v4), "{v4} is forgotten while it is on the network");
+            let ovn_eip = eip.spec.overlay.as_ref().map(|o| o.ovn_eip.clone()).unwrap();
+            assert!(!under.ovn_eips.contains_key(&ovn_eip), "{v4} is forgotten before its OvnEip");
+            under.put_eip(name, None);
+        }
+        UnderEffect::RaiseShield { create, .. } => {
+            assert_eq!(*create, under.shield == Shield::Missing);
+            under.shield = Shield::Up;
+        }
+        UnderEffect::PatchTenantStatus { name, status } => {
+            let Some(tenant) = world.tenants.get_mut(name) else { return Applied::Refused };
+            tenant.spec.status = status.clone();
+            tenant.spec.version = next(tenant.spec.version);
+        }
+        UnderEffect::TenantFinalizer { name, version, present } => {
+            let Some(tenant) = world.tenants.get_mut(name) else { return Applied::Refused };
+            if tenant.spec.version != *version {
+                return Applied::Refused;
+            }
+            tenant.spec.finalizer = *present;
+            tenant.spec.version = next(tenant.spec.version);
+            if tenant.spec.deleting && !present {
+                world.tenants.remove(name);
+            }
+        }
+        UnderEffect::PatchPoolStatus { name, status } => {
+            let Some(pool) = under.pools.get_mut(name) else { return Applied::Refused };
+            pool.status = status.clone();
+        }
+    }
+    Applied::Done
+}
+
+/// An `OvnEip` Kube-OVN has not looked at yet.
+pub(crate) fn ovn_eip(service: Option<ServiceKey>, subnet: &str, v4: Option<Ipv4Addr>) -> OvnEip {
+    OvnEip {
+        uid: fresh_uid(),
+        version: version(1),
+        deleting: false,
+        created: None,
+        labelled: service.is_some(),
+        service,
+        subnet: subnet.into(),
+        spec_v4: v4,
+        status_v4: None,
+        ready: false,
+    }
+}
+
+fn on_network(ovn: &ovn::Ovn, v4: Ipv4Addr) -> bool {
+    let at = format!("{v4}:");
+    ovn.load_balancers.values().any(|row| row.vips.keys().any(|vip| vip.starts_with(&at)))
+}
+
+/// What must hold before an edit is committed, at any time.
+fn check_edit(world: &World, edit: &LbEdit) {
+    let (vips, service) = match edit {
+        LbEdit::Insert { row, .. } => {
+            assert_eq!(world.under.shield, Shield::Up, "a row without the shield");
+            (Some(&row.vips), row.service("default"))
+        }
+        LbEdit::Change { row, change, .. } => {
+            let before = world.ovn.load_balancers.get(row);
+            (change.vips.as_ref(), before.and_then(|row| row.service("default")))
+        }
+        LbEdit::Attach { .. } | LbEdit::Detach { .. } => return,
+        LbEdit::Delete { row, .. } => {
+            let row = world.ovn.load_balancers.get(row);
+            assert!(row.is_none_or(LoadBalancer::is_tombstone), "a live row is deleted");
+            return;
+        }
+    };
+    for vip in vips.into_iter().flat_map(BTreeMap::keys) {
+        let (address, _) = vip.rsplit_once(':').unwrap();
+        let eip = world.under.eips.get(address);
+        let eip = eip.unwrap_or_else(|| panic!("{vip} before its Eip"));
+        assert_eq!(eip.owner, service, "{vip} is another's");
+        assert!(eip.released().is_none(), "{vip} rests in quarantine");
+    }
+}
+
+/// Executes edits as one transaction: all of them, or none.
+pub(crate) fn apply_edits(world: &mut World, edits: &[LbEdit]) -> Applied {
+    let install = world.install.to_string();
+    let before = world.ovn.clone();
+    for edit in edits {
+        if !apply_edit(&mut world.ovn, edit, &install) {
+            world.ovn = before;
+            return Applied::Refused;
+        }
+    }
+    Applied::Done
+}
+
+fn apply_edit(ovn: &mut ovn::Ovn, edit: &LbEdit, install: &str) -> bool {
+    let owned = |ovn: &ovn::Ovn, uuid: &Uuid, owner: &str| {
+        let row = ovn.load_balancers.get(uuid).cloned();
+        row.filter(|row| row.external_id(ovn::OWNER) == Some(owner))
+    };
+    match edit {
+        LbEdit::Insert { row, router } => {
+            let uuid = Uuid::from_u128(u128::from(fresh()));
+            ovn.apply(RowChange::LoadBalancer(uuid, Some(row.clone())), install);
+            attach(ovn, router.uuid, uuid, true, install)
+        }
+        LbEdit::Change { row: uuid, owner, change } => {
+            let Some(mut row) = owned(ovn, uuid, owner) else { return false };
+            let change = change.clone();
+            row.name = change.name.unwrap_or(row.name);
+            row.protocol = change.protocol.unwrap_or(row.protocol);
+            row.vips = change.vips.unwrap_or(row.vips);
+            row.options = change.options.unwrap_or(row.options);
+            row.selection_fields = change.selection_fields.unwrap_or(row.selection_fields);
+            row.external_ids = change.external_ids.unwrap_or(row.external_ids);
+            ovn.apply(RowChange::LoadBalancer(*uuid, Some(row)), install);
+            true
+        }
+        LbEdit::Attach { row, router } => attach(ovn, router.uuid, *row, true, install),
+        LbEdit::Detach { row, router } => attach(ovn, *router, *row, false, install),
+        LbEdit::Delete { row, owner } => {
+            if owned(ovn, row, owner).is_none() {
+                return false;
+            }
+            let routers: Vec<_> = ovn.attached_to(*row).collect();
+            routers.into_iter().for_each(|router| {
+                attach(ovn, router, *row, false, install);
+            });
+            ovn.apply(RowChange::LoadBalancer(*row, None), install);
+            true
+        }
+    }
+}
+
+fn attach(ovn: &mut ovn::Ovn, router: Uuid, row: Uuid, on: bool, install: &str) -> bool {
+    let Some(mut changed) = ovn.routers.get(&router).cloned() else { return false };
+    if on { changed.load_balancers.insert(row) } else { changed.load_balancers.remove(&row) };
+    ovn.apply(RowChange::Router(router, Some(changed)), install);
+    true
+}
+
+/// Kube-OVN grants what it can, and removes what is being deleted.
+pub(crate) fn kube_ovn(world: &mut World) {
+    for (name, mut eip) in world.under.ovn_eips.clone() {
+        if eip.deleting {
+            world.under.put_ovn_eip(&name, None);
+            continue;
+        }
+        if eip.ready {
+            continue;
+        }
+        let cidr = world.under.subnets.get(&eip.subnet).and_then(|subnet| subnet.cidr);
+        let held = |v4: &Ipv4Addr| world.under.ovn_eips.values().any(|e| e.status_v4 == Some(*v4));
+        let grant = match eip.spec_v4 {
+            Some(v4) => Some(v4).filter(|v4| cidr.is_some_and(|net| net.contains(v4)) && !held(v4)),
+            None => cidr.and_then(|net| {
+                let reserved = &world.under.subnets[&eip.subnet].excludes;
+                net.hosts().find(|v4| !held(v4) && !reserved.contains((*v4).into()))
+            }),
+        };
+        if let Some(v4) = grant {
+            (eip.spec_v4, eip.status_v4, eip.ready) = (Some(v4), Some(v4), true);
+            eip.version = next(eip.version);
+            world.under.put_ovn_eip(&name, Some(eip));
+        }
+    }
+}
+
+/// A world that does what is planned for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    /// The world.
+    pub(crate) world: World,
+    /// The time.
+    pub(crate) now: Now,
+    /// Whether Kube-OVN works.
+    pub(crate) kube_ovn: bool,
+    /// Every effect so far.
+    pub(crate) log: Vec<Effect>,
+    since: BTreeMap<ServiceKey, Since>,
+}
+
+impl Model {
+    /// A world at rest.
+    pub(crate) fn new(world: World) -> Self {
+        let now = super::at(100_000);
+        Self { world, now, kube_ovn: true, log: Vec::new(), since: BTreeMap::new() }
+    }
+
+    /// The plan of a Service now, remembered as the engine does.
+    pub(crate) fn plan(&mut self, key: &ServiceKey) -> Plan {
+        let since = self.since.entry(key.clone()).or_default();
+        let plan = plan(&self.world, key, since, self.now);
+        since.retain(|wait, _| plan.waits.contains(wait));
+        for wait in &plan.waits {
+            since.entry(*wait).or_insert(self.now.mono);
+        }
+        plan
+    }
+
+    /// Executes one effect.
+    pub(crate) fn execute(&mut self, effect: &Effect) -> Applied {
+        self.log.push(effect.clone());
+        apply_effect(&mut self.world, effect, self.now)
+    }
+
+    /// `cpo` forgets everything it had not written down.
+    pub(crate) fn restart(&mut self) {
+        self.since.clear();
+    }
+
+    fn keys(&self) -> Vec<ServiceKey> {
+        let tenants = self.world.tenants.keys();
+        tenants.flat_map(|tenant| self.world.keys_of(tenant)).collect()
+    }
+
+    /// Plans and executes until nothing is left to do at this time.
+    pub(crate) fn settle(&mut self) -> &mut Self {
+        for _ in 0..100 {
+            if self.kube_ovn {
+                kube_ovn(&mut self.world);
+            }
+            let mut quiet = true;
+            for key in self.keys() {
+                let plan = self.plan(&key);
+                for effect in &plan.effects {
+                    quiet = false;
+                    self.execute(effect);
+                }
+            }
+            let waiting = |e: &OvnEip| e.deleting;
+            if quiet && !(self.kube_ovn && self.world.under.ovn_eips.values().any(waiting)) {
+                return self;
+            }
+        }
+        panic!("no rest after 100 rounds; last: {:#?}", self.log.last());
+    }
+
+    /// Lets time pass, and settles.
+    pub(crate) fn after(&mut self, time: Duration) -> &mut Self {
+        self.now = super::at(u64::try_from((self.now.mono + time).as_millis()).unwrap());
+        self.settle()
+    }
+
+    /// Lets seconds pass, and settles.
+    pub(crate) fn after_seconds(&mut self, seconds: u64) -> &mut Self {
+        self.after(Duration::from_secs(seconds))
+    }
+
+    /// Changes the world, and settles.
+    pub(crate) fn when(&mut self, change: impl FnOnce(&mut World)) -> &mut Self {
+        change(&mut self.world);
+        self.settle()
+    }
+
+    /// The user deletes a Service.
+    pub(crate) fn delete(&mut self, service: &str) -> &mut Self {
+        self.when(|world| {
+            let deleted = world.service(service);
+            deleted.deleting = true;
+            if !deleted.finalizer {
+                world.put_service(service, None);
+            }
+        })
+    }
+
+    /// The address published on a Service.
+    pub(crate) fn published(&mut self, service: &str) -> Option<String> {
+        self.world.service(service).status.ingress.first().map(|i| i.ip.clone())
+    }
+
+    /// Status and reason of a condition of a Service.
+    pub(crate) fn condition(&mut self, service: &str, type_: &str) -> (bool, String) {
+        let conditions = &self.world.service(service).status.conditions;
+        let found = conditions.iter().find(|c| c.type_ == type_).unwrap();
+        (found.status == cpo_api::ConditionStatus::True, found.reason.clone())
+    }
+
+    /// Status and reason of `Programmed` on a Service.
+    pub(crate) fn programmed(&mut self, service: &str) -> (bool, String) {
+        self.condition(service, names::PROGRAMMED)
+    }
+
+    /// Reason of `Ready` on an `Eip`.
+    pub(crate) fn eip_reason(&self, address: &str) -> String {
+        let conditions = &self.world.under.eips[address].status.conditions;
+        conditions.iter().find(|c| c.type_ == "Ready").unwrap().reason.clone()
+    }
+
+    /// The Events so far.
+    pub(crate) fn events(&self) -> Vec<&Notice> {
+        let event = |effect| match effect {
+            &Effect::Tenant(TenantEffect::Event(ref notice)) => Some(notice),
+            _ => None,
+        };
+        self.log.iter().filter_map(event).collect()
+    }
+}

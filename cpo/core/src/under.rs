@@ -1,0 +1,180 @@
+//! What the under cluster's API server says: Kube-OVN's, KubeVirt's and our own objects.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use cpo_api::{EipSpec, EipStatus};
+use ipnet::Ipv4Net;
+use jiff::Timestamp;
+use pools::AddressSet;
+
+use crate::ids::{ServiceKey, TenantName, Uid, Version};
+
+/// A Kube-OVN `OvnEip`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OvnEip {
+    /// `metadata.uid`.
+    pub uid: Uid,
+    /// `metadata.resourceVersion`.
+    pub version: Version,
+    /// `metadata.deletionTimestamp` is set.
+    pub deleting: bool,
+    /// `metadata.creationTimestamp`.
+    pub created: Option<Timestamp>,
+    /// The Service it was made for, if it is ours.
+    pub service: Option<ServiceKey>,
+    /// Our labels and annotation are all present.
+    pub labelled: bool,
+    /// `spec.externalSubnet`.
+    pub subnet: String,
+    /// `spec.v4Ip`.
+    pub spec_v4: Option<Ipv4Addr>,
+    /// `status.v4Ip`.
+    pub status_v4: Option<Ipv4Addr>,
+    /// `status.ready`.
+    pub ready: bool,
+}
+
+impl OvnEip {
+    /// The address Kube-OVN granted, once it is granted beyond doubt.
+    #[must_use]
+    pub fn granted(&self) -> Option<Ipv4Addr> {
+        self.status_v4.filter(|v4| self.ready && self.spec_v4 == Some(*v4) && !self.deleting)
+    }
+}
+
+/// A Kube-OVN `Subnet`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    /// `spec.vpc`.
+    pub vpc: String,
+    /// The IPv4 part of `spec.cidrBlock`.
+    pub cidr: Option<Ipv4Net>,
+    /// The gateways in `spec.gateway`.
+    pub gateways: Vec<IpAddr>,
+    /// `spec.excludeIps`.
+    pub excludes: AddressSet,
+    /// `status.v4availableIPs`.
+    pub available: u64,
+}
+
+/// A Kube-OVN `IP`: the address of one port of a pod or virtual machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ip {
+    /// `spec.podName`: for a virtual machine, its name.
+    pub machine: String,
+    /// `spec.namespace`.
+    pub namespace: String,
+    /// `spec.subnet`.
+    pub subnet: String,
+    /// `spec.v4IpAddress`.
+    pub v4: Option<Ipv4Addr>,
+    /// `spec.podType` is `VirtualMachine`.
+    pub of_machine: bool,
+}
+
+/// An `AddressPool`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// The Kube-OVN Subnet it draws from.
+    pub subnet: String,
+    /// Never given on request.
+    pub excludes: AddressSet,
+    /// Open to Services that name no pool.
+    pub auto_assign: bool,
+    /// Who may draw; `None` means every tenant.
+    pub tenants: Option<BTreeSet<String>>,
+    /// Seconds a released address rests.
+    pub quarantine_seconds: u32,
+    /// Why the object cannot be used, if it cannot.
+    pub broken: Option<String>,
+    /// What its status holds.
+    pub status: cpo_api::AddressPoolStatus,
+}
+
+/// An `Eip`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Eip {
+    /// `metadata.uid`.
+    pub uid: Uid,
+    /// `metadata.resourceVersion`.
+    pub version: Version,
+    /// `metadata.deletionTimestamp` is set, or our deletion of it was accepted.
+    pub deleting: bool,
+    /// The Service that owns it.
+    pub owner: Option<ServiceKey>,
+    /// Its spec.
+    pub spec: EipSpec,
+    /// Its status.
+    pub status: EipStatus,
+}
+
+impl Eip {
+    /// The address.
+    #[must_use]
+    pub fn address(&self) -> Option<Ipv4Addr> {
+        self.spec.address.parse().ok()
+    }
+
+    /// When it was released, if it was.
+    #[must_use]
+    pub fn released(&self) -> Option<Timestamp> {
+        self.status.released_at.as_deref().map(|t| t.parse().unwrap_or(Timestamp::MIN))
+    }
+
+    /// The tenant it belongs to.
+    #[must_use]
+    pub fn tenant(&self) -> Option<TenantName> {
+        self.spec.tenant.name.parse().ok()
+    }
+}
+
+/// A virtual machine: whether its owner's label is there is asked of [`Machine::labels`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Labels of the `VirtualMachine`.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Everything the under cluster said.
+#[derive(Clone, Debug, Default)]
+pub struct Under {
+    /// `OvnEip` by name.
+    pub ovn_eips: BTreeMap<String, OvnEip>,
+    /// `Subnet` by name.
+    pub subnets: BTreeMap<String, Subnet>,
+    /// `Vpc` by name: the router's name.
+    pub vpcs: BTreeMap<String, String>,
+    /// `IP` by name.
+    pub ips: BTreeMap<String, Ip>,
+    /// Kube-OVN `Vip` addresses by name.
+    pub vips: BTreeMap<String, Ipv4Addr>,
+    /// `VirtualMachine` by namespace and name.
+    pub machines: BTreeMap<(String, String), Machine>,
+    /// `VirtualMachineInstance` by namespace and name: whether it runs.
+    pub instances: BTreeMap<(String, String), bool>,
+    /// `AddressPool` by name.
+    pub pools: BTreeMap<String, Pool>,
+    /// `Eip` by name.
+    pub eips: BTreeMap<String, Eip>,
+    /// The `OvnDnatRule` that shields our rows is there and marked ready.
+    pub shield: Shield,
+    /// `IP` names by namespace and machine.
+    pub ips_of: BTreeMap<(String, String), BTreeSet<String>>,
+    /// `Eip` names by owner.
+    pub eips_of: BTreeMap<ServiceKey, BTreeSet<String>>,
+    /// `OvnEip` names by the Service they were made for.
+    pub ovn_eips_of: BTreeMap<ServiceKey, BTreeSet<String>>,
+}
+
+/// State of the `OvnDnatRule` whose name keeps Kube-OVN's collector off our rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shield {
+    /// There is none.
+    #[default]
+    Missing,
+    /// It is there, not yet marked ready.
+    Unready,
+    /// It is there and ready.
+    Up,
+}

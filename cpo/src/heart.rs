@@ -1,0 +1,162 @@
+//! The one task that decides: observations in, jobs out.
+//!
+//! ```text
+//! watches of the under cluster ─┐
+//! tenants' sessions ────────────┼─► Engine ─► jobs ─► executors
+//! Northbound link ──────────────┤      ▲                  │
+//! ended jobs ───────────────────┘      └──────────────────┘
+//! ```
+//! Queues are bounded. A full queue of observations makes its watches wait; a full queue of jobs
+//! makes the job fail, and its Service is planned anew later.
+
+use std::sync::Arc;
+
+use cpo_core::effect::Effect;
+use cpo_core::engine::{Engine, Input, Job, JobId};
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::metrics::Snapshot;
+use crate::outbox::Finished;
+use crate::ovn::Message;
+use crate::tenant::Routes;
+
+/// Observations taken in before jobs are looked for again.
+const BATCH: usize = 512;
+
+/// Where observations come from.
+pub(crate) struct Sources {
+    /// Watches of the under cluster.
+    pub(crate) under: mpsc::Receiver<Input>,
+    /// Tenants' sessions.
+    pub(crate) tenants: mpsc::Receiver<Input>,
+    /// The Northbound database, and its ended jobs.
+    pub(crate) ovn: mpsc::Receiver<Message>,
+    /// Other ended jobs.
+    pub(crate) results: mpsc::Receiver<Finished>,
+}
+
+/// Where jobs go.
+pub(crate) struct Sinks {
+    /// The under cluster.
+    pub(crate) under: mpsc::Sender<(JobId, Effect)>,
+    /// The tenants.
+    pub(crate) tenants: Routes,
+    /// The Northbound database.
+    pub(crate) ovn: mpsc::Sender<(JobId, Vec<cpo_core::effect::LbEdit>)>,
+}
+
+/// The one task that decides.
+pub(crate) struct Heart {
+    pub(crate) engine: Engine,
+    pub(crate) clock: Clock,
+    pub(crate) sources: Sources,
+    pub(crate) sinks: Sinks,
+    pub(crate) snapshot: watch::Sender<Arc<Snapshot>>,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Heart {
+    /// Decides until stopped. Ends by itself only when a source is gone.
+    pub(crate) async fn run(mut self) {
+        while self.step().await {
+            for _ in 0..BATCH {
+                if !self.take_one() {
+                    break;
+                }
+            }
+            let now = self.clock.now();
+            for job in self.engine.poll(now) {
+                self.dispatch(job);
+            }
+            self.snapshot.send_replace(Arc::new(Snapshot::of(&self.engine)));
+        }
+    }
+
+    /// Waits for one thing to happen. `false`: the end.
+    async fn step(&mut self) -> bool {
+        if self.engine.has_work() {
+            tokio::task::yield_now().await;
+            return !self.stop.is_cancelled();
+        }
+        let deadline = self.engine.deadline();
+        let timer = async {
+            match deadline {
+                Some(at) => sleep_until(self.clock.at(at)).await,
+                None => std::future::pending().await,
+            }
+        };
+        // Cancel safe: `recv` loses nothing when another branch is taken.
+        tokio::select! {
+            () = self.stop.cancelled() => return false,
+            message = self.sources.ovn.recv() => match message {
+                Some(message) => self.message(message),
+                None => return false,
+            },
+            finished = self.sources.results.recv() => match finished {
+                Some(finished) => self.finished(finished),
+                None => return false,
+            },
+            input = self.sources.under.recv() => match input {
+                Some(input) => self.engine.handle(input),
+                None => return false,
+            },
+            input = self.sources.tenants.recv() => match input {
+                Some(input) => self.engine.handle(input),
+                None => return false,
+            },
+            () = timer => {}
+        }
+        true
+    }
+
+    /// Takes in one thing that waits already, of each source in turn.
+    fn take_one(&mut self) -> bool {
+        let mut any = false;
+        if let Ok(message) = self.sources.ovn.try_recv() {
+            self.message(message);
+            any = true;
+        }
+        if let Ok(finished) = self.sources.results.try_recv() {
+            self.finished(finished);
+            any = true;
+        }
+        for source in [&mut self.sources.under, &mut self.sources.tenants] {
+            if let Ok(input) = source.try_recv() {
+                self.engine.handle(input);
+                any = true;
+            }
+        }
+        any
+    }
+
+    fn message(&mut self, message: Message) {
+        match message {
+            Message::Input(input) => self.engine.handle(input),
+            Message::Finished(finished) => self.finished(finished),
+        }
+    }
+
+    fn finished(&mut self, finished: Finished) {
+        for input in finished.inputs {
+            self.engine.handle(input);
+        }
+        self.engine.done(finished.job, finished.outcome, self.clock.now());
+    }
+
+    fn dispatch(&mut self, job: Job) {
+        let Job { id, effect } = job;
+        tracing::debug!(job = id, ?effect, "effect");
+        let taken = match effect {
+            Effect::Tenant(effect) => self.sinks.tenants.send(id, effect).is_ok(),
+            Effect::Under(_) => self.sinks.under.try_send((id, effect)).is_ok(),
+            Effect::Ovn(edits) => self.sinks.ovn.try_send((id, edits)).is_ok(),
+        };
+        if !taken {
+            tracing::debug!(job = id, "queue full or tenant gone: planned anew later");
+            self.finished(Finished::failed(id));
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! `cpo`: watches every tenant's Services and makes their load balancers work.
+
+mod cli;
+mod clock;
+mod heart;
+mod http;
+mod metrics;
+mod outbox;
+mod ovn;
+mod run;
+mod tenant;
+mod under;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().execute() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cpo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What operators count.
+
+use std::sync::Arc;
+
+use cpo_core::engine::{Counters, Engine};
+use cpo_core::ovn::OvnLink;
+use cpo_core::tenant::Link;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+
+/// The figures of one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    /// Everything is read, and decisions are being made.
+    pub(crate) ready: bool,
+    /// The Northbound database answers.
+    pub(crate) ovn_up: bool,
+    tenants: i64,
+    tenants_connected: i64,
+    eips: i64,
+    balancers: i64,
+    counters: Counters,
+}
+
+impl Snapshot {
+    /// The figures now.
+    pub(crate) fn of(engine: &Engine) -> Self {
+        let world = engine.world();
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let connected = world.tenants.values().filter(|t| matches!(t.link, Link::Up { .. }));
+        Self {
+            ready: engine.ready(),
+            ovn_up: world.ovn.link == OvnLink::Up,
+            tenants: count(world.tenants.len()),
+            tenants_connected: count(connected.count()),
+            eips: count(world.under.eips.len()),
+            balancers: count(world.ovn.of_service.len()),
+            counters: engine.counters(),
+        }
+    }
+}
+
+/// Writes the figures in the OpenMetrics text format.
+#[derive(Debug)]
+pub(crate) struct Metrics(Registry);
+
+#[derive(Debug)]
+struct Figures(watch::Receiver<Arc<Snapshot>>);
+
+impl Metrics {
+    /// Figures of whatever snapshot is the latest.
+    pub(crate) fn new(snapshot: watch::Receiver<Arc<Snapshot>>) -> Self {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Figures(snapshot)));
+        Self(registry)
+    }
+
+    /// The text.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        let _ = encode(&mut text, &self.0);
+        text
+    }
+}
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let now = self.0.borrow().clone();
+        let gauges = [
+            (
+                "cpo_ready",
+                "1 when everything is read and decisions are being made",
+                now.ready.into(),
+            ),
+            ("cpo_ovn_connected", "1 when the Northbound database answers", now.ovn_up.into()),
+            ("cpo_tenants", "TenantClusters served", now.tenants),
+            ("cpo_tenants_connected", "Tenants whose API server answers", now.tenants_connected),
+            ("cpo_eips", "Addresses recorded, quarantined ones included", now.eips),
+            ("cpo_services_with_rows", "Services with load balancer rows", now.balancers),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            gauge.encode(metric)?;
+        }
+        let Counters { foreign_deletes, plans, failures } = now.counters;
+        let counters = [
+            ("cpo_ovn_foreign_deletes", "Live rows of ours deleted by others", foreign_deletes),
+            ("cpo_plans", "Plans made", plans),
+            ("cpo_failures", "Effects that failed and were planned anew", failures),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            counter.encode(metric)?;
+        }
+        Ok(())
+    }
+}

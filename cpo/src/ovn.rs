@@ -1,0 +1,7 @@
+//! The Northbound database's edge: rows into the core's types, edits into transactions.
+
+mod link;
+mod observe;
+mod write;
+
+pub(crate) use link::{Link, Message};

@@ -1,0 +1,18 @@
+//! The tenants' edge.
+//!
+//! ```text
+//! TenantCluster, Secret ─► registry ─► one session per tenant
+//!   session: parse the kubeconfig ─► client ─► try it ─► watches ─► Input
+//!            jobs ─► outbox ─► services/status; Events ─► their own small queue
+//! ```
+//! Sessions share nothing but the queue of inputs: what one tenant's API server does, or does not
+//! do, stays in its session.
+
+mod client;
+mod events;
+mod execute;
+mod parse;
+mod registry;
+mod session;
+
+pub(crate) use registry::{Registry, Routes};

@@ -1,0 +1,174 @@
+//! The under cluster's edge: its objects into [`cpo_core`]'s types, effects into API calls.
+
+mod execute;
+pub(crate) mod kinds;
+mod parse;
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::marker::PhantomData;
+
+use cpo_api::{AddressPool, Eip, TenantCluster};
+use cpo_core::engine::{Input, UnderKind, UnderObject};
+use cpo_core::under::Shield;
+use kube::core::{ClusterResourceScope, DeserializeGuard, NamespaceResourceScope};
+use kube::runtime::watcher::Config;
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+pub(crate) use execute::UnderExecutor;
+
+use crate::watch::{Kind, watch};
+
+/// How the objects of one kind are read.
+struct UnderWatch<O, P, G> {
+    kind: UnderKind,
+    present: P,
+    gone: G,
+    object: PhantomData<fn() -> O>,
+}
+
+impl<O, P, G> Kind for UnderWatch<O, P, G>
+where
+    O: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    P: Fn(O) -> Option<UnderObject> + Send + Sync + 'static,
+    G: Fn(&str, &str) -> Option<UnderObject> + Send + Sync + 'static,
+{
+    type Object = O;
+
+    fn present(&self, object: O) -> Option<Input> {
+        (self.present)(object).map(Input::Under)
+    }
+
+    fn gone(&self, namespace: &str, name: &str) -> Option<Input> {
+        (self.gone)(namespace, name).map(Input::Under)
+    }
+
+    fn listed(&self, names: BTreeSet<String>) -> Input {
+        Input::UnderListed(self.kind, names)
+    }
+
+    fn lost(&self, error: String) -> Input {
+        tracing::warn!(kind = ?self.kind, error, "watch on the under cluster failed, will be repeated");
+        Input::UnderLost(self.kind)
+    }
+}
+
+/// Starts every watch of the under cluster. `shield` is the name of the `OvnDnatRule` that
+/// shields our rows.
+pub(crate) fn spawn_watches(
+    tasks: &mut JoinSet<&'static str>,
+    client: &Client,
+    shield: &str,
+    inputs: &mpsc::Sender<Input>,
+) {
+    let mut watches = Watches { tasks, client, inputs };
+    watches.cluster::<TenantCluster, _, _>(
+        UnderKind::TenantCluster,
+        |object| parse::tenant_cluster(&object),
+        |_, name| Some(UnderObject::TenantCluster(name.parse().ok()?, None)),
+    );
+    watches.cluster::<AddressPool, _, _>(UnderKind::AddressPool, parse::pool, |_, name| {
+        Some(UnderObject::AddressPool(name.to_owned(), None))
+    });
+    watches.cluster::<Eip, _, _>(
+        UnderKind::Eip,
+        |object| Some(parse::eip(object)),
+        |_, name| Some(UnderObject::Eip(name.to_owned(), None)),
+    );
+    watches.cluster::<kinds::OvnEip, _, _>(
+        UnderKind::OvnEip,
+        |object| Some(parse::ovn_eip(object)),
+        |_, name| Some(UnderObject::OvnEip(name.to_owned(), None)),
+    );
+    watches.cluster::<kinds::Subnet, _, _>(UnderKind::Subnet, parse::subnet, |_, name| {
+        Some(UnderObject::Subnet(name.to_owned(), None))
+    });
+    watches.cluster::<kinds::Vpc, _, _>(UnderKind::Vpc, parse::vpc, |_, name| {
+        Some(UnderObject::Vpc(name.to_owned(), None))
+    });
+    watches.cluster::<kinds::Ip, _, _>(UnderKind::Ip, parse::ip, |_, name| {
+        Some(UnderObject::Ip(name.to_owned(), None))
+    });
+    watches.cluster::<kinds::Vip, _, _>(UnderKind::Vip, parse::vip, |_, name| {
+        Some(UnderObject::Vip(name.to_owned(), None))
+    });
+    watches.namespaced::<kinds::VirtualMachine, _, _>(
+        UnderKind::Machine,
+        parse::machine,
+        |namespace, name| Some(UnderObject::Machine((namespace.into(), name.into()), None)),
+    );
+    watches.namespaced::<kinds::VirtualMachineInstance, _, _>(
+        UnderKind::Instance,
+        parse::instance,
+        |namespace, name| Some(UnderObject::Instance((namespace.into(), name.into()), None)),
+    );
+    let config = Config::default().fields(&format!("metadata.name={shield}"));
+    watches.spawn::<kinds::OvnDnatRule, _, _>(
+        Api::all(client.clone()),
+        config,
+        UnderKind::Shield,
+        |object| Some(parse::shield(&object)),
+        |_, _| Some(UnderObject::Shield(Shield::Missing)),
+    );
+}
+
+struct Watches<'a> {
+    tasks: &'a mut JoinSet<&'static str>,
+    client: &'a Client,
+    inputs: &'a mpsc::Sender<Input>,
+}
+
+impl Watches<'_> {
+    fn cluster<O, P, G>(&mut self, kind: UnderKind, present: P, gone: G)
+    where
+        O: Resource<DynamicType = (), Scope = ClusterResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+        P: Fn(O) -> Option<UnderObject> + Send + Sync + 'static,
+        G: Fn(&str, &str) -> Option<UnderObject> + Send + Sync + 'static,
+    {
+        let api = Api::<DeserializeGuard<O>>::all(self.client.clone());
+        self.spawn(api, Config::default(), kind, present, gone);
+    }
+
+    fn namespaced<O, P, G>(&mut self, kind: UnderKind, present: P, gone: G)
+    where
+        O: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+        P: Fn(O) -> Option<UnderObject> + Send + Sync + 'static,
+        G: Fn(&str, &str) -> Option<UnderObject> + Send + Sync + 'static,
+    {
+        let api = Api::<DeserializeGuard<O>>::all(self.client.clone());
+        self.spawn(api, Config::default(), kind, present, gone);
+    }
+
+    fn spawn<O, P, G>(
+        &mut self,
+        api: Api<DeserializeGuard<O>>,
+        config: Config,
+        kind: UnderKind,
+        present: P,
+        gone: G,
+    ) where
+        O: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+        P: Fn(O) -> Option<UnderObject> + Send + Sync + 'static,
+        G: Fn(&str, &str) -> Option<UnderObject> + Send + Sync + 'static,
+    {
+        let kind = UnderWatch { kind, present, gone, object: PhantomData };
+        let inputs = self.inputs.clone();
+        self.tasks.spawn(async move {
+            watch(api, config, kind, inputs).await;
+            "watch of the under cluster"
+        });
+    }
+}

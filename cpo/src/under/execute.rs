@@ -1,0 +1,262 @@
+//! Effects on the under cluster's API server.
+
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use cpo_api::{AddressPool, Eip, EipSpec, TenantCluster, names};
+use cpo_core::effect::{Effect, UnderEffect};
+use cpo_core::engine::{Input, UnderObject};
+use cpo_core::ids::{Install, ServiceKey, Uid};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::ClusterResourceScope;
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::{kinds, parse};
+use crate::outbox::{ExecuteError, Executed, Executor};
+
+/// How long one call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Executes effects on the under cluster.
+#[derive(Clone)]
+pub(crate) struct UnderExecutor {
+    client: Client,
+    install: Install,
+}
+
+impl Executor for UnderExecutor {
+    async fn execute(&self, effect: Effect) -> Executed {
+        match effect {
+            Effect::Under(effect) => self.under(effect).await,
+            Effect::Tenant(_) | Effect::Ovn(_) => Ok(Vec::new()),
+        }
+    }
+}
+
+impl UnderExecutor {
+    /// An executor that calls through `client`.
+    pub(crate) const fn new(client: Client, install: Install) -> Self {
+        Self { client, install }
+    }
+
+    fn api<K: Resource<DynamicType = (), Scope = ClusterResourceScope>>(&self) -> Api<K> {
+        Api::all(self.client.clone())
+    }
+
+    async fn under(&self, effect: UnderEffect) -> Executed {
+        match effect {
+            UnderEffect::CreateOvnEip { name, service, subnet, v4 } => {
+                self.create_ovn_eip(&name, &service, subnet, v4).await
+            }
+            UnderEffect::LabelOvnEip { name, service } => {
+                let patch = json!({"metadata": self.marks(&service)});
+                let api = self.api::<kinds::OvnEip>();
+                let object = merge("label OvnEip", &api, &name, patch, Subresource::None).await?;
+                Ok(seen(object.map(parse::ovn_eip)))
+            }
+            UnderEffect::DeleteOvnEip { name, uid } => {
+                let api = self.api::<kinds::OvnEip>();
+                let object = delete("delete OvnEip", &api, &name, &uid, None).await?;
+                Ok(seen(object.map_or(Some(UnderObject::OvnEip(name, None)), |waiting| {
+                    Some(parse::ovn_eip(waiting))
+                })))
+            }
+            UnderEffect::CreateEip { spec } => self.create_eip(spec).await,
+            UnderEffect::BindEip { name, version, spec } => {
+                let patch = json!({
+                    "metadata": {"resourceVersion": version.to_string()},
+                    "spec": spec,
+                });
+                let api = self.api::<Eip>();
+                let object = merge("bind Eip", &api, &name, patch, Subresource::None).await?;
+                Ok(seen(object.map(parse::eip)))
+            }
+            UnderEffect::PatchEipStatus { name, uid, status } => {
+                let patch = replace_status(Some(&uid), json!(status));
+                let object = json_patch("status of Eip", &self.api::<Eip>(), &name, patch).await?;
+                Ok(seen(object.map(parse::eip)))
+            }
+            UnderEffect::DeleteEip { name, uid, version } => {
+                let api = self.api::<Eip>();
+                delete("delete Eip", &api, &name, &uid, Some(version.to_string())).await?;
+                Ok(vec![Input::Under(UnderObject::Eip(name, None))])
+            }
+            UnderEffect::RaiseShield { name, create } => self.raise_shield(&name, create).await,
+            UnderEffect::PatchTenantStatus { name, status } => {
+                let api = self.api::<TenantCluster>();
+                let patch = replace_status(None, json!(status));
+                let name = name.to_string();
+                let object = json_patch("status of TenantCluster", &api, &name, patch).await?;
+                Ok(seen(object.and_then(|object| parse::tenant_cluster(&object))))
+            }
+            UnderEffect::TenantFinalizer { name, version, present } => {
+                let finalizers: &[&str] = if present { &[parse::TENANT_FINALIZER] } else { &[] };
+                let patch = json!({"metadata": {
+                    "resourceVersion": version.to_string(),
+                    "finalizers": finalizers,
+                }});
+                let api = self.api::<TenantCluster>();
+                let (what, name) = ("finalizer of TenantCluster", name.to_string());
+                let object = merge(what, &api, &name, patch, Subresource::None).await?;
+                Ok(seen(object.and_then(|object| parse::tenant_cluster(&object))))
+            }
+            UnderEffect::PatchPoolStatus { name, status } => {
+                let api = self.api::<AddressPool>();
+                let patch = replace_status(None, json!(status));
+                let object = json_patch("status of AddressPool", &api, &name, patch).await?;
+                Ok(seen(object.and_then(parse::pool)))
+            }
+        }
+    }
+
+    /// Labels and annotations of an `OvnEip` of ours.
+    fn marks(&self, service: &ServiceKey) -> Value {
+        json!({
+            "labels": {
+                (names::LABEL_INSTALL): self.install.as_str(),
+                (names::LABEL_TENANT): service.tenant().as_str(),
+            },
+            "annotations": {(names::ANNOTATION_SERVICE): service.to_string()},
+        })
+    }
+
+    async fn create_ovn_eip(
+        &self,
+        name: &str,
+        service: &ServiceKey,
+        subnet: String,
+        v4: Option<Ipv4Addr>,
+    ) -> Executed {
+        let spec = kinds::OvnEipSpec {
+            external_subnet: subnet,
+            v4_ip: v4.map(|v4| v4.to_string()).unwrap_or_default(),
+            type_: "nat".to_owned(),
+        };
+        let mut object = kinds::OvnEip::new(name, spec);
+        let marks = self.marks(service);
+        object.metadata.labels = from_json(marks.get("labels"));
+        object.metadata.annotations = from_json(marks.get("annotations"));
+        let api = self.api::<kinds::OvnEip>();
+        Ok(seen(create("create OvnEip", &api, name, &object, &[]).await?.map(parse::ovn_eip)))
+    }
+
+    async fn create_eip(&self, spec: EipSpec) -> Executed {
+        let name = spec.address.parse().map_or_else(|_| spec.address.clone(), Eip::name_of);
+        let object = Eip::new(&name, spec);
+        let api = self.api::<Eip>();
+        Ok(seen(create("create Eip", &api, &name, &object, &[]).await?.map(parse::eip)))
+    }
+
+    /// The rule is marked ready in the same breath: until then Kube-OVN tries to program it.
+    async fn raise_shield(&self, name: &str, needs_creation: bool) -> Executed {
+        let api = self.api::<kinds::OvnDnatRule>();
+        if needs_creation {
+            let mut rule = kinds::OvnDnatRule::new(name, kinds::OvnDnatRuleSpec {});
+            let label = (names::LABEL_INSTALL.to_owned(), self.install.to_string());
+            rule.metadata.labels = Some([label].into());
+            create("create OvnDnatRule", &api, name, &rule, &[409]).await?;
+        }
+        let patch = json!({"status": {"ready": true, "v4Ip": "0.0.0.0"}});
+        let what = "status of OvnDnatRule";
+        let object = merge(what, &api, name, patch, Subresource::Status).await?;
+        Ok(seen(object.as_ref().map(parse::shield)))
+    }
+}
+
+fn from_json<T: DeserializeOwned>(value: Option<&Value>) -> Option<T> {
+    value.and_then(|value| serde_json::from_value(value.clone()).ok())
+}
+
+fn seen(object: Option<UnderObject>) -> Vec<Input> {
+    object.map(Input::Under).into_iter().collect()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Subresource {
+    None,
+    Status,
+}
+
+/// One call, in bounded time; `None` where the server answers with one of the `harmless` codes.
+async fn call<T>(
+    what: &'static str,
+    name: &str,
+    harmless: &[u16],
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<Option<T>, ExecuteError> {
+    let name = name.to_owned();
+    match timeout(CALL_TIMEOUT, call).await {
+        Ok(Ok(object)) => Ok(Some(object)),
+        Ok(Err(kube::Error::Api(status))) if harmless.contains(&status.code) => Ok(None),
+        Ok(Err(source)) => Err(ExecuteError::Kube { what, name, source: Box::new(source) }),
+        Err(_) => Err(ExecuteError::Timeout { what, name }),
+    }
+}
+
+trait Object: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned {}
+impl<K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned> Object for K {}
+
+async fn create<K: Object + serde::Serialize>(
+    what: &'static str,
+    api: &Api<K>,
+    name: &str,
+    object: &K,
+    harmless: &[u16],
+) -> Result<Option<K>, ExecuteError> {
+    call(what, name, harmless, api.create(&PostParams::default(), object)).await
+}
+
+async fn merge<K: Object>(
+    what: &'static str,
+    api: &Api<K>,
+    name: &str,
+    patch: Value,
+    subresource: Subresource,
+) -> Result<Option<K>, ExecuteError> {
+    let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+    match subresource {
+        Subresource::None => call(what, name, &[], api.patch(name, &params, &patch)).await,
+        Subresource::Status => call(what, name, &[], api.patch_status(name, &params, &patch)).await,
+    }
+}
+
+/// Operations (RFC 6902) that replace the whole status, if the object still has this UID.
+fn replace_status(uid: Option<&Uid>, status: Value) -> Value {
+    let test = uid.map(|uid| json!({"op": "test", "path": "/metadata/uid", "value": uid.as_str()}));
+    let add = json!({"op": "add", "path": "/status", "value": status});
+    test.into_iter().chain([add]).collect()
+}
+
+async fn json_patch<K: Object>(
+    what: &'static str,
+    api: &Api<K>,
+    name: &str,
+    operations: Value,
+) -> Result<Option<K>, ExecuteError> {
+    let patch = serde_json::from_value(operations).map_err(|error| ExecuteError::Kube {
+        what,
+        name: name.to_owned(),
+        source: Box::new(kube::Error::SerdeError(error)),
+    })?;
+    let params = PatchParams::default();
+    call(what, name, &[], api.patch_status(name, &params, &Patch::<()>::Json(patch))).await
+}
+
+/// Deletes one incarnation of an object; what is gone is success. Gives back the object while it
+/// waits for its finalizers, `None` where it is gone.
+async fn delete<K: Object>(
+    what: &'static str,
+    api: &Api<K>,
+    name: &str,
+    uid: &Uid,
+    version: Option<String>,
+) -> Result<Option<K>, ExecuteError> {
+    let preconditions = Preconditions { uid: Some(uid.to_string()), resource_version: version };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    let deleted = call(what, name, &[404], api.delete(name, &params)).await?;
+    Ok(deleted.and_then(either::Either::left))
+}

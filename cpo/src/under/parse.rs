@@ -1,0 +1,207 @@
+//! Objects of the under cluster into the core's types. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use cpo_api::{AddressPool, Eip, TenantCluster, TenantMode, names};
+use cpo_core::engine::UnderObject;
+use cpo_core::ids::{ServiceKey, Uid, Version};
+use cpo_core::tenant::TenantSpec;
+use cpo_core::under;
+use ipnet::Ipv4Net;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt as _;
+use pools::{AddressRange, AddressSet};
+
+use super::kinds;
+
+/// Our finalizer on a `TenantCluster`.
+pub(super) const TENANT_FINALIZER: &str = "cloud-provider-ovn.io/cleanup";
+
+fn uid(meta: &ObjectMeta) -> Uid {
+    Uid::new(meta.uid.as_deref().unwrap_or_default())
+}
+
+fn version(meta: &ObjectMeta) -> Version {
+    Version::parse(meta.resource_version.as_deref())
+}
+
+/// An IPv4 address; Kube-OVN's empty string is none.
+fn v4(text: &str) -> Option<Ipv4Addr> {
+    text.parse().ok()
+}
+
+/// A tenant; `None` where it is not ours to serve.
+pub(super) fn tenant_cluster(object: &TenantCluster) -> Option<UnderObject> {
+    let name: cpo_core::ids::TenantName = object.name_any().parse().ok()?;
+    let (spec, meta) = (&object.spec, &object.metadata);
+    match spec.mode {
+        TenantMode::Overlay => {}
+        TenantMode::Unmanaged => return None,
+    }
+    let classes = if spec.load_balancer_classes.is_empty() {
+        vec![names::DEFAULT_CLASS.to_owned()]
+    } else {
+        spec.load_balancer_classes.clone()
+    };
+    let machine_labels = if spec.backends.match_labels.is_empty() {
+        BTreeMap::from([(names::LABEL_CAPI_CLUSTER.to_owned(), name.to_string())])
+    } else {
+        spec.backends.match_labels.clone()
+    };
+    let parsed = TenantSpec {
+        name: name.clone(),
+        uid: uid(meta),
+        version: version(meta),
+        deleting: meta.deletion_timestamp.is_some(),
+        finalizer: object.finalizers().iter().any(|f| f == TENANT_FINALIZER),
+        classes,
+        claim_classless: spec.claim_classless,
+        pools: spec.pools.clone(),
+        vpc: spec.overlay.vpc.clone(),
+        subnets: spec.overlay.subnets.clone(),
+        machine_namespace: spec.backends.namespace.clone(),
+        machine_labels,
+        cleanup: spec.cleanup_policy,
+        suspended: spec.suspend,
+        status: object.status.clone().unwrap_or_default(),
+    };
+    Some(UnderObject::TenantCluster(name, Some(parsed)))
+}
+
+/// A pool.
+pub(super) fn pool(object: AddressPool) -> Option<UnderObject> {
+    let name = object.name_any();
+    let mut broken = None;
+    let ranges = object.spec.excludes.iter().enumerate().filter_map(|(i, text)| {
+        let range = text.parse::<AddressRange>();
+        range.map_err(|error| broken = Some(format!("spec.excludes[{i}]: {error}"))).ok()
+    });
+    let excludes: AddressSet = ranges.collect();
+    let tenants = object.spec.tenants.map(|t| t.names.into_iter().collect::<BTreeSet<_>>());
+    let pool = under::Pool {
+        subnet: object.spec.ovn_subnet,
+        excludes,
+        auto_assign: object.spec.auto_assign,
+        tenants,
+        quarantine_seconds: object.spec.quarantine_seconds,
+        broken,
+        status: object.status.unwrap_or_default(),
+    };
+    Some(UnderObject::AddressPool(name, Some(pool)))
+}
+
+/// An `Eip`.
+pub(super) fn eip(object: Eip) -> UnderObject {
+    let name = object.name_any();
+    let service = object.spec.services.first();
+    let owner = service.and_then(|s| format!("{}/{}", object.spec.tenant.name, s.key).parse().ok());
+    let eip = under::Eip {
+        uid: uid(&object.metadata),
+        version: version(&object.metadata),
+        deleting: object.metadata.deletion_timestamp.is_some(),
+        owner,
+        spec: object.spec,
+        status: object.status.unwrap_or_default(),
+    };
+    UnderObject::Eip(name, Some(eip))
+}
+
+/// An `OvnEip`.
+pub(super) fn ovn_eip(object: kinds::OvnEip) -> UnderObject {
+    let name = object.name_any();
+    let meta = &object.metadata;
+    let annotation = object.annotations().get(names::ANNOTATION_SERVICE);
+    let service: Option<ServiceKey> = annotation.and_then(|text| text.parse().ok());
+    let labels = object.labels();
+    let labelled = service.is_some()
+        && labels.contains_key(names::LABEL_INSTALL)
+        && labels.contains_key(names::LABEL_TENANT);
+    let status = object.status.clone().unwrap_or_default();
+    let eip = under::OvnEip {
+        uid: uid(meta),
+        version: version(meta),
+        deleting: meta.deletion_timestamp.is_some(),
+        created: meta.creation_timestamp.as_ref().map(|t| t.0),
+        service,
+        labelled,
+        subnet: object.spec.external_subnet.clone(),
+        spec_v4: v4(&object.spec.v4_ip),
+        status_v4: v4(&status.v4_ip),
+        ready: status.ready,
+    };
+    UnderObject::OvnEip(name, Some(eip))
+}
+
+/// A `Subnet`.
+pub(super) fn subnet(object: kinds::Subnet) -> Option<UnderObject> {
+    let name = object.name_any();
+    let spec = object.spec;
+    let parts = |text: &str| text.split(',').map(|p| p.trim().to_owned()).collect::<Vec<_>>();
+    let cidr = parts(&spec.cidr_block).iter().find_map(|p| p.parse::<Ipv4Net>().ok());
+    let gateways = parts(&spec.gateway).iter().filter_map(|p| p.parse::<IpAddr>().ok()).collect();
+    let excludes = spec.exclude_ips.iter().filter_map(|p| p.parse::<AddressRange>().ok());
+    let available = object.status.unwrap_or_default().v4_available;
+    let subnet = under::Subnet {
+        vpc: spec.vpc,
+        cidr: cidr.map(|net| net.trunc()),
+        gateways,
+        excludes: excludes.collect(),
+        available: whole(available),
+    };
+    Some(UnderObject::Subnet(name, Some(subnet)))
+}
+
+/// Kube-OVN counts addresses in floating point.
+fn whole(count: f64) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
+    let whole = count.clamp(0.0, 9e15) as u64;
+    whole
+}
+
+/// A `Vpc`: its router.
+pub(super) fn vpc(object: kinds::Vpc) -> Option<UnderObject> {
+    let name = object.name_any();
+    Some(UnderObject::Vpc(name, Some(object.status.unwrap_or_default().router)))
+}
+
+/// An `IP`.
+pub(super) fn ip(object: kinds::Ip) -> Option<UnderObject> {
+    let name = object.name_any();
+    let spec = object.spec;
+    let ip = under::Ip {
+        machine: spec.pod_name,
+        namespace: spec.namespace,
+        subnet: spec.subnet,
+        v4: v4(&spec.v4_ip_address),
+        of_machine: spec.pod_type == "VirtualMachine",
+    };
+    Some(UnderObject::Ip(name, Some(ip)))
+}
+
+/// A Kube-OVN `Vip`.
+pub(super) fn vip(object: kinds::Vip) -> Option<UnderObject> {
+    let address = v4(&object.status.as_ref()?.v4ip)?;
+    Some(UnderObject::Vip(object.name_any(), Some(address)))
+}
+
+/// A `VirtualMachine`.
+pub(super) fn machine(object: kinds::VirtualMachine) -> Option<UnderObject> {
+    let id = (object.namespace().unwrap_or_default(), object.name_any());
+    let labels = object.labels().clone();
+    Some(UnderObject::Machine(id, Some(under::Machine { labels })))
+}
+
+/// A `VirtualMachineInstance`.
+pub(super) fn instance(object: kinds::VirtualMachineInstance) -> Option<UnderObject> {
+    let id = (object.namespace().unwrap_or_default(), object.name_any());
+    let runs = object.status.unwrap_or_default().phase == "Running"
+        && object.metadata.deletion_timestamp.is_none();
+    Some(UnderObject::Instance(id, Some(runs)))
+}
+
+/// The shield.
+pub(super) fn shield(object: &kinds::OvnDnatRule) -> UnderObject {
+    let ready = object.status.as_ref().is_some_and(|s| s.ready && !s.v4_ip.is_empty());
+    UnderObject::Shield(if ready { under::Shield::Up } else { under::Shield::Unready })
+}

@@ -1,0 +1,70 @@
+//! What the tests of overlay mode share: a lab with the product running in it, and how they look
+//! at a tenant's Service.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::Service;
+use kube::Api;
+use kube::api::PostParams;
+use lab::overlay::Tenant;
+use lab::{Lab, cpo, wait};
+use serde_json::json;
+
+/// How long anything that should happen at once may take on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// A lab, the product, and its tenants registered.
+pub(crate) struct Bed {
+    pub(crate) lab: Lab,
+    pub(crate) cpo: cpo::Cpo,
+}
+
+impl Bed {
+    /// A bed with that many tenants of two machines each.
+    pub(crate) async fn start(tenants: usize) -> Result<Self> {
+        let lab = Lab::overlay().tenants(tenants).vms(2).start().await?;
+        cpo::install(&lab).await?;
+        lab.under().apply(&pool()).await?;
+        for tenant in lab.tenants() {
+            cpo::register(&lab, tenant).await?;
+        }
+        let cpo = cpo::Cpo::start(&lab, cpo::Options::default()).await?;
+        Ok(Self { lab, cpo })
+    }
+}
+
+/// The pool every tenant may draw from: a short quarantine, so that tests see its end.
+fn pool() -> serde_json::Value {
+    json!({
+        "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": "AddressPool",
+        "metadata": {"name": "public"},
+        "spec": {"ovnSubnet": "external", "quarantineSeconds": 3},
+    })
+}
+
+/// The Services of a tenant's namespace `default`.
+pub(crate) fn services(tenant: &Tenant) -> Api<Service> {
+    Api::namespaced(tenant.cluster().client(), "default")
+}
+
+/// Creates a Service and waits for its address.
+pub(crate) async fn create(tenant: &Tenant, service: &Service) -> Result<Ipv4Addr> {
+    let created = services(tenant).create(&PostParams::default(), service).await?;
+    address(tenant, created.metadata.name.as_deref().unwrap_or_default()).await
+}
+
+/// Waits for a Service's address.
+pub(crate) async fn address(tenant: &Tenant, name: &str) -> Result<Ipv4Addr> {
+    let api = services(tenant);
+    let has = |s: &Service| published(s).is_some();
+    let service = wait::for_object(&api, name, "an address in its status", SOON, has).await?;
+    published(&service).context("no address")
+}
+
+/// The address in a Service's status.
+pub(crate) fn published(service: &Service) -> Option<Ipv4Addr> {
+    let ingress = service.status.as_ref()?.load_balancer.as_ref()?.ingress.as_ref()?;
+    ingress.first()?.ip.as_ref()?.parse().ok()
+}
