@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use cpo_core::effect::Effect;
-use cpo_core::engine::{Engine, Input, Job, JobId};
+use cpo_core::engine::{Engine, Input, Job, JobId, TenantObject, UnderObject};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,8 @@ use crate::outbox::Finished;
 use crate::ovn::Message;
 use crate::tenant::Routes;
 
+/// Log target of the steps of each Service: what was seen, what was begun, what has ended.
+const STEPS: &str = "cpo::steps";
 /// Observations taken in before jobs are looked for again.
 const BATCH: usize = 512;
 
@@ -100,11 +102,11 @@ impl Heart {
                 None => return false,
             },
             input = self.sources.under.recv() => match input {
-                Some(input) => self.engine.handle(input),
+                Some(input) => self.handle(input),
                 None => return false,
             },
             input = self.sources.tenants.recv() => match input {
-                Some(input) => self.engine.handle(input),
+                Some(input) => self.handle(input),
                 None => return false,
             },
             () = timer => {}
@@ -123,32 +125,53 @@ impl Heart {
             self.finished(finished);
             any = true;
         }
-        for source in [&mut self.sources.under, &mut self.sources.tenants] {
-            if let Ok(input) = source.try_recv() {
-                self.engine.handle(input);
-                any = true;
-            }
+        if let Ok(input) = self.sources.under.try_recv() {
+            self.handle(input);
+            any = true;
+        }
+        if let Ok(input) = self.sources.tenants.try_recv() {
+            self.handle(input);
+            any = true;
         }
         any
     }
 
     fn message(&mut self, message: Message) {
         match message {
-            Message::Input(input) => self.engine.handle(input),
+            Message::Input(input) => self.handle(input),
             Message::Finished(finished) => self.finished(finished),
         }
     }
 
     fn finished(&mut self, finished: Finished) {
+        let outcome = finished.outcome;
+        tracing::debug!(target: STEPS, job = finished.job, ?outcome, "ended");
         for input in finished.inputs {
-            self.engine.handle(input);
+            self.handle(input);
         }
         self.engine.done(finished.job, finished.outcome, self.clock.now());
     }
 
+    fn handle(&mut self, input: Input) {
+        match &input {
+            Input::Tenant(tenant, TenantObject::Service(namespace, name, _)) => {
+                tracing::debug!(target: STEPS, service = %format_args!("{tenant}/{namespace}/{name}"), "service seen");
+            }
+            Input::Under(UnderObject::OvnEip(name, Some(eip))) => {
+                if let (Some(service), Some(address)) = (&eip.service, eip.granted()) {
+                    tracing::debug!(target: STEPS, %service, ovn_eip = name, %address, "granted");
+                }
+            }
+            _ => {}
+        }
+        self.engine.handle(input);
+    }
+
     fn dispatch(&mut self, job: Job) {
-        let Job { id, effect } = job;
-        tracing::debug!(job = id, ?effect, "effect");
+        let Job { id, service, effect } = job;
+        let (name, service) = (effect.name(), service.map(|key| tracing::field::display(key)));
+        tracing::debug!(target: STEPS, job = id, service, name, "begun");
+        tracing::trace!(job = id, ?effect, "effect");
         let taken = match effect {
             Effect::Tenant(effect) => self.sinks.tenants.send(id, effect).is_ok(),
             Effect::Under(_) => self.sinks.under.try_send((id, effect)).is_ok(),

@@ -22,8 +22,6 @@ const RECONCILED: Duration = Duration::from_secs(60);
 const KUBEVIRT: &str = include_str!("../manifests/kubevirt-crds.yaml");
 /// The gateway node and Kube-OVN's gateway settings.
 const GATEWAY: &str = include_str!("../manifests/gateway.yaml");
-/// The provider network and the external subnet.
-const EXTERNAL: &str = include_str!("../manifests/external.yaml");
 
 /// A running kube-ovn-controller.
 #[derive(Debug)]
@@ -68,7 +66,7 @@ impl KubeOvn {
     ///
     /// # Errors
     /// When it does not for 60 s, with the end of its log.
-    pub async fn initialize(&self, under: &Cluster) -> Result<()> {
+    pub async fn initialize(&self, under: &Cluster, external: &[Value]) -> Result<()> {
         let api = under.api("kubeovn.io/v1", "Subnet", "").await?;
         let ready = async |name| {
             wait::for_object(&api, name, "to be ready", RECONCILED, is_ready)
@@ -77,7 +75,9 @@ impl KubeOvn {
         };
         ready("ovn-default").await?;
         ready("join").await?;
-        under.apply_yaml(EXTERNAL).await?;
+        for object in external {
+            under.apply(object).await?;
+        }
         ready("external").await?;
         Ok(())
     }

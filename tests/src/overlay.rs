@@ -4,6 +4,7 @@
 mod edge;
 mod objects;
 mod pod;
+mod provider;
 mod tenant;
 mod vm;
 
@@ -23,6 +24,7 @@ use crate::process::Process;
 use crate::space::Space;
 
 pub use pod::{POD_PORT, Pod};
+pub use provider::Provider;
 pub use tenant::Tenant;
 pub use vm::{NodePortHit, Vm};
 
@@ -53,12 +55,18 @@ pub struct Builder {
     tenants: usize,
     vms: usize,
     under_controllers: Controllers,
+    provider: Provider,
 }
 
 impl Lab {
     /// An overlay lab: one tenant with two VMs unless more is asked for.
     pub fn overlay() -> Builder {
-        Builder { tenants: 1, vms: 2, under_controllers: Controllers::None }
+        Builder {
+            tenants: 1,
+            vms: 2,
+            under_controllers: Controllers::None,
+            provider: provider::SMALL,
+        }
     }
 
     /// OVN's Northbound database alone.
@@ -97,6 +105,12 @@ impl Builder {
         Self { under_controllers: Controllers::Run, ..self }
     }
 
+    /// Gives the provider network room for tens of thousands of addresses.
+    #[must_use]
+    pub fn many_addresses(self) -> Self {
+        Self { provider: provider::LARGE, ..self }
+    }
+
     /// Starts everything, as much as possible at once.
     ///
     /// # Errors
@@ -124,6 +138,7 @@ impl Builder {
                 under: Arc::clone(&under),
                 ovn: Arc::clone(&ovn),
                 chassis: Arc::clone(&chassis),
+                provider: self.provider,
             };
             Tenant::start(platform, name, cluster, self.vms)
         }))
@@ -141,7 +156,7 @@ impl Builder {
         let network = async {
             let ovn = Ovn::start(space).await?;
             let chassis = Chassis::start(space, &ovn).await?;
-            let edge = edge::Edge::start(space, &chassis).await?;
+            let edge = edge::Edge::start(space, &chassis, self.provider).await?;
             anyhow::Ok((ovn, chassis, edge))
         };
         let under = Cluster::start(space, "under", self.under_controllers);
@@ -149,7 +164,7 @@ impl Builder {
         tracing::info!(elapsed = ?begin.elapsed(), "under cluster ready");
         let kube_ovn = KubeOvn::start(space, &under, &ovn).await?;
         started.send_replace(true);
-        kube_ovn.initialize(&under).await?;
+        kube_ovn.initialize(&under, &objects::external(self.provider)).await?;
         tracing::info!(elapsed = ?begin.elapsed(), "kube-ovn-controller initialized");
         Ok(Base {
             under: Arc::new(under),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cpo_api::{AddressPoolStatus, EipSpec, EipStatus, Reason, TenantClusterStatus};
+use cpo_api::{AddressPoolStatus, EipSpec, EipStatus, TenantClusterStatus};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -19,6 +19,19 @@ pub enum Effect {
     Under(UnderEffect),
     /// On the Northbound database.
     Ovn(Vec<LbEdit>),
+}
+
+impl Effect {
+    /// What it is, in one word for the log.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Tenant(TenantEffect::PatchService { .. }) => "patch-service",
+            Self::Tenant(TenantEffect::Event(_)) => "event",
+            Self::Under(effect) => effect.name(),
+            Self::Ovn(_) => "ovn-transaction",
+        }
+    }
 }
 
 /// An effect on a tenant's API server.
@@ -142,6 +155,24 @@ pub enum UnderEffect {
     },
 }
 
+impl UnderEffect {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::CreateOvnEip { .. } => "create-ovn-eip",
+            Self::LabelOvnEip { .. } => "label-ovn-eip",
+            Self::DeleteOvnEip { .. } => "delete-ovn-eip",
+            Self::CreateEip { .. } => "create-eip",
+            Self::BindEip { .. } => "bind-eip",
+            Self::PatchEipStatus { .. } => "patch-eip-status",
+            Self::DeleteEip { .. } => "delete-eip",
+            Self::RaiseShield { .. } => "raise-shield",
+            Self::PatchTenantStatus { .. } => "patch-tenant-status",
+            Self::TenantFinalizer { .. } => "tenant-finalizer",
+            Self::PatchPoolStatus { .. } => "patch-pool-status",
+        }
+    }
+}
+
 /// A router, as a transaction refers to it: if it is no longer that, nothing is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouterRef {
@@ -222,13 +253,4 @@ pub struct LbChange {
     pub selection_fields: Option<BTreeSet<String>>,
     /// `external_ids`.
     pub external_ids: Option<BTreeMap<String, String>>,
-}
-
-/// Reason and text of a refusal, for metrics.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Machine-readable word.
-    pub reason: Reason,
-    /// What the operator reads.
-    pub message: String,
 }

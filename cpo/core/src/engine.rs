@@ -46,6 +46,8 @@ pub type JobId = u64;
 pub struct Job {
     /// Its number, to be given back to [`Engine::done`].
     pub id: JobId,
+    /// The Service it is for, if it is for one.
+    pub service: Option<ServiceKey>,
     /// The effect.
     pub effect: Effect,
 }
@@ -277,7 +279,8 @@ impl Engine {
         }
         if plan.effects.is_empty() {
             progress.rounds = 0;
-            if progress.since.is_empty() && progress.failures == 0 {
+            progress.failures = 0;
+            if progress.since.is_empty() {
                 self.progress.remove(&key);
             }
             return;
@@ -304,10 +307,14 @@ impl Engine {
 
     fn dispatch(&mut self, waiter: Waiter, effect: Effect, jobs: &mut Vec<Job>) {
         self.next_job += 1;
+        let service = match &waiter {
+            Waiter::Service(key) => Some(key.clone()),
+            Waiter::Chore(_) | Waiter::Nobody => None,
+        };
         if waiter != Waiter::Nobody {
             self.jobs.insert(self.next_job, waiter);
         }
-        jobs.push(Job { id: self.next_job, effect });
+        jobs.push(Job { id: self.next_job, service, effect });
     }
 }
 

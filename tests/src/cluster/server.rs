@@ -69,6 +69,8 @@ pub(super) fn api_server(name: &str, settings: &Settings) -> Result<Process> {
         .args(["--bind-address=0.0.0.0", "--endpoint-reconciler-type=none"])
         .arg(format!("--advertise-address={MANAGEMENT_ADDRESS}"))
         .args(["--service-cluster-ip-range=10.96.0.0/16", "--authorization-mode=RBAC"])
+        // Wide enough for ten thousand ports.
+        .arg("--service-node-port-range=30000-49999")
         .arg(format!("--cert-dir={}", settings.file("certificates")))
         .arg(format!("--tls-cert-file={}", settings.file("server.crt")))
         .arg(format!("--tls-private-key-file={}", settings.file("server.key")))

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
+use super::provider::Provider;
 use crate::chassis::Chassis;
 use crate::netns::{Host, Netns};
 use crate::space::Space;
 
-const NEAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 200);
-const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 254);
 const ROUTER_INSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 254);
 const FAR: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 
@@ -22,7 +21,12 @@ pub(super) struct Edge {
 }
 
 impl Edge {
-    pub(super) async fn start(space: &Space, chassis: &Chassis) -> Result<Self> {
+    pub(super) async fn start(
+        space: &Space,
+        chassis: &Chassis,
+        provider: Provider,
+    ) -> Result<Self> {
+        let Provider { prefix, gateway, near: near_address, .. } = provider;
         let (near, router, far) = tokio::try_join!(
             Netns::new(space.namespace("near")),
             Netns::new(space.namespace("router")),
@@ -34,10 +38,13 @@ impl Edge {
             router.connect("eth0", chassis.netns(), "router"),
             far.connect("eth0", &router, "eth1")
         )?;
-        near.ip(&format!("address add {NEAR}/24 dev eth0\nroute add default via {ROUTER}")).await?;
+        near.ip(&format!(
+            "address add {near_address}/{prefix} dev eth0\nroute add default via {gateway}"
+        ))
+        .await?;
         router
             .ip(&format!(
-                "address add {ROUTER}/24 dev eth0\naddress add {ROUTER_INSIDE}/24 dev eth1"
+                "address add {gateway}/{prefix} dev eth0\naddress add {ROUTER_INSIDE}/24 dev eth1"
             ))
             .await?;
         far.ip(&format!("address add {FAR}/24 dev eth0\nroute add default via {ROUTER_INSIDE}"))
@@ -45,9 +52,9 @@ impl Edge {
         chassis.plug("br-external", "near", None).await?;
         chassis.plug("br-external", "router", None).await?;
         Ok(Self {
-            near: Arc::new(Host::new(near, NEAR)),
+            near: Arc::new(Host::new(near, near_address)),
             far: Arc::new(Host::new(far, FAR)),
-            router: Host::new(router, ROUTER),
+            router: Host::new(router, gateway),
         })
     }
 }

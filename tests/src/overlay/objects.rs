@@ -4,16 +4,39 @@ use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 
+use super::provider::Provider;
 use crate::chassis::GATEWAY;
 
 /// Subnet of every tenant.
 pub(super) const TENANT_CIDR: &str = "10.0.0.0/24";
 /// Router address of every tenant's subnet.
 pub(super) const TENANT_GATEWAY: &str = "10.0.0.1";
-const PROVIDER_GATEWAY: &str = "198.51.100.254";
+
+/// The provider network and the external subnet that all VPCs share.
+pub(super) fn external(provider: Provider) -> [Value; 3] {
+    let kind = |kind: &str, name: &str, spec: Value| {
+        json!({
+            "apiVersion": "kubeovn.io/v1", "kind": kind,
+            "metadata": {"name": name}, "spec": spec,
+        })
+    };
+    [
+        kind("ProviderNetwork", "external", json!({"defaultInterface": "eth1"})),
+        kind("Vlan", "vlan0", json!({"id": 0, "provider": "external"})),
+        kind(
+            "Subnet",
+            "external",
+            json!({
+                "protocol": "IPv4", "cidrBlock": provider.cidr, "gateway": provider.gateway,
+                "vlan": "vlan0", "excludeIps": provider.excludes,
+            }),
+        ),
+    ]
+}
 
 /// Namespace, VPC and subnet of a tenant.
-pub(super) fn vpc(tenant: &str) -> [Value; 3] {
+pub(super) fn vpc(tenant: &str, provider: Provider) -> [Value; 3] {
+    let gateway = provider.gateway.to_string();
     let (namespace, vpc) = (format!("tenant-{tenant}"), format!("vpc-{tenant}"));
     let outward = format!("ip4.src == {TENANT_CIDR} && ip4.dst != {TENANT_CIDR}");
     [
@@ -25,13 +48,13 @@ pub(super) fn vpc(tenant: &str) -> [Value; 3] {
                 "enableExternal": true,
                 "namespaces": [namespace],
                 "staticRoutes": [
-                    {"cidr": "0.0.0.0/0", "nextHopIP": PROVIDER_GATEWAY, "policy": "policyDst"},
+                    {"cidr": "0.0.0.0/0", "nextHopIP": gateway, "policy": "policyDst"},
                 ],
                 // Kube-OVN's route by source for the subnet beats the default route on an OVN
                 // without Kube-OVN's patches: clients behind the router would get no answer.
                 "policyRoutes": [{
                     "priority": 100, "match": outward,
-                    "action": "reroute", "nextHopIP": PROVIDER_GATEWAY,
+                    "action": "reroute", "nextHopIP": gateway,
                 }],
             },
         }),

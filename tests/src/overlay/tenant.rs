@@ -41,6 +41,7 @@ pub(super) struct Platform {
     pub(super) under: Arc<Cluster>,
     pub(super) ovn: Arc<Ovn>,
     pub(super) chassis: Arc<Chassis>,
+    pub(super) provider: super::provider::Provider,
 }
 
 impl Tenant {
@@ -60,7 +61,7 @@ impl Tenant {
             platform,
         };
         let under = &tenant.platform.under;
-        for object in objects::vpc(&tenant.name) {
+        for object in objects::vpc(&tenant.name, tenant.platform.provider) {
             under.apply(&object).await?;
         }
         // A pod made before its namespace is bound gets an address of the default subnet.
