@@ -1,1 +1,10 @@
-//! placeholder
+//! The engine, fed and obeyed by a bench.
+
+#[path = "engine_tests/bench.rs"]
+mod bench;
+#[path = "engine_tests/chores.rs"]
+mod chores;
+#[path = "engine_tests/fairness.rs"]
+mod fairness;
+#[path = "engine_tests/knowledge.rs"]
+mod knowledge;

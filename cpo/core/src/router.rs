@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use uuid::Uuid;
 
 use crate::backends::Backend;
-use crate::ovn::{LoadBalancer, Ovn, Router, RouterPort};
+use crate::ovn::{self, LoadBalancer, Ovn, Router, RouterPort};
 use crate::problem::Problem;
 use crate::return_path;
 use crate::under::Under;
@@ -123,6 +123,11 @@ pub fn check<'r>(
     problems
 }
 
+/// What makes a row one of ours, and whose.
+fn identity(row: &LoadBalancer) -> [Option<&str>; 3] {
+    [ovn::VENDOR, ovn::INSTALL, ovn::OWNER].map(|key| row.external_id(key))
+}
+
 /// A row of somebody else, or a NAT rule, that holds one of the Vips. Who came first keeps it: a
 /// Vip of ours that is live stays, a new one is not programmed.
 fn conflict<'r>(
@@ -139,7 +144,7 @@ fn conflict<'r>(
         for vip in row.vips.keys() {
             let other = ovn.holding(vip).find(|(uuid, other)| {
                 other.protocol == row.protocol
-                    && other.external_ids != row.external_ids
+                    && identity(other) != identity(row)
                     && ovn.attached_to(*uuid).next().is_some()
             });
             if let Some((uuid, other)) = other {

@@ -47,7 +47,7 @@ pub fn draw(
 }
 
 /// Whether a tenant may draw from a pool at all.
-fn open(name: &str, pool: &Pool, spec: &TenantSpec) -> bool {
+pub(crate) fn open(name: &str, pool: &Pool, spec: &TenantSpec) -> bool {
     let bound = pool.tenants.as_ref().is_none_or(|t| t.contains(spec.name.as_str()));
     bound && (spec.pools.is_empty() || spec.pools.iter().any(|p| p == name))
 }

@@ -14,7 +14,7 @@ use crate::service::{Port, Protocol, PublishedStatus, Service, TrafficPolicy};
 use crate::tenant::TenantSpec;
 use crate::time::Now;
 
-pub(crate) use model::Model;
+pub(crate) use model::{Applied, Model, apply_edits, apply_effect, kube_ovn, ovn_eip};
 pub(crate) use objects::{
     GATEWAY, POLICY, ROUTER, endpoint, machine, node, pool, row_of, seen_from_outside, slice,
     subnet, world,
@@ -45,7 +45,7 @@ pub(crate) fn tenant(name: &str) -> TenantSpec {
         version: Version::default(),
         deleting: false,
         finalizer: false,
-        classes: vec![cpo_api::names::DEFAULT_CLASS.into()],
+        classes: vec![names::DEFAULT_CLASS.into()],
         claim_classless: true,
         pools: Vec::new(),
         vpc: Some(format!("vpc-{name}")),

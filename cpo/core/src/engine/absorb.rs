@@ -87,7 +87,13 @@ impl Engine {
             }
             UnderObject::OvnEip(name, eip) => {
                 let concerned = under.put_ovn_eip(&name, eip);
-                concerned.into_iter().for_each(|key| self.soil(key));
+                for key in concerned {
+                    // The last of these may be what the finalizer of a tenant waits for.
+                    if self.world.tenants.get(key.tenant()).is_some_and(|t| t.spec.deleting) {
+                        self.chores.tenant_changed(key.tenant().clone());
+                    }
+                    self.soil(key);
+                }
             }
             UnderObject::Shield(shield) => {
                 if under.shield != shield {

@@ -148,7 +148,8 @@ impl Engine {
         let quiet = |key: &ServiceKey| {
             let busy = self.progress.get(key).is_some_and(|p| p.under_way > 0);
             let tenant = self.world.tenants.get(key.tenant());
-            let known = tenant.is_none_or(|t| t.synced || t.spec.deleting);
+            let known = tenant
+                .is_none_or(|t| !t.spec.suspended && (t.synced || t.spec.deleting));
             known && !busy
         };
         let edits: Vec<_> = self

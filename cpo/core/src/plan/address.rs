@@ -9,6 +9,7 @@ use cpo_api::{
 use super::serve::Serving;
 use super::{Plan, Since, Wait};
 use crate::effect::{Effect, UnderEffect};
+use crate::ovn::OvnLink;
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::rows;
@@ -22,7 +23,9 @@ pub(super) enum Address {
     Held(Ipv4Addr),
     /// Something is under way; there is nothing to tell yet.
     Waiting,
-    /// It has none, or the wish for another is refused. With an address: the one it keeps.
+    /// Assigned and granted, and it stays: the wish for another is refused.
+    Kept(Ipv4Addr, Problem),
+    /// It has none; or, with an address, the one it had is lost.
     Refused(Option<Ipv4Addr>, Problem),
 }
 
@@ -85,7 +88,13 @@ fn granted(
         return Address::Waiting;
     }
     let other_wish = request.address.is_some_and(|wish| ovn_eip.spec_v4 != Some(wish));
-    if other_wish {
+    let other_pool = request.pool.as_ref().is_some_and(|wish| {
+        let pool = serving.world.under.pools.get(wish);
+        !pool.is_some_and(|pool| {
+            pool.subnet == ovn_eip.subnet && select::open(wish, pool, &serving.tenant.spec)
+        })
+    });
+    if other_wish || other_pool {
         plan.effects.push(delete_ovn_eip(serving, ovn_eip));
         return Address::Waiting;
     }
@@ -93,7 +102,11 @@ fn granted(
         return ungranted(serving, ovn_eip, request, since, plan);
     };
     if let Some(holder) = serving.world.under.eips.get(&address.to_string()) {
-        if holder.deleting || holder.released().is_some() {
+        let leaving = holder.deleting || holder.released().is_some();
+        if plan.overdue(Wait::Grant, since, serving.now) {
+            // Whose it is may be waiting for it: leave it to him and draw another.
+            plan.effects.push(delete_ovn_eip(serving, ovn_eip));
+        } else if leaving {
             return Address::Waiting;
         }
         let text = "the address drawn for the Service is taken; the provider's operator was told";
@@ -137,6 +150,11 @@ fn ungranted(
         return Address::Waiting;
     }
     let Some(address) = request.address else {
+        if ovn_eip.spec_v4.is_some() && ovn_eip.status_v4.is_none() {
+            // Made for a wish that is no more, and that is not granted.
+            plan.effects.push(delete_ovn_eip(serving, ovn_eip));
+            return Address::Waiting;
+        }
         let text = "the provider's network has not granted an address yet; this goes on by itself";
         let why = format!(
             "OvnEip {} is not ready: look at its events and at the log of kube-ovn-controller",
@@ -163,40 +181,59 @@ fn assigned(
     let Some(address) = eip.address() else { return Address::Waiting };
     let other_address = request.address.is_some_and(|wish| wish != address);
     let other_pool = request.pool.as_ref().is_some_and(|wish| *wish != eip.spec.pool);
-    if other_address || other_pool {
-        return match choose(serving, request) {
-            Ok(_) => give_up(serving, name, eip, plan),
-            Err(problem) => Address::Refused(Some(address), problem),
-        };
-    }
+    let other = (other_address || other_pool).then(|| choose(serving, request));
+    let refused = match other {
+        // The old address may be on the network still: without sight of the rows it stays.
+        Some(Ok(_)) if serving.world.ovn.link == OvnLink::Up => {
+            return give_up(serving, name, eip, plan);
+        }
+        Some(Err(problem)) => Some(problem),
+        Some(Ok(_)) | None => None,
+    };
     let bound = spec(serving, address, eip.spec.pool.clone(), request);
     if eip.released().is_some() || differs(&eip.spec, &bound) {
         return bind(name, eip, bound, plan);
     }
-    let under = &serving.world.under;
-    let lost = match under.ovn_eips.get(&serving.ovn_eip) {
-        None => {
-            let subnet = under.pools.get(&eip.spec.pool).map(|pool| pool.subnet.clone());
-            plan.effects.extend(subnet.map(|s| create_ovn_eip(serving, s, Some(address))));
-            true
-        }
-        Some(ovn_eip) if ovn_eip.granted() == Some(address) => {
-            plan.effects.extend((!ovn_eip.labelled).then(|| label(serving)));
-            false
-        }
-        Some(ovn_eip) => {
-            let other = !ovn_eip.deleting && ovn_eip.spec_v4.is_some_and(|v4| v4 != address);
-            plan.effects.extend(other.then(|| delete_ovn_eip(serving, ovn_eip)));
-            true
-        }
-    };
+    let lost = !hold(serving, eip, address, plan);
     if lost && plan.overdue(Wait::Lost, since, serving.now) {
         let text = format!("address {address} was lost; it is taken back as soon as it can be");
         let why = format!("OvnEip {} no longer holds {address}", serving.ovn_eip);
         let problem = Problem::withdrawn(Reason::AddressConflict, text).for_operator(why);
         return Address::Refused(Some(address), problem);
     }
-    Address::Held(address)
+    match refused {
+        Some(problem) => Address::Kept(address, problem),
+        None => Address::Held(address),
+    }
+}
+
+/// Keeps the address of a Service whose wishes cannot be read.
+pub(super) fn keep(serving: &Serving<'_>, plan: &mut Plan) -> Option<Ipv4Addr> {
+    let (_, eip) = serving.eip().filter(|(_, eip)| !eip.deleting && eip.released().is_none())?;
+    let address = eip.address()?;
+    hold(serving, eip, address, plan);
+    Some(address)
+}
+
+/// Sees to it that the `OvnEip` holds an assigned address; tells whether it does.
+fn hold(serving: &Serving<'_>, eip: &Eip, address: Ipv4Addr, plan: &mut Plan) -> bool {
+    let under = &serving.world.under;
+    match under.ovn_eips.get(&serving.ovn_eip) {
+        None => {
+            let subnet = under.pools.get(&eip.spec.pool).map(|pool| pool.subnet.clone());
+            plan.effects.extend(subnet.map(|s| create_ovn_eip(serving, s, Some(address))));
+            false
+        }
+        Some(ovn_eip) if ovn_eip.granted() == Some(address) => {
+            plan.effects.extend((!ovn_eip.labelled).then(|| label(serving)));
+            true
+        }
+        Some(ovn_eip) => {
+            let other = !ovn_eip.deleting && ovn_eip.spec_v4.is_some_and(|v4| v4 != address);
+            plan.effects.extend(other.then(|| delete_ovn_eip(serving, ovn_eip)));
+            false
+        }
+    }
 }
 
 fn label(serving: &Serving<'_>) -> Effect {

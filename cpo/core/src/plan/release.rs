@@ -46,13 +46,14 @@ pub(super) fn release(
     for (name, eip) in eips.iter().filter(|(_, eip)| eip.released().is_none() && !eip.deleting) {
         plan.effects.push(quarantine(name, eip, now));
     }
-    if eips.is_empty() {
+    // The Eip of an earlier tenant of this name keeps its OvnEip.
+    if !world.under.eips_of.contains_key(key) {
         discard_ovn_eips(world, key, &mut plan);
     }
     if !plan.effects.is_empty() {
         return plan;
     }
-    if let Some(service) = service.filter(|s| report::holds_traces(s)) {
+    if let Some(service) = service.filter(|s| report::holds_traces(s, tenant.spec.claims(s))) {
         plan.effects.push(report::let_go(key, service));
         plan.effects.extend(news(
             key,
@@ -63,7 +64,7 @@ pub(super) fn release(
         return plan;
     }
     for (name, eip) in eips {
-        expire(world, name, eip, now, &mut plan);
+        expire(world, tenant, name, eip, now, &mut plan);
     }
     plan
 }
@@ -120,14 +121,23 @@ fn discard_ovn_eips(world: &World, key: &ServiceKey, plan: &mut Plan) {
 }
 
 fn delete_ovn_eip(world: &World, name: &str) -> Option<Effect> {
-    let ovn_eip = world.under.ovn_eips.get(name).filter(|e| !e.deleting && e.service.is_some())?;
+    let ovn_eip = world.under.ovn_eips.get(name).filter(|e| !e.deleting)?;
     let (name, uid) = (name.to_owned(), ovn_eip.uid.clone());
     Some(Effect::Under(UnderEffect::DeleteOvnEip { name, uid }))
 }
 
 /// Ends a quarantine that is over: the `OvnEip` first, the record of the address last.
-fn expire(world: &World, name: &str, eip: &Eip, now: Now, plan: &mut Plan) {
-    let Some(released) = eip.released().filter(|_| !eip.spec.keep && !eip.deleting) else { return };
+fn expire(
+    world: &World,
+    tenant: &Tenant,
+    name: &str,
+    eip: &Eip,
+    now: Now,
+    plan: &mut Plan,
+) {
+    // A wish to keep an address does not outlive the tenant.
+    let kept = eip.spec.keep && !tenant.spec.deleting;
+    let Some(released) = eip.released().filter(|_| !kept && !eip.deleting) else { return };
     let rest = world.under.pools.get(&eip.spec.pool).map_or(60, |pool| pool.quarantine_seconds);
     if let Some(left) = left(released, Duration::from_secs(rest.into()), now) {
         plan.wake_at(now.mono + left);

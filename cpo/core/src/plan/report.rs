@@ -52,18 +52,25 @@ impl Report {
     }
 }
 
-/// The patch that adds our finalizer.
+/// The patch that adds our finalizer. It comes with our conditions: the finalizer is the one every
+/// cloud provider uses, so the conditions tell later whether it was ours.
 pub(super) fn add_finalizer(serving: &Serving<'_>) -> Effect {
-    let patch = json!({"metadata": {
+    let pending = conditions(serving, &Report::default());
+    let pending = merge_conditions(&serving.service.status.conditions, pending);
+    let mut patch = json!({"metadata": {
         "uid": serving.service.uid.as_str(),
         "finalizers": [names::SERVICE_FINALIZER],
     }});
+    if serving.service.status.conditions.is_empty() {
+        merge(&mut patch, json!({"status": {"conditions": pending}}));
+    }
     Effect::Tenant(TenantEffect::PatchService { key: serving.key.clone(), patch })
 }
 
-/// Whether a Service that is not ours (any more) carries anything we wrote.
-pub(super) fn holds_traces(service: &Service) -> bool {
-    service.finalizer || !service.status.conditions.is_empty()
+/// Whether a Service that is not to be served carries anything we wrote. Its finalizer alone
+/// proves nothing on a Service that is another provider's.
+pub(super) fn holds_traces(service: &Service, claimed: bool) -> bool {
+    !service.status.conditions.is_empty() || (claimed && service.finalizer)
 }
 
 /// The patch that removes everything of ours from a Service.
@@ -123,6 +130,10 @@ pub(super) fn effects(serving: &Serving<'_>, report: &Report) -> Vec<Effect> {
 }
 
 fn ingress(serving: &Serving<'_>, report: &Report) -> Vec<Ingress> {
+    if !serving.world.ovn.known() {
+        // What was published before a restart stands until the rows can be looked at.
+        return serving.service.status.ingress.clone();
+    }
     let Some(address) = report.address.filter(|_| !report.withdrawn) else { return Vec::new() };
     let live = rows::rows_of(&serving.world.ovn, serving.key).filter(|(_, r)| !r.is_tombstone());
     let mut ports: Vec<_> = live
@@ -189,7 +200,10 @@ fn conditions(serving: &Serving<'_>, report: &Report) -> Vec<Condition> {
             let (reason, text) = told(warning);
             condition(names::PROGRAMMED, report.programmed, reason, text, now)
         }
-        (None, None) => condition(names::PROGRAMMED, report.programmed, "Programmed", "", now),
+        (None, None) if report.programmed => {
+            condition(names::PROGRAMMED, true, "Programmed", "", now)
+        }
+        (None, None) => condition(names::PROGRAMMED, false, "Pending", "", now),
     };
     vec![assigned, programmed]
 }

@@ -1,6 +1,7 @@
 //! A Service that is to be served.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use cpo_api::Reason;
 
@@ -15,11 +16,15 @@ use crate::problem::{Problem, Severity};
 use crate::request::{self, Request};
 use crate::router::{self, Site};
 use crate::rows;
+use crate::select;
 use crate::service::Service;
 use crate::tenant::Tenant;
 use crate::time::Now;
 use crate::under::{Eip, Shield};
 use crate::world::World;
+
+/// A refused address is asked for again this often: nobody tells when it is free.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// One Service on its way to being served, and everything that is looked up for it once.
 pub(super) struct Serving<'a> {
@@ -59,7 +64,7 @@ pub(super) fn serve(
             serving.place(&request, since, &mut plan, &mut report);
         }
         Err(problem) => {
-            report.address = serving.eip().and_then(|(_, eip)| eip.address());
+            report.address = address::keep(&serving, &mut plan);
             serving.refuse(problem, &mut plan, &mut report);
         }
     }
@@ -94,12 +99,11 @@ impl Serving<'_> {
     /// The pool an `OvnEip` of `subnet` was drawn from.
     pub(super) fn pool_of(&self, subnet: &str, request: &Request) -> String {
         let pools = &self.world.under.pools;
-        let mut of_subnet = pools.iter().filter(|(_, pool)| pool.subnet == subnet);
-        request
-            .pool
-            .clone()
-            .or_else(|| of_subnet.next().map(|(name, _)| name.clone()))
-            .unwrap_or_default()
+        let of_subnet = || pools.iter().filter(|(_, pool)| pool.subnet == subnet);
+        let spec = &self.tenant.spec;
+        let mut drawn = of_subnet().filter(|(n, pool)| pool.auto_assign && select::open(n, pool, spec));
+        let name = drawn.next().or_else(|| of_subnet().next()).map(|(name, _)| name.clone());
+        request.pool.clone().or(name).unwrap_or_default()
     }
 
     /// An Event that is no complaint.
@@ -117,7 +121,13 @@ impl Serving<'_> {
         match address::step(self, request, since, plan) {
             Address::Held(address) => self.program(address, request, since, plan, report),
             Address::Waiting => report.silent = true,
+            Address::Kept(address, problem) => {
+                plan.wake_at(self.now.mono + RETRY);
+                report.problems.push(problem);
+                self.program(address, request, since, plan, report);
+            }
             Address::Refused(address, problem) => {
+                plan.wake_at(self.now.mono + RETRY);
                 report.address = address;
                 self.refuse(problem, plan, report);
             }
@@ -147,6 +157,8 @@ impl Serving<'_> {
     ) {
         report.address = Some(address);
         if !self.world.ovn.known() {
+            // Connecting after a start is no news for a while.
+            report.silent = !plan.overdue(Wait::Precondition, since, self.now);
             report.problems.push(unavailable());
             return;
         }

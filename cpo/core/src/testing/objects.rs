@@ -144,7 +144,7 @@ impl World {
     }
 
     /// With the router `vpc-a` changed.
-    pub(crate) fn with_router(mut self, change: impl FnOnce(&mut crate::ovn::Router)) -> Self {
+    pub(crate) fn with_router(self, change: impl FnOnce(&mut crate::ovn::Router)) -> Self {
         let mut row = self.ovn.routers.get(&ROUTER).cloned().unwrap_or_else(|| router("vpc-a"));
         change(&mut row);
         self.with_row(RowChange::Router(ROUTER, Some(row)))

@@ -1,0 +1,136 @@
+//! The shield, the sweep, and the counts operators read.
+
+use super::bench::{Bench, WEB, new_service};
+use crate::effect::{Effect, LbEdit, UnderEffect};
+use crate::ids::Uid;
+use crate::testing::{row_of, version, world};
+use crate::under::Shield;
+
+fn swept(effect: &Effect) -> usize {
+    match effect {
+        Effect::Ovn(edits) => edits.iter().filter(|e| matches!(e, LbEdit::Delete { .. })).count(),
+        _ => 0,
+    }
+}
+
+fn is_shield(effect: &Effect) -> bool {
+    matches!(effect, Effect::Under(UnderEffect::RaiseShield { .. }))
+}
+
+#[test]
+fn the_shield_is_raised_once_and_before_the_first_row() {
+    let mut truth = world().with_service(WEB, *new_service());
+    truth.under.shield = Shield::Missing;
+    let mut bench = Bench::told(truth);
+    bench.run();
+    bench.wait(5);
+    assert_eq!(bench.log.iter().filter(|e| is_shield(e)).count(), 1);
+    let shield = bench.log.iter().position(is_shield).unwrap();
+    let row = bench.log.iter().position(|e| matches!(e, Effect::Ovn(_))).unwrap();
+    assert!(shield < row);
+}
+
+#[test]
+fn a_shield_that_is_there_but_not_ready_is_marked_ready() {
+    let mut truth = world();
+    truth.under.shield = Shield::Unready;
+    let mut bench = Bench::told(truth);
+    let jobs = bench.poll();
+    let shield = jobs.iter().find(|job| is_shield(&job.effect)).unwrap();
+    let marked = matches!(&shield.effect,
+        Effect::Under(UnderEffect::RaiseShield { name, create: false }) if name == "cloud-provider-ovn");
+    assert!(marked);
+}
+
+#[test]
+fn a_removed_shield_is_restored() {
+    let mut bench = Bench::served();
+    bench.when(|w| w.under.shield = Shield::Missing);
+    assert_eq!(bench.log.iter().filter(|e| is_shield(e)).count(), 1);
+    assert_eq!(bench.truth.under.shield, Shield::Up);
+}
+
+#[test]
+fn emptied_rows_are_swept_at_most_once_a_minute() {
+    let mut bench = Bench::served();
+    let mut sweeps = Vec::new();
+    for second in 0..200_u64 {
+        // One more Service comes and goes each ten seconds.
+        if second % 10 == 0 {
+            let mut service = *new_service();
+            service.uid = Uid::new(&format!("uid-{second}"));
+            let key = format!("a/default/s{second}");
+            bench.when(|w| w.put_service(&key, Some(service)));
+            bench.when(|w| w.put_service(&key, None));
+        }
+        bench.log.clear();
+        bench.wait(1);
+        let deletes: usize = bench.log.iter().map(swept).sum();
+        if deletes > 0 {
+            sweeps.push((second, deletes));
+        }
+    }
+    assert!(sweeps.len() >= 2, "{sweeps:?}");
+    assert!(sweeps.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 60), "{sweeps:?}");
+    assert!(sweeps[0].1 > 1, "in one batch: {sweeps:?}");
+    assert!(row_of(&bench.truth, WEB).is_some());
+}
+
+#[test]
+fn a_sweep_is_never_mixed_with_inserts() {
+    let mut bench = Bench::served();
+    bench.when(|w| w.service(WEB).deleting = true);
+    bench.wait(70);
+    for effect in &bench.log {
+        if let Effect::Ovn(edits) = effect {
+            let deletes = swept(effect);
+            assert!(deletes == 0 || deletes == edits.len(), "{edits:?}");
+        }
+    }
+}
+
+#[test]
+fn rows_of_an_unsynced_or_suspended_tenant_are_not_swept() {
+    for suspended in [true, false] {
+        let mut settled = Bench::served();
+        settled.when(|w| w.service(WEB).load_balancer = false);
+        let mut bench = Bench::untold(settled.truth.clone());
+        bench.now = settled.now;
+        let tenant = bench.truth.tenant_a();
+        (tenant.spec.suspended, tenant.synced) = (suspended, suspended);
+        bench.feed();
+        bench.list_all();
+        bench.run();
+        bench.wait(130);
+        assert_eq!(bench.log.iter().map(swept).sum::<usize>(), 0, "suspended: {suspended}");
+    }
+}
+
+#[test]
+fn counts_are_written_at_most_once_a_second() {
+    let mut bench = Bench::served();
+    let mut writes = 0;
+    for number in 0..50 {
+        let mut service = *new_service();
+        service.uid = Uid::new(&format!("uid-{number}"));
+        bench.when(|w| w.put_service(&format!("a/default/s{number}"), Some(service)));
+        writes += bench.log.iter().filter(|e| matches!(e, Effect::Under(UnderEffect::PatchTenantStatus { .. }))).count();
+        bench.log.clear();
+    }
+    assert!(writes <= 1, "{writes}");
+    bench.wait(2);
+    assert_eq!(bench.truth.tenant_a().spec.status.services, 51);
+    assert_eq!(bench.truth.tenant_a().spec.status.eips, 51);
+    assert_eq!(bench.truth.under.pools["public"].status.assigned, 51);
+}
+
+#[test]
+fn a_finalizer_that_is_not_wanted_any_more_is_taken_off() {
+    let mut bench = Bench::served();
+    bench.when(|w| {
+        w.tenant_a().spec.finalizer = true;
+        w.tenant_a().spec.version = version(10);
+    });
+    bench.wait(2);
+    assert!(!bench.truth.tenant_a().spec.finalizer);
+}

@@ -1,0 +1,148 @@
+//! Whose turn it is, and how long a failure waits.
+
+use std::time::Duration;
+
+use super::bench::{Bench, WEB, new_service};
+use crate::effect::{Effect, TenantEffect};
+use crate::engine::{Job, Outcome};
+use crate::ids::Uid;
+use crate::testing::{at, tenant, world};
+use crate::tenant::Tenant;
+use crate::world::World;
+
+/// Tenant `b` with Service `default/web`, beside tenant `a` with `count` Services.
+fn crowd(count: usize) -> World {
+    let mut world = world();
+    let mut b = Tenant::new(tenant("b"));
+    b.synced = true;
+    world.tenants.insert("b".parse().unwrap(), b);
+    world.put_service("b/default/web", Some(*new_service()));
+    for number in 0..count {
+        let mut service = *new_service();
+        service.uid = Uid::new(&format!("uid-{number}"));
+        world.put_service(&format!("a/default/s{number}"), Some(service));
+    }
+    world
+}
+
+fn patches(jobs: &[Job]) -> Vec<(u64, String)> {
+    let patch = |job: &Job| match &job.effect {
+        Effect::Tenant(TenantEffect::PatchService { key, .. }) => Some((job.id, key.to_string())),
+        _ => None,
+    };
+    jobs.iter().filter_map(patch).collect()
+}
+
+#[test]
+fn a_tenant_with_ten_thousand_services_does_not_starve_another() {
+    let mut bench = Bench::told(crowd(10_000));
+    let first = bench.poll();
+    let order: Vec<_> = patches(&first).into_iter().map(|(_, key)| key).collect();
+    let place = order.iter().position(|key| key == "b/default/web").unwrap();
+    assert!(place <= 1, "{place}");
+}
+
+#[test]
+fn a_tenant_has_a_bounded_number_of_jobs_under_way() {
+    let mut bench = Bench::told(crowd(1_000));
+    let jobs = patches(&bench.poll());
+    let of_a = jobs.iter().filter(|(_, key)| key.starts_with("a/")).count();
+    assert!((1..=24).contains(&of_a), "{of_a}");
+    assert!(patches(&bench.poll()).is_empty(), "none ended, none begins");
+    bench.engine.done(jobs[0].0, Outcome::Failed, bench.now);
+    assert!(!patches(&bench.poll()).is_empty());
+}
+
+#[test]
+fn one_plan_of_a_service_is_under_way_at_a_time() {
+    let mut bench = Bench::told(world().with_service(WEB, *new_service()));
+    let jobs = patches(&bench.poll());
+    assert_eq!(jobs.len(), 1);
+    bench.truth.service(WEB).ports[0].port = 81;
+    bench.feed();
+    assert!(bench.poll().is_empty(), "planned again when it ended");
+    bench.engine.done(jobs[0].0, Outcome::Done, bench.now);
+    assert!(!bench.poll().is_empty());
+}
+
+#[test]
+fn an_event_holds_nothing_back() {
+    let mut bench = Bench::told(world().with_service(WEB, *new_service()));
+    let jobs = bench.poll();
+    let event = |job: &&Job| matches!(job.effect, Effect::Tenant(TenantEffect::Event(_)));
+    assert_eq!(jobs.iter().filter(event).count(), 1);
+    // Everything but the Event ends: the next step follows.
+    for job in jobs.iter().filter(|job| !event(job)) {
+        bench.finish(job);
+    }
+    let next = bench.poll();
+    assert!(next.iter().any(|job| matches!(job.effect, Effect::Under(_))), "{next:?}");
+}
+
+#[test]
+fn a_failure_waits_longer_each_time_up_to_half_a_minute() {
+    let mut bench = Bench::told(world().with_service(WEB, *new_service()));
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        let jobs = patches(&bench.poll());
+        assert_eq!(jobs.len(), 1);
+        bench.engine.done(jobs[0].0, Outcome::Failed, bench.now);
+        assert!(patches(&bench.poll()).is_empty(), "not at once");
+        let deadline = bench.engine.deadline().unwrap();
+        waits.push(deadline - bench.now.mono);
+        bench.now = at(u64::try_from(deadline.as_millis()).unwrap());
+        let status: Vec<_> = waits.iter().map(Duration::as_millis).collect();
+        assert!(!status.is_empty());
+    }
+    let milliseconds: Vec<_> = waits.iter().map(Duration::as_millis).collect();
+    assert_eq!(milliseconds[..5], [100, 200, 400, 800, 1_600]);
+    assert_eq!(milliseconds[11], 30_000);
+}
+
+#[test]
+fn a_failure_that_is_overcome_is_forgotten() {
+    let mut bench = Bench::told(world().with_service(WEB, *new_service()));
+    for _ in 0..5 {
+        let jobs = patches(&bench.poll());
+        bench.engine.done(jobs[0].0, Outcome::Failed, bench.now);
+        bench.poll();
+        bench.now = at(u64::try_from(bench.engine.deadline().unwrap().as_millis()).unwrap());
+    }
+    // The wish is gone; later there is another, which fails once.
+    bench.when(|w| w.put_service(WEB, None));
+    bench.wait(1);
+    bench.truth.put_service(WEB, Some(*new_service()));
+    bench.feed();
+    let jobs = patches(&bench.poll());
+    bench.engine.done(jobs[0].0, Outcome::Failed, bench.now);
+    bench.poll();
+    let wait = bench.engine.deadline().unwrap() - bench.now.mono;
+    assert_eq!(wait, Duration::from_millis(100));
+}
+
+#[test]
+fn a_fight_over_a_service_is_slowed_down() {
+    let mut bench = Bench::told(world().with_service(WEB, *new_service()));
+    let mut rounds = 0;
+    // Each patch is undone before it is seen.
+    for _ in 0..100 {
+        let jobs = patches(&bench.poll());
+        rounds += jobs.len();
+        for (id, _) in jobs {
+            bench.engine.done(id, Outcome::Done, bench.now);
+        }
+    }
+    assert!((16..20).contains(&rounds), "{rounds}");
+}
+
+#[test]
+fn a_dead_tenant_does_not_delay_another() {
+    let mut bench = Bench::told(crowd(500));
+    let jobs = patches(&bench.poll());
+    // Nothing of tenant a ever ends.
+    let (id, _) = jobs.iter().find(|(_, key)| key.starts_with("b/")).unwrap();
+    bench.engine.done(*id, Outcome::Failed, bench.now);
+    bench.now = at(2_000_000);
+    let next = patches(&bench.poll());
+    assert!(next.iter().any(|(_, key)| key.starts_with("b/")));
+}

@@ -1,0 +1,330 @@
+//! How an address is chosen, kept, changed and lost.
+
+use super::*;
+use crate::ids::Uid;
+use crate::ovn::{Ovn, OvnLink};
+use crate::testing::{key, row_of};
+use cpo_api::names;
+
+fn ask(service: &mut Service, address: &str) {
+    service.load_balancer_ip = Some(address.into());
+}
+
+/// Deletes the one `OvnEip` behind our back.
+fn steal_ovn_eip(world: &mut crate::world::World) {
+    let name = world.under.ovn_eips.keys().next().unwrap().clone();
+    world.under.put_ovn_eip(&name, None);
+}
+
+fn take(world: &mut crate::world::World, address: &str) {
+    let mut taken = testing::ovn_eip(None, "external", address.parse().ok());
+    (taken.ready, taken.status_v4) = (true, taken.spec_v4);
+    world.under.put_ovn_eip("somebody-elses", Some(taken));
+}
+
+#[test]
+fn a_requested_address_is_granted() {
+    let mut model = created();
+    model.when(|w| ask(w.service(WEB), "198.51.100.50"));
+    assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.50"));
+}
+
+#[test]
+fn a_recreated_service_of_the_same_name_gets_its_address_back() {
+    let mut model = created();
+    model.when(|w| ask(w.service(WEB), "198.51.100.50"));
+    model.delete(WEB).after_seconds(30);
+    model.when(|w| {
+        w.put_service(WEB, Some(Service { uid: Uid::new("uid-web-2"), ..new_service() }));
+    });
+    assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.50"));
+    let eip = &model.world.under.eips["198.51.100.50"];
+    assert_eq!(eip.spec.services[0].uid, "uid-web-2");
+    assert!(eip.released().is_none());
+    model.after_seconds(3_600);
+    assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.50"));
+}
+
+#[test]
+fn a_namesake_in_another_tenant_gets_another_address() {
+    let name = |tenant: &str| {
+        crate::plan::ovn_eip_name(&"default".parse().unwrap(), &Uid::new(tenant), &key(WEB))
+    };
+    assert_ne!(name("uid-a"), name("uid-b"));
+    assert_eq!(name("uid-a"), name("uid-a"));
+}
+
+#[test]
+fn another_address_on_request_replaces_the_first() {
+    let mut model = served();
+    model.when(|w| ask(w.service(WEB), "198.51.100.50"));
+    assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.50"));
+    assert_eq!(model.world.under.eips.len(), 1);
+    let order = [
+        "rows emptied", "OvnEip deleted", "Eip deleted", "OvnEip", "Eip", "rows changed", "status",
+        "Eip status",
+    ];
+    assert_eq!(done(&model), order);
+}
+
+#[test]
+fn a_wish_that_is_withdrawn_moves_nothing() {
+    let mut model = created();
+    model.when(|w| ask(w.service(WEB), "198.51.100.50"));
+    model.when(|w| w.service(WEB).load_balancer_ip = None);
+    assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.50"));
+}
+
+#[test]
+fn a_refused_change_keeps_the_old_address() {
+    let mut model = served();
+    model.when(|w| ask(w.service(WEB), "198.51.100.254"));
+    assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.10"));
+    assert!(row_of(&model.world, WEB).is_some());
+    assert_eq!(model.programmed(WEB), (false, "AddressNotInPool".into()));
+    model.when(|w| w.service(WEB).load_balancer_ip = None);
+    assert_eq!(model.programmed(WEB), (true, "Programmed".into()));
+}
+
+#[test]
+fn the_old_address_of_a_refused_change_goes_on_being_served() {
+    let mut model = served();
+    model.when(|w| ask(w.service(WEB), "198.51.100.254"));
+    model.when(|w| w.node("vm1").excluded = true);
+    let row = row_of(&model.world, WEB).unwrap().1;
+    assert_eq!(row.vips["198.51.100.10:80"], "10.0.0.3:30080");
+    model.when(steal_ovn_eip);
+    assert_eq!(model.world.under.ovn_eips.len(), 1, "its OvnEip is made again");
+}
+
+#[test]
+fn a_change_to_a_pool_the_tenant_may_not_use_keeps_the_old_address() {
+    let mut model = served();
+    let wish = (names::ANNOTATION_POOL.to_owned(), "gold".to_owned());
+    model.when(|w| w.service(WEB).annotations.extend([wish]));
+    assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.10"));
+    assert_eq!(model.programmed(WEB), (false, "PoolNotAllowed".into()));
+}
+
+#[test]
+fn an_address_is_not_changed_while_the_rows_are_unknown() {
+    let mut model = served();
+    model.world.ovn = Ovn::default();
+    model.when(|w| ask(w.service(WEB), "198.51.100.50"));
+    assert_eq!(model.world.under.ovn_eips.len(), 1);
+    let held = model.world.under.ovn_eips.values().next().unwrap();
+    assert_eq!(held.granted(), "198.51.100.10".parse().ok(), "it may be on the network still");
+    assert!(!held.deleting);
+}
+
+#[test]
+fn an_ovn_eip_deleted_by_others_comes_back_with_its_address() {
+    let mut model = served();
+    model.kube_ovn = false;
+    model.when(steal_ovn_eip);
+    let wanted = model.world.under.ovn_eips.values().next().unwrap().spec_v4;
+    assert_eq!(wanted, "198.51.100.10".parse().ok());
+    assert!(row_of(&model.world, WEB).is_some(), "the row stays meanwhile");
+    model.kube_ovn = true;
+    model.settle();
+    assert_eq!(done(&model), ["OvnEip"]);
+}
+
+#[test]
+fn an_address_not_granted_again_within_two_seconds_is_withdrawn() {
+    let mut model = served();
+    model.kube_ovn = false;
+    model.when(steal_ovn_eip).after(std::time::Duration::from_millis(1_999));
+    assert!(row_of(&model.world, WEB).is_some());
+    model.after(std::time::Duration::from_millis(1));
+    assert!(row_of(&model.world, WEB).is_none());
+    assert_eq!(model.published(WEB), None);
+    assert_eq!(model.eip_reason("198.51.100.10"), "AddressConflict");
+    assert_eq!(model.programmed(WEB).1, "AddressNotInPool");
+    model.kube_ovn = true;
+    model.settle();
+    assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.10"));
+    assert_eq!(model.programmed(WEB), (true, "Programmed".into()));
+}
+
+#[test]
+fn lost_labels_of_an_ovn_eip_are_put_back() {
+    let mut model = served();
+    model.when(|world| {
+        let (name, mut eip) = world.under.ovn_eips.pop_first().unwrap();
+        (eip.labelled, eip.service) = (false, None);
+        world.under.put_ovn_eip(&name, Some(eip));
+    });
+    assert_eq!(done(&model), ["label"]);
+}
+
+#[test]
+fn an_ovn_eip_whose_labels_are_lost_while_it_rests_is_deleted_all_the_same() {
+    let mut model = served();
+    model.delete(WEB);
+    model.when(|world| {
+        let (name, mut eip) = world.under.ovn_eips.first_key_value().map(|(n, e)| (n.clone(), e.clone())).unwrap();
+        (eip.labelled, eip.service) = (false, None);
+        world.under.put_ovn_eip(&name, Some(eip));
+    });
+    model.after_seconds(60);
+    assert!(model.world.under.ovn_eips.is_empty() && model.world.under.eips.is_empty());
+}
+
+#[test]
+fn an_address_not_granted_is_told_after_five_seconds() {
+    let mut model = created();
+    model.kube_ovn = false;
+    model.settle().after(std::time::Duration::from_millis(4_999));
+    assert_eq!(model.programmed(WEB), (false, "Pending".into()));
+    model.after(std::time::Duration::from_millis(1));
+    assert_eq!(model.programmed(WEB), (false, "OvnEipPending".into()));
+    assert_eq!(model.published(WEB), None);
+    model.kube_ovn = true;
+    model.settle();
+    assert_eq!(model.programmed(WEB), (true, "Programmed".into()));
+}
+
+#[test]
+fn a_requested_address_kube_ovn_does_not_grant_is_given_up_and_told_as_taken() {
+    let mut model = created();
+    model.kube_ovn = false;
+    model.when(|w| ask(w.service(WEB), "198.51.100.50"));
+    let key = key(WEB);
+    model.now = testing::at(105_000);
+    let plan = model.plan(&key);
+    assert_eq!(plan.problems[0].reason, cpo_api::Reason::AddressInUse);
+    let words: Vec<_> = plan.effects.iter().map(word).collect();
+    assert!(words.contains(&"OvnEip deleted") && words.contains(&"status"), "{words:?}");
+}
+
+#[test]
+fn who_gives_up_an_impossible_wish_gets_any_address() {
+    let mut model = created();
+    model.kube_ovn = false;
+    model.when(|w| ask(w.service(WEB), "198.51.100.50"));
+    // Removed before Kube-OVN's silence was noticed: the OvnEip still asks for the address.
+    model.when(|w| w.service(WEB).load_balancer_ip = None);
+    model.world.under.vips.insert("taken".into(), "198.51.100.50".parse().unwrap());
+    model.world.under.subnets.get_mut("external").unwrap().cidr = "198.51.100.0/27".parse().ok();
+    model.kube_ovn = true;
+    model.settle().after_seconds(6).after_seconds(6);
+    assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.10"));
+}
+
+#[test]
+fn an_address_another_service_holds_is_a_conflict() {
+    let mut model = served();
+    // Kube-OVN grants the address a second time: somebody deleted its OvnEip.
+    model.kube_ovn = false;
+    model.world.tenant_a().synced = true;
+    let other = Service { uid: Uid::new("uid-other"), ..new_service() };
+    model.when(|w| w.put_service("a/default/other", Some(other)));
+    model.when(|world| {
+        let name = crate::plan::ovn_eip_name(&world.install, &Uid::new("uid-a"), &key("a/default/other"));
+        let mut eip = world.under.ovn_eips[&name].clone();
+        (eip.spec_v4, eip.ready) = ("198.51.100.10".parse().ok(), true);
+        eip.status_v4 = eip.spec_v4;
+        world.under.put_ovn_eip(&name, Some(eip));
+    });
+    let plan = model.plan(&key("a/default/other"));
+    assert_eq!(plan.problems[0].reason, cpo_api::Reason::AddressConflict);
+    assert!(row_of(&model.world, WEB).is_some(), "who had it keeps it");
+    assert!(row_of(&model.world, "a/default/other").is_none());
+}
+
+#[test]
+fn a_refused_wish_is_tried_again_when_nothing_happens() {
+    let mut model = created();
+    take(&mut model.world, "198.51.100.50");
+    model.when(|w| ask(w.service(WEB), "198.51.100.50"));
+    assert_eq!(model.programmed(WEB), (false, "AddressNotInPool".into()));
+    let plan = model.plan(&key(WEB));
+    assert!(plan.wake.is_some(), "nobody tells when the address is free again");
+    model.world.under.put_ovn_eip("somebody-elses", None);
+    model.settle();
+    assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.50"));
+}
+
+#[test]
+fn an_assigned_address_stays_when_its_pool_is_closed_to_the_tenant() {
+    let mut model = served();
+    model.when(|w| w.under.pools.get_mut("public").unwrap().tenants = Some(Default::default()));
+    model.when(|w| w.under.pools.get_mut("public").unwrap().auto_assign = false);
+    assert!(model.log.is_empty());
+}
+
+#[test]
+fn the_pool_that_is_recorded_is_the_one_drawn_from() {
+    let mut model = created();
+    let closed = crate::under::Pool { tenants: Some(["b".into()].into()), ..testing::pool("external") };
+    model.world.under.pools.insert("a-closed-one".into(), closed);
+    model.settle();
+    assert_eq!(model.world.under.eips["198.51.100.10"].spec.pool, "public");
+}
+
+#[test]
+fn a_pool_named_after_the_draw_is_not_recorded_for_an_address_of_another() {
+    let mut model = created();
+    model.kube_ovn = false;
+    model.settle();
+    let wish = (names::ANNOTATION_POOL.to_owned(), "gold".to_owned());
+    model.kube_ovn = true;
+    model.when(|w| w.service(WEB).annotations.extend([wish]));
+    assert!(model.world.under.eips.values().all(|eip| eip.spec.pool != "gold"));
+    assert_eq!(model.programmed(WEB).1, "PoolNotAllowed");
+}
+
+#[test]
+fn the_addresses_a_gone_tenant_retained_are_not_freed_by_its_namesake() {
+    let mut model = served();
+    model.when(|world| {
+        world.tenant_a().spec.uid = Uid::new("uid-a-2");
+        world.put_service(WEB, None);
+    });
+    assert_eq!(model.world.under.eips.len(), 1);
+    assert_eq!(model.world.under.ovn_eips.len(), 1, "the Eip that is kept needs its OvnEip");
+}
+
+#[test]
+fn nothing_published_is_taken_back_while_the_rows_are_unknown() {
+    let mut model = served();
+    // As after a restart: the API servers answered, the Northbound database has not yet.
+    let rows = std::mem::take(&mut model.world.ovn);
+    model.restart();
+    model.settle();
+    assert!(model.log.is_empty(), "{:?}", done(&model));
+    model.after_seconds(11);
+    assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.10"));
+    assert_eq!(model.programmed(WEB), (false, "OVNUnavailable".into()));
+    model.when(|w| w.ovn = rows);
+    assert_eq!(model.programmed(WEB), (true, "Programmed".into()));
+    assert!(matches!(model.world.ovn.link, OvnLink::Up));
+}
+
+#[test]
+fn who_is_granted_an_address_of_another_leaves_it_to_him_and_draws_again() {
+    let mut model = served();
+    model.kube_ovn = false;
+    let other = Service { uid: Uid::new("uid-other"), ..new_service() };
+    model.when(|w| w.put_service("a/default/other", Some(other)));
+    // Somebody deletes the OvnEip, and Kube-OVN grants its address to the newcomer.
+    let name = crate::plan::ovn_eip_name(&"default".parse().unwrap(), &Uid::new("uid-a"), &key(WEB));
+    model.world.under.put_ovn_eip(&name, None);
+    testing::kube_ovn(&mut model.world);
+    model.settle().after_seconds(3);
+    assert_eq!(model.published(WEB), None);
+    model.kube_ovn = true;
+    model.after_seconds(3);
+    assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.10"));
+    assert_eq!(model.published("a/default/other").as_deref(), Some("198.51.100.11"));
+}
+
+#[test]
+fn the_address_of_a_service_whose_wishes_cannot_be_served_is_held_all_the_same() {
+    let mut model = served();
+    model.when(|w| w.service(WEB).source_ranges = vec!["203.0.113.0/24".into()]);
+    model.when(steal_ovn_eip);
+    let held = model.world.under.ovn_eips.values().next().unwrap();
+    assert_eq!(held.granted(), "198.51.100.10".parse().ok());
+}
