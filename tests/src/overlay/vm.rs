@@ -27,7 +27,7 @@ const COUNTER: &str = "table ip lab {
   set hits { type ipv4_addr . inet_proto . inet_service; flags dynamic; size 65535; }
   chain arrivals {
     type filter hook prerouting priority -350;
-    iifname eth0 meta l4proto { tcp, udp } th dport 30000-32767 add @hits { ip saddr . meta l4proto . th dport }
+    iifname eth0 meta l4proto { tcp, udp } th dport 30000-49999 add @hits { ip saddr . meta l4proto . th dport }
   }
 }
 ";
