@@ -7,6 +7,7 @@ mod parse;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use cpo_api::{AddressPool, Eip, TenantCluster};
 use cpo_core::engine::{Input, UnderKind, UnderObject};
@@ -21,6 +22,9 @@ use tokio::task::JoinSet;
 pub(crate) use execute::UnderExecutor;
 
 use crate::watch::{Kind, watch};
+
+/// The longest wait between two attempts to list a kind of the under cluster.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How the objects of one kind are read.
 struct UnderWatch<O, P, G> {
@@ -48,6 +52,10 @@ where
 
     fn listed(&self, names: BTreeSet<String>) -> Input {
         Input::UnderListed(self.kind, names)
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
     }
 
     fn lost(&self, error: String) -> Input {

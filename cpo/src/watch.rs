@@ -19,8 +19,6 @@ use tokio::time::sleep;
 
 /// First wait after a failed list or watch, doubled with each.
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
-/// Longest wait.
-const LAST_BACKOFF: Duration = Duration::from_secs(30);
 /// A watch is renewed after this many seconds.
 const WATCH_SECONDS: u32 = 200;
 
@@ -42,6 +40,8 @@ pub(crate) trait Kind: Send + Sync + 'static {
     fn recovered(&self) -> Option<Input> {
         None
     }
+    /// The longest wait between two attempts at a list.
+    fn patience(&self) -> Duration;
     /// An object cannot be read.
     fn malformed(&self, namespace: &str, name: &str, error: &str) {
         tracing::warn!(namespace, name, error, "object cannot be read and is passed over");
@@ -65,9 +65,15 @@ pub(crate) async fn watch<K: Kind>(
         if inputs.send(kind.lost(describe(&error))).await.is_err() {
             return;
         }
-        sleep(backoff).await;
-        backoff = (backoff * 2).min(LAST_BACKOFF);
+        sleep(jittered(backoff)).await;
+        backoff = (backoff * 2).min(kind.patience());
     }
+}
+
+/// Between three quarters and all of a wait, so that many watches do not come back as one.
+fn jittered(wait: Duration) -> Duration {
+    let [random, ..] = uuid::Uuid::new_v4().into_bytes();
+    wait - wait / 4 * u32::from(random) / 256
 }
 
 /// Follows one watch until it fails; `Ok` when nobody listens any more.

@@ -22,6 +22,8 @@ pub enum Reason {
     EIPPortConflict,
     /// The address is outside every network of the router's gateway port.
     EIPNotOnRouter,
+    /// Another controller in the tenant writes the same status.
+    ContendedService,
     /// The Service asks for an address family that overlay mode does not serve.
     IPFamilyUnsupported,
     /// More than one distributed gateway port on the router.
@@ -77,6 +79,7 @@ impl Reason {
             Self::AffinityClamped => "AffinityClamped",
             Self::BackendForeign => "BackendForeign",
             Self::BackendsSpanVPCs => "BackendsSpanVPCs",
+            Self::ContendedService => "ContendedService",
             Self::EIPPortConflict => "EIPPortConflict",
             Self::EIPNotOnRouter => "EIPNotOnRouter",
             Self::IPFamilyUnsupported => "IPFamilyUnsupported",

@@ -10,6 +10,7 @@
 
 mod absorb;
 mod chores;
+mod contention;
 mod input;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,13 +18,17 @@ use std::time::Duration;
 
 pub use input::{Input, TenantKind, TenantObject, UnderKind, UnderObject};
 
+use cpo_api::Reason;
+
 use crate::effect::{Effect, TenantEffect};
 use crate::ids::{Install, ServiceKey, TenantName};
-use crate::plan::{Plan, Since, plan};
+use crate::plan::{self, Plan, Since, plan};
+use crate::problem::Problem;
 use crate::time::Now;
 use crate::world::World;
 
 use chores::Chores;
+use contention::{Contention, Verdict};
 
 /// Plans made in one [`Engine::poll`]; the rest waits for the next, so that inputs are never kept
 /// waiting by a long list.
@@ -94,6 +99,7 @@ pub struct Engine {
     jobs_of: BTreeMap<TenantName, usize>,
     next_job: JobId,
     chores: Chores,
+    contention: Contention,
     counters: Counters,
 }
 
@@ -125,6 +131,7 @@ impl Engine {
             jobs_of: BTreeMap::new(),
             next_job: 0,
             chores: Chores::default(),
+            contention: Contention::default(),
             counters: Counters::default(),
         }
     }
@@ -188,6 +195,10 @@ impl Engine {
     pub fn done(&mut self, job: JobId, outcome: Outcome, now: Now) {
         if outcome == Outcome::Failed {
             self.counters.failures += 1;
+            if let Some(Waiter::Service(key)) = self.jobs.get(&job) {
+                // What was not written is no correction when it is tried again.
+                self.contention.forget(key);
+            }
         }
         match self.jobs.remove(&job) {
             Some(Waiter::Service(key)) => self.service_done(&key, outcome, now),
@@ -290,8 +301,28 @@ impl Engine {
             progress.not_before = now.mono + LAST_BACKOFF / 10;
         }
         for effect in plan.effects {
-            self.dispatch_for(&key, effect, jobs);
+            self.settle(&key, effect, now, jobs);
         }
+    }
+
+    /// Dispatches an effect, unless it fights over a status with somebody else in the tenant.
+    fn settle(&mut self, key: &ServiceKey, effect: Effect, now: Now, jobs: &mut Vec<Job>) {
+        if let Effect::Tenant(TenantEffect::PatchService { patch, .. }) = &effect {
+            match self.contention.judge(key, patch, now.mono) {
+                Verdict::Write => {}
+                Verdict::WriteAndTell => {
+                    let service = self.world.tenants.get(key.tenant());
+                    let service = service.and_then(|tenant| tenant.services.get(key));
+                    let notice = service.map(|s| plan::notice(key, &s.uid, &contended()));
+                    notice.into_iter().for_each(|n| self.dispatch_for(key, n, jobs));
+                }
+                Verdict::LeaveUntil(at) => {
+                    self.timers.insert((at, key.clone()));
+                    return;
+                }
+            }
+        }
+        self.dispatch_for(key, effect, jobs);
     }
 
     fn dispatch_for(&mut self, key: &ServiceKey, effect: Effect, jobs: &mut Vec<Job>) {
@@ -316,6 +347,15 @@ impl Engine {
         }
         jobs.push(Job { id: self.next_job, service, effect });
     }
+}
+
+fn contended() -> Problem {
+    Problem::warning(
+        Reason::ContendedService,
+        "another controller writes status.loadBalancer of this Service; it is left alone for five \
+         minutes: run the cluster's cloud-controller-manager without its service controller, and \
+         keep other load-balancer controllers off this class",
+    )
 }
 
 /// Keeps since when each tolerated state lasts, and forgets those that ended.

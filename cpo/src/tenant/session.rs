@@ -36,7 +36,7 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(10);
 /// First wait before a tenant that did not answer is tried again, doubled with each.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// Longest wait.
-const LAST_RETRY: Duration = Duration::from_secs(30);
+const LAST_RETRY: Duration = Duration::from_secs(10);
 
 /// What the Secret holds at the tenant's key.
 #[derive(Clone, PartialEq, Eq)]
@@ -270,6 +270,10 @@ where
 
     fn listed(&self, names: BTreeSet<String>) -> Input {
         Input::TenantListed(self.tenant.clone(), self.kind, names)
+    }
+
+    fn patience(&self) -> Duration {
+        LAST_RETRY
     }
 
     fn lost(&self, error: String) -> Input {

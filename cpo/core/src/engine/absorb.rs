@@ -276,6 +276,7 @@ impl Engine {
                         tenant.services.insert(key.clone(), *service);
                     }
                     None => {
+                        self.contention.forget(&key);
                         tenant.services.remove(&key);
                     }
                 }

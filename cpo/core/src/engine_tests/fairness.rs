@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::bench::{Bench, WEB, new_service};
-use crate::effect::{Effect, TenantEffect};
+use crate::effect::{Effect, TenantEffect, UnderEffect};
 use crate::engine::{Job, Outcome};
 use crate::ids::Uid;
 use crate::testing::{at, tenant, world};
@@ -122,17 +122,40 @@ fn a_failure_that_is_overcome_is_forgotten() {
 
 #[test]
 fn a_fight_over_a_service_is_slowed_down() {
-    let mut bench = Bench::told(world().with_service(WEB, *new_service()));
+    let mut service = *new_service();
+    service.finalizer = true;
+    let mut bench = Bench::told(world().with_service(WEB, service));
     let mut rounds = 0;
-    // Each patch is undone before it is seen.
+    // Each OvnEip is gone before it is seen.
     for _ in 0..100 {
-        let jobs = patches(&bench.poll());
-        rounds += jobs.len();
-        for (id, _) in jobs {
-            bench.engine.done(id, Outcome::Done, bench.now);
+        for job in bench.poll() {
+            if matches!(job.effect, Effect::Under(UnderEffect::CreateOvnEip { .. })) {
+                rounds += 1;
+            }
+            bench.engine.done(job.id, Outcome::Done, bench.now);
         }
     }
     assert!((16..20).contains(&rounds), "{rounds}");
+}
+
+#[test]
+fn a_status_somebody_else_overwrites_is_put_right_twice_then_told_and_left_alone() {
+    let mut bench = Bench::told(world().with_service(WEB, *new_service()));
+    let (mut patches, mut told) = (0, 0);
+    // Each patch is undone before it is seen.
+    for _ in 0..100 {
+        for job in bench.poll() {
+            match &job.effect {
+                Effect::Tenant(TenantEffect::PatchService { .. }) => patches += 1,
+                Effect::Tenant(TenantEffect::Event(n)) if n.reason == "ContendedService" => {
+                    told += 1;
+                }
+                _ => {}
+            }
+            bench.engine.done(job.id, Outcome::Done, bench.now);
+        }
+    }
+    assert_eq!((patches, told), (3, 1));
 }
 
 #[test]
