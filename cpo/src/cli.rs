@@ -3,10 +3,12 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use cpo_core::ids::Install;
+use ovn_client::{ClientConfig, TlsIdentity, nb};
 
 /// Load balancers for clusters that run inside clusters.
 #[derive(Debug, Parser)]
@@ -20,6 +22,9 @@ pub(crate) struct Cli {
 enum Command {
     /// Run the controller.
     Run(Box<RunArgs>),
+    /// Look at our load balancer rows.
+    #[command(subcommand)]
+    Lb(Lb),
     /// Write the custom resource definitions, one YAML file each, or all to standard output.
     Crds {
         /// Folder to write to.
@@ -28,25 +33,60 @@ enum Command {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum Lb {
+    /// Print each Vip with its Service, backends, router and row.
+    List(OvnArgs),
+}
+
+/// Where the Northbound database is, and which rows in it are ours.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct OvnArgs {
+    /// Endpoints of the OVN Northbound database: `tcp:HOST:PORT`, `ssl:HOST:PORT` or
+    /// `unix:PATH`, a comma list.
+    #[arg(long, env = "CPO_OVN_NB")]
+    ovn_nb: String,
+    /// Folder with `cacert`, `cert` and `key` (Kube-OVN's Secret `kube-ovn-tls`) for `ssl:`.
+    #[arg(long, env = "CPO_OVN_TLS")]
+    ovn_tls: Option<PathBuf>,
+    /// Name of this installation; two on one Northbound database need different ones.
+    #[arg(long, env = "CPO_INSTALL", default_value = "default")]
+    pub(crate) install: Install,
+}
+
+impl OvnArgs {
+    /// How to connect.
+    pub(crate) fn client_config(&self) -> anyhow::Result<ClientConfig> {
+        let endpoints = self.ovn_nb.parse().context("read --ovn-nb")?;
+        let mut config = ClientConfig::new(endpoints, nb::database());
+        if let Some(folder) = &self.ovn_tls {
+            let read = |name: &str| {
+                let path = folder.join(name);
+                std::fs::read(&path).with_context(|| format!("read {}", path.display()))
+            };
+            let identity = TlsIdentity::from_pem(&read("cacert")?, &read("cert")?, &read("key")?);
+            config.tls = Some(identity.context("use the certificates of --ovn-tls")?);
+        }
+        Ok(config)
+    }
+}
+
 /// Settings of `cpo run`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunArgs {
     /// Kubeconfig of the under cluster; without it, the Pod's ServiceAccount.
     #[arg(long, env = "CPO_KUBECONFIG")]
     pub(crate) kubeconfig: Option<PathBuf>,
-    /// Endpoints of the OVN Northbound database: `tcp:HOST:PORT`, `ssl:HOST:PORT` or
-    /// `unix:PATH`, a comma list.
-    #[arg(long, env = "CPO_OVN_NB")]
-    pub(crate) ovn_nb: String,
-    /// Folder with `cacert`, `cert` and `key` (Kube-OVN's Secret `kube-ovn-tls`) for `ssl:`.
-    #[arg(long, env = "CPO_OVN_TLS")]
-    pub(crate) ovn_tls: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) ovn: OvnArgs,
     /// Address of `/healthz`, `/readyz` and `/metrics`.
     #[arg(long, env = "CPO_LISTEN", default_value = "0.0.0.0:9464")]
     pub(crate) listen: SocketAddr,
-    /// Name of this installation; two on one Northbound database need different ones.
-    #[arg(long, env = "CPO_INSTALL", default_value = "default")]
-    pub(crate) install: Install,
+    /// The least time between two sweeps of emptied load balancer rows, for example `60s` or `5m`:
+    /// each makes ovn-northd compute everything anew, which takes it seconds where it serves
+    /// thousands of load balancers.
+    #[arg(long, env = "CPO_SWEEP_PERIOD", default_value = "60s", value_parser = duration)]
+    pub(crate) sweep_period: Duration,
     /// Write the log as JSON.
     #[arg(long, env = "CPO_LOG_JSON")]
     pub(crate) log_json: bool,
@@ -57,9 +97,20 @@ impl Cli {
     pub(crate) fn execute(self) -> anyhow::Result<()> {
         match self.command {
             Command::Run(args) => crate::run::run(*args),
+            Command::Lb(Lb::List(args)) => {
+                crate::run::install_tls_provider();
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                runtime.block_on(crate::rows::list(args.client_config()?, args.install.as_str()))
+            }
             Command::Crds { out } => crds(out),
         }
     }
+}
+
+/// Reads a duration that is not negative, as `60s`, `5m` or `PT1M`.
+fn duration(text: &str) -> anyhow::Result<Duration> {
+    let parsed: jiff::SignedDuration = text.parse()?;
+    parsed.try_into().context("a duration cannot be negative")
 }
 
 /// File name and YAML of every custom resource definition.
@@ -94,6 +145,13 @@ mod tests {
     fn the_command_line_is_well_formed() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_duration_names_its_unit_and_is_not_negative() {
+        assert_eq!(duration("5m").unwrap(), Duration::from_secs(300));
+        assert_eq!(duration("1500ms").unwrap(), Duration::from_millis(1500));
+        assert!(duration("60").is_err() && duration("-1s").is_err() && duration("").is_err());
     }
 
     #[test]

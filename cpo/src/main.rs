@@ -7,6 +7,7 @@ mod http;
 mod metrics;
 mod outbox;
 mod ovn;
+mod rows;
 mod run;
 mod tenant;
 mod under;

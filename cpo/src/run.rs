@@ -9,7 +9,6 @@ use cpo_core::kubeconfig::Server;
 use cpo_core::rows::row_name;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use ovn_client::{ClientConfig, TlsIdentity, nb};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -35,10 +34,15 @@ const UNDER_CALLS: usize = 48;
 /// Runs the controller until it is told to stop.
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     log_to_stderr(args.log_json);
-    // One provider for every TLS connection of the process; a second installation is no error.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(args))
+}
+
+/// One provider for every TLS connection of the process.
+pub(crate) fn install_tls_provider() {
+    // A second installation is no error.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 fn log_to_stderr(json: bool) {
@@ -54,7 +58,9 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("listen on {} (--listen)", args.listen))?;
-    let ovn_config = ovn_config(&args)?;
+    let mut ovn_config = args.ovn.client_config()?;
+    ovn_config.event_queue = INPUTS;
+    let install = args.ovn.install;
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
 
@@ -68,14 +74,14 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     let routes = Routes::default();
 
     let (ovn_client, driver) = ovn_client::Client::new(ovn_config);
-    let link = ovn::Link::new(ovn_client, args.install.clone(), ovn_queue, ovn_messages);
+    let link = ovn::Link::new(ovn_client, install.clone(), ovn_queue, ovn_messages);
     let driver_stop = stop.clone();
     spawn(&mut tasks, "connection to the Northbound database", driver.run(driver_stop));
     spawn(&mut tasks, "link to the Northbound database", link.run());
 
-    under::spawn_watches(&mut tasks, &client, &row_name(&args.install), &under_inputs);
+    under::spawn_watches(&mut tasks, &client, &row_name(&install), &under_inputs);
     drop(under_inputs);
-    let executor = UnderExecutor::new(client.clone(), args.install.clone());
+    let executor = UnderExecutor::new(client.clone(), install.clone());
     let outbox = outbox::run(executor, under_queue, results.clone(), UNDER_CALLS, stop.clone());
     spawn(&mut tasks, "executor on the under cluster", outbox);
     let registry = Registry {
@@ -88,7 +94,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     spawn(&mut tasks, "registry of tenants", registry.run());
     spawn(&mut tasks, "http server", http::serve(listener, snapshots));
     let heart = Heart {
-        engine: Engine::new(args.install),
+        engine: Engine::new(install),
         clock: Clock::start(),
         sources: Sources {
             under: under_source,
@@ -163,19 +169,4 @@ fn server_of(config: &Config) -> anyhow::Result<Server> {
     let host = url.host().context("the under cluster's URL has no host")?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     Ok(Server { host, port: url.port_u16().unwrap_or(443) })
-}
-
-fn ovn_config(args: &RunArgs) -> anyhow::Result<ClientConfig> {
-    let endpoints = args.ovn_nb.parse().context("read --ovn-nb")?;
-    let mut config = ClientConfig::new(endpoints, nb::database());
-    if let Some(folder) = &args.ovn_tls {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            std::fs::read(&path).with_context(|| format!("read {}", path.display()))
-        };
-        let identity = TlsIdentity::from_pem(&read("cacert")?, &read("cert")?, &read("key")?);
-        config.tls = Some(identity.context("use the certificates of --ovn-tls")?);
-    }
-    config.event_queue = INPUTS;
-    Ok(config)
 }

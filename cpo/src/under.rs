@@ -1,5 +1,6 @@
 //! The under cluster's edge: its objects into [`cpo_core`]'s types, effects into API calls.
 
+mod events;
 mod execute;
 pub(crate) mod kinds;
 mod parse;

@@ -83,7 +83,6 @@ fn a_machine_of_another_cluster_in_the_same_namespace_is_not_the_tenants() {
     assert_eq!(addresses(&resolved(&world)), ["10.0.0.3"]);
 }
 
-
 #[test]
 fn two_nodes_that_name_one_machine_are_one_backend() {
     let mut world = world();
@@ -215,7 +214,7 @@ fn local_takes_nodes_with_a_ready_endpoint() {
 #[test]
 fn local_falls_back_to_endpoints_that_serve_while_they_terminate() {
     let leaving = Endpoint { ready: false, terminating: true, ..endpoint("vm2") };
-    assert_eq!(addresses(&on_local(&[leaving.clone()])), ["10.0.0.3"]);
+    assert_eq!(addresses(&on_local(std::slice::from_ref(&leaving))), ["10.0.0.3"]);
     assert_eq!(addresses(&on_local(&[leaving, endpoint("vm1")])), ["10.0.0.2"]);
     let gone = Endpoint { ready: false, serving: false, terminating: true, ..endpoint("vm2") };
     assert!(on_local(&[gone]).backends.is_empty());

@@ -146,6 +146,17 @@ pub enum UnderEffect {
         /// Present or absent.
         present: bool,
     },
+    /// An Event on a `TenantCluster`.
+    TenantEvent {
+        /// Name.
+        name: TenantName,
+        /// Its UID.
+        uid: Uid,
+        /// CamelCase reason.
+        reason: &'static str,
+        /// For a person.
+        message: String,
+    },
     /// Replace an `AddressPool`'s status.
     PatchPoolStatus {
         /// Name.
@@ -168,6 +179,7 @@ impl UnderEffect {
             Self::RaiseShield { .. } => "raise-shield",
             Self::PatchTenantStatus { .. } => "patch-tenant-status",
             Self::TenantFinalizer { .. } => "tenant-finalizer",
+            Self::TenantEvent { .. } => "tenant-event",
             Self::PatchPoolStatus { .. } => "patch-pool-status",
         }
     }

@@ -131,9 +131,17 @@ impl Engine {
             jobs_of: BTreeMap::new(),
             next_job: 0,
             chores: Chores::default(),
+            sweep_period: chores::SWEEP_PERIOD,
             contention: Contention::default(),
             counters: Counters::default(),
         }
+    }
+
+    /// Sweeps emptied rows at most this often, instead of once a minute.
+    #[must_use]
+    pub const fn sweep_every(mut self, period: Duration) -> Self {
+        self.sweep_period = period;
+        self
     }
 
     /// What is known.

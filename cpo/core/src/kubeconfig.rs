@@ -142,11 +142,52 @@ pub fn address_allowed(address: IpAddr) -> bool {
     }
 }
 
+/// The fields a kubeconfig may have (`k8s.io/client-go`, `tools/clientcmd/api/v1`). Only these are
+/// repeated: a slip of the pen can make a secret the name of a field.
+const FIELDS: &[&str] = &[
+    "apiVersion",
+    "as",
+    "as-groups",
+    "as-uid",
+    "as-user-extra",
+    "auth-provider",
+    "certificate-authority",
+    "certificate-authority-data",
+    "client-certificate",
+    "client-certificate-data",
+    "client-key",
+    "client-key-data",
+    "cluster",
+    "clusters",
+    "colors",
+    "context",
+    "contexts",
+    "current-context",
+    "disable-compression",
+    "exec",
+    "extensions",
+    "insecure-skip-tls-verify",
+    "kind",
+    "name",
+    "namespace",
+    "password",
+    "preferences",
+    "proxy-url",
+    "server",
+    "tls-server-name",
+    "token",
+    "tokenFile",
+    "user",
+    "username",
+    "users",
+];
+
 fn allowed(map: &Map<String, Value>, at: &str, fields: &[&str]) -> Result<(), KubeconfigError> {
     match map.keys().find(|key| !fields.contains(&key.as_str())) {
         None => Ok(()),
         Some(key) => {
-            let name: String = key.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
+            let known = FIELDS.contains(&key.as_str());
+            let name = if known { key.as_str() } else { "(a field no kubeconfig has)" };
             Err(KubeconfigError::Forbidden(format!("{at}{name}")))
         }
     }
@@ -208,11 +249,17 @@ fn server(text: &str) -> Result<Server, KubeconfigError> {
             "is a loopback, link-local, metadata, multicast or unspecified address, which is never \
              connected to",
         )),
-        Err(_) if host.eq_ignore_ascii_case("localhost") || !host.contains(|c: char| c.is_ascii_alphabetic()) => {
+        Err(_) if is_localhost(host) || !host.contains(|c: char| c.is_ascii_alphabetic()) => {
             Err(refused("is not an address or a DNS name that may be connected to"))
         }
         Ok(_) | Err(_) => Ok(Server { host: host.to_owned(), port }),
     }
+}
+
+/// The names of this machine (RFC 6761 §6.3).
+fn is_localhost(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    host == "localhost" || host.ends_with(".localhost")
 }
 
 fn pem(
@@ -224,8 +271,7 @@ fn pem(
     let encoded: String = text_of(map, key, at)?.split_whitespace().collect();
     let bytes =
         STANDARD.decode(encoded).map_err(|_| KubeconfigError::Content(at, "is not base64"))?;
-    let text =
-        String::from_utf8(bytes).map_err(|_| KubeconfigError::Content(at, "is not PEM"))?;
+    let text = String::from_utf8(bytes).map_err(|_| KubeconfigError::Content(at, "is not PEM"))?;
     if !(text.contains("-----BEGIN ") && text.contains(&format!("{label}-----"))) {
         return Err(KubeconfigError::Content(at, "is not PEM"));
     }
@@ -235,7 +281,9 @@ fn pem(
 fn identity(user: &Map<String, Value>) -> Result<(Identity, Option<Timestamp>), KubeconfigError> {
     let certificate = user.contains_key("client-certificate-data");
     match (certificate, user.contains_key("token")) {
-        (true, true) => Err(KubeconfigError::Content(TOKEN, "and a client certificate are both set; keep one")),
+        (true, true) => {
+            Err(KubeconfigError::Content(TOKEN, "and a client certificate are both set; keep one"))
+        }
         (false, false) => Err(KubeconfigError::Missing(
             CERTIFICATE.to_owned(),
             "accompanied by client-key-data, and there is no token either",
@@ -252,7 +300,8 @@ fn identity(user: &Map<String, Value>) -> Result<(Identity, Option<Timestamp>), 
             let certificate = pem(user, "client-certificate-data", CERTIFICATE, "CERTIFICATE")?;
             let key = pem(user, "client-key-data", KEY, "PRIVATE KEY")?.into();
             let expires = expiry(&certificate);
-            let expires = expires.ok_or(KubeconfigError::Content(CERTIFICATE, "is no X.509 certificate"))?;
+            let expires =
+                expires.ok_or(KubeconfigError::Content(CERTIFICATE, "is no X.509 certificate"))?;
             Ok((Identity::Certificate { certificate, key }, Some(expires)))
         }
     }

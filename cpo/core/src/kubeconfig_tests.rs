@@ -163,14 +163,37 @@ fn names_must_refer_to_what_is_there() {
 #[test]
 fn only_https_servers_that_may_be_connected_to_are_taken() {
     for server in [
-        "http://203.0.113.5", "203.0.113.5", "https://", "https://:6443", "https://u:p@203.0.113.5",
-        "https://203.0.113.5/path", "https://203.0.113.5?q", "https://203.0.113.5:0",
-        "https://203.0.113.5:65536", "https://203.0.113.5:x", "https://203.0.113.5:", "unix:///run/x",
-        "https://127.0.0.1:6443", "https://127.9.9.9", "https://localhost:6443", "https://LOCALHOST",
-        "https://169.254.169.254", "https://0.0.0.0", "https://224.0.0.1", "https://255.255.255.255",
-        "https://[::1]:6443", "https://[::]", "https://[fe80::1]", "https://[::ffff:127.0.0.1]",
-        "https://[::ffff:169.254.169.254]:443", "https://[fd00:ec2::254]", "https://2130706433",
-        "https://127.1", "https://203.0.113.5\n", "https://localhost.:6443", "https://x.localhost",
+        "http://203.0.113.5",
+        "203.0.113.5",
+        "https://",
+        "https://:6443",
+        "https://u:p@203.0.113.5",
+        "https://203.0.113.5/path",
+        "https://203.0.113.5?q",
+        "https://203.0.113.5:0",
+        "https://203.0.113.5:65536",
+        "https://203.0.113.5:x",
+        "https://203.0.113.5:",
+        "unix:///run/x",
+        "https://127.0.0.1:6443",
+        "https://127.9.9.9",
+        "https://localhost:6443",
+        "https://LOCALHOST",
+        "https://169.254.169.254",
+        "https://0.0.0.0",
+        "https://224.0.0.1",
+        "https://255.255.255.255",
+        "https://[::1]:6443",
+        "https://[::]",
+        "https://[fe80::1]",
+        "https://[::ffff:127.0.0.1]",
+        "https://[::ffff:169.254.169.254]:443",
+        "https://[fd00:ec2::254]",
+        "https://2130706433",
+        "https://127.1",
+        "https://203.0.113.5\n",
+        "https://localhost.:6443",
+        "https://x.localhost",
     ] {
         let error = refusal(|c| c["clusters"][0]["cluster"]["server"] = json!(server));
         assert!(error.contains("clusters[0].cluster.server"), "{server}: {error}");
@@ -243,7 +266,9 @@ fn sixty_four_kibibytes_are_read_and_not_one_byte_more() {
 fn what_is_no_yaml_mapping_is_refused() {
     let reversed: String = good().to_string().chars().rev().collect();
     let reversed = reversed.as_bytes();
-    for bytes in [b"".as_slice(), b"- a", b"just text", b"\xff\xfe\x00", b"{", b"a: [", b"7", reversed] {
+    for bytes in
+        [b"".as_slice(), b"- a", b"just text", b"\xff\xfe\x00", b"{", b"a: [", b"7", reversed]
+    {
         assert_eq!(parse(bytes).unwrap_err(), KubeconfigError::NotYaml);
     }
 }

@@ -364,8 +364,8 @@ mod tests {
         let mut ovn = Ovn::default();
         let mut balancer = testing::balancer("a/default/web", "198.51.100.20:80", "");
         balancer.external_ids.clear();
-        let concerns = ovn
-            .apply(RowChange::LoadBalancer(Uuid::from_u128(1), Some(balancer)), "default");
+        let concerns =
+            ovn.apply(RowChange::LoadBalancer(Uuid::from_u128(1), Some(balancer)), "default");
         assert_eq!(concerns, [Concern::Address("198.51.100.20".parse().unwrap())]);
         assert_eq!(ovn.holding("198.51.100.20:80").count(), 1);
         assert!(ovn.of_service.is_empty());

@@ -62,6 +62,7 @@ pub(super) fn word(effect: &Effect) -> &'static str {
             UnderEffect::RaiseShield { .. } => "shield",
             UnderEffect::PatchTenantStatus { .. } => "tenant status",
             UnderEffect::TenantFinalizer { .. } => "tenant finalizer",
+            UnderEffect::TenantEvent { .. } => "event",
             UnderEffect::PatchPoolStatus { .. } => "pool status",
         },
         Effect::Ovn(edits) => match edits.first() {

@@ -189,10 +189,8 @@ fn no_route_and_no_policy_is_no_return_path() {
 
 #[test]
 fn the_src_ip_route_of_the_subnet_beats_the_default_route() {
-    let both = [
-        route("0.0.0.0/0", "198.51.100.254", false),
-        route("10.0.0.0/24", "10.0.0.1", true),
-    ];
+    let both =
+        [route("0.0.0.0/0", "198.51.100.254", false), route("10.0.0.0/24", "10.0.0.1", true)];
     assert_eq!(reasons(&routed(&both)), [Reason::ReturnPathMissing]);
 }
 

@@ -118,9 +118,8 @@ fn incarnation<'a>(
     row: &LoadBalancer,
     router: Uuid,
 ) -> Option<(Uuid, &'a LoadBalancer)> {
-    let same = rows_of(ovn, key).filter(|(_, observed)| {
-        observed.external_id(ovn::OWNER) == row.external_id(ovn::OWNER)
-    });
+    let same = rows_of(ovn, key)
+        .filter(|(_, observed)| observed.external_id(ovn::OWNER) == row.external_id(ovn::OWNER));
     same.min_by_key(|(uuid, _)| (!ovn.attached_to(*uuid).any(|r| r == router), *uuid))
 }
 

@@ -32,10 +32,7 @@ fn request(ports: &[(Protocol, u16, u16)]) -> Request {
     request
 }
 
-fn compiled(
-    ports: &[(Protocol, u16, u16)],
-    backends: &[&str],
-) -> BTreeMap<Protocol, LoadBalancer> {
+fn compiled(ports: &[(Protocol, u16, u16)], backends: &[&str]) -> BTreeMap<Protocol, LoadBalancer> {
     let backends: Vec<_> = backends.iter().map(|b| backend(b)).collect();
     let address = "198.51.100.20".parse().unwrap();
     compile(&install(), &Uid::new("uid-a"), &key(WEB), address, &request(ports), &backends)
@@ -72,7 +69,9 @@ fn holding(rows: &[(u128, LoadBalancer, &[Uuid])]) -> World {
 fn words(edits: &[LbEdit]) -> Vec<(&'static str, u128)> {
     let word = |edit: &LbEdit| match edit {
         LbEdit::Insert { .. } => "insert",
-        LbEdit::Change { change, .. } if change.vips.as_ref().is_some_and(BTreeMap::is_empty) => "empty",
+        LbEdit::Change { change, .. } if change.vips.as_ref().is_some_and(BTreeMap::is_empty) => {
+            "empty"
+        }
         LbEdit::Change { .. } => "change",
         LbEdit::Attach { .. } => "attach",
         LbEdit::Detach { .. } => "detach",
@@ -94,8 +93,10 @@ fn there_is_one_row_per_protocol_with_every_port_of_it() {
     assert_eq!(rows[&Protocol::Tcp].vips.len(), 2);
     assert_eq!(rows[&Protocol::Udp].vips["198.51.100.20:443"], "10.0.0.2:31443");
     for (protocol, row) in &rows {
-        assert_eq!((row.protocol, row.external_ids["owner"].as_str()),
-            (*protocol, format!("uid-a/default/web/{protocol}").as_str()));
+        assert_eq!(
+            (row.protocol, row.external_ids["owner"].as_str()),
+            (*protocol, format!("uid-a/default/web/{protocol}").as_str())
+        );
     }
 }
 
@@ -115,7 +116,8 @@ fn without_backends_the_vip_is_there_and_empty() {
 #[test]
 fn a_row_carries_these_options_and_no_other() {
     let rows = one_row();
-    let options: Vec<_> = rows[&Protocol::Tcp].options.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let options: Vec<_> =
+        rows[&Protocol::Tcp].options.iter().map(|(k, v)| format!("{k}={v}")).collect();
     assert_eq!(options, ["ct_flush=true", "neighbor_responder=reachable", "reject=true"]);
     let fields: Vec<_> = rows[&Protocol::Tcp].selection_fields.iter().map(String::as_str).collect();
     assert_eq!(fields, ["ip_dst", "ip_src", "tp_dst", "tp_src"]);
@@ -151,7 +153,11 @@ fn what_is_right_is_left_alone() {
 
 #[test]
 fn only_the_columns_that_differ_are_written() {
-    let world = holding(&[(1, compiled(&[(Protocol::Tcp, 80, 30080)], &[])[&Protocol::Tcp].clone(), &[ROUTER])]);
+    let world = holding(&[(
+        1,
+        compiled(&[(Protocol::Tcp, 80, 30080)], &[])[&Protocol::Tcp].clone(),
+        &[ROUTER],
+    )]);
     let edits = edits(&world, &one_row());
     let [LbEdit::Change { row, owner, change }] = edits.as_slice() else { panic!("{edits:?}") };
     assert_eq!((row.as_u128(), owner.as_str()), (1, "uid-a/default/web/tcp"));

@@ -140,7 +140,8 @@ fn requested<'a>(
         )
         .for_operator(why)
     };
-    let inside = |(_, _, subnet): &&Candidate<'a>| subnet.cidr.is_some_and(|c| c.contains(&address));
+    let inside =
+        |(_, _, subnet): &&Candidate<'a>| subnet.cidr.is_some_and(|c| c.contains(&address));
     let Some(found) = pools.iter().find(inside) else {
         let why = format!("{address} is in none of the pools open to the tenant");
         return Err(refuse(Reason::AddressNotInPool, why));
@@ -176,9 +177,10 @@ fn reserved(ovn: &Ovn, (name, pool, subnet): &Candidate<'_>, address: Ipv4Addr) 
 /// What holds an address already, if anything does.
 fn held(under: &Under, ovn: &Ovn, address: Ipv4Addr, own: &str) -> Option<String> {
     let some = Some(address);
-    let eip = under.ovn_eips.iter().find(|(name, eip)| {
-        name.as_str() != own && (eip.status_v4 == some || eip.spec_v4 == some)
-    });
+    let eip = under
+        .ovn_eips
+        .iter()
+        .find(|(name, eip)| name.as_str() != own && (eip.status_v4 == some || eip.spec_v4 == some));
     if let Some((name, _)) = eip {
         return Some(format!("OvnEip {name}"));
     }

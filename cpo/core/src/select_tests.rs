@@ -65,7 +65,8 @@ fn every_refused_address_reads_the_same_to_a_tenant() {
         let problem = drawn(&world, &request(Some(address), None));
         let problem = problem.expect_err(what);
         assert_eq!(problem.reason.for_tenant(), Reason::AddressNotInPool, "{what}");
-        let text = format!("address {address} is not available to this cluster; ask for another, or none");
+        let text =
+            format!("address {address} is not available to this cluster; ask for another, or none");
         assert_eq!(problem.message, text, "{what}");
         assert_eq!(problem.severity, crate::problem::Severity::Refused);
     }
@@ -111,7 +112,10 @@ fn the_address_one_holds_already_is_free_for_oneself() {
 #[test]
 fn a_named_pool_is_drawn_from() {
     let mut world = world();
-    world.under.subnets.insert("gold".into(), subnet("ovn-cluster", "203.0.113.0/24", "203.0.113.1", &[]));
+    world
+        .under
+        .subnets
+        .insert("gold".into(), subnet("ovn-cluster", "203.0.113.0/24", "203.0.113.1", &[]));
     world.under.pools.insert("gold".into(), pool("gold"));
     assert_eq!(drawn(&world, &request(None, Some("gold"))).unwrap().subnet, "gold");
     assert_eq!(drawn(&world, &request(None, Some("public"))).unwrap().subnet, "external");
@@ -122,7 +126,7 @@ fn a_named_pool_is_drawn_from() {
 #[test]
 fn a_pool_that_does_not_exist_reads_as_one_that_is_not_open() {
     let mut world = world();
-    let closed = crate::under::Pool { tenants: Some(["b".into()].into()), ..pool("external") };
+    let closed = Pool { tenants: Some(["b".into()].into()), ..pool("external") };
     world.under.pools.insert("gold".into(), closed);
     let closed = drawn(&world, &request(None, Some("gold"))).unwrap_err();
     world.under.pools.remove("gold");
@@ -174,7 +178,10 @@ fn an_exhausted_pool_is_told_with_a_remedy() {
 #[test]
 fn the_pool_on_the_vpcs_own_network_comes_first_and_an_exhausted_one_last() {
     let mut world = world();
-    world.under.subnets.insert("afar".into(), subnet("ovn-cluster", "203.0.113.0/24", "203.0.113.1", &[]));
+    world
+        .under
+        .subnets
+        .insert("afar".into(), subnet("ovn-cluster", "203.0.113.0/24", "203.0.113.1", &[]));
     world.under.pools.insert("a-far-one".into(), pool("afar"));
     assert_eq!(drawn(&world, &request(None, None)).unwrap().pool, "public");
     world.under.subnets.get_mut("external").unwrap().available = 0;

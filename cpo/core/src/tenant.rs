@@ -179,7 +179,7 @@ mod tests {
         let mut tenant = Tenant::new(testing::tenant("a"));
         let web = ("default".to_owned(), "web".to_owned());
         let api = ("default".to_owned(), "api".to_owned());
-        assert_eq!(tenant.put_slice("default", "s1", slice("web")), [web.clone()]);
+        assert_eq!(tenant.put_slice("default", "s1", slice("web")), std::slice::from_ref(&web));
         assert!(tenant.put_slice("default", "s1", slice("web")).is_empty());
         assert_eq!(tenant.put_slice("default", "s1", slice("api")), [api.clone(), web]);
         let key = "a/default/web".parse().unwrap();

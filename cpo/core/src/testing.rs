@@ -16,8 +16,8 @@ use crate::time::Now;
 
 pub(crate) use model::{Applied, Model, apply_edits, apply_effect, kube_ovn, ovn_eip};
 pub(crate) use objects::{
-    GATEWAY, POLICY, ROUTER, endpoint, machine, node, pool, row_of, seen_from_outside, slice,
-    subnet, world,
+    GATEWAY, POLICY, ROUTER, endpoint, machine, node, pool, row_of, seen_from_outside, subnet,
+    world,
 };
 
 /// The key of a Service.
@@ -91,7 +91,7 @@ pub(crate) fn balancer(key: &str, vip: &str, backends: &str) -> LoadBalancer {
     let pairs = |pairs: &[(&str, &str)]| {
         pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     };
-    let owner = format!("{}/tcp", key.replacen('/', "/", 1));
+    let owner = format!("uid-{key}/tcp");
     LoadBalancer {
         name: "cloud-provider-ovn".into(),
         protocol: Protocol::Tcp,

@@ -24,12 +24,7 @@ impl World {
     /// A world in which nothing is known yet.
     #[must_use]
     pub fn new(install: Install) -> Self {
-        Self {
-            install,
-            tenants: BTreeMap::new(),
-            under: Under::default(),
-            ovn: Ovn::default(),
-        }
+        Self { install, tenants: BTreeMap::new(), under: Under::default(), ovn: Ovn::default() }
     }
 
     /// Every Service of which anything is known anywhere, of one tenant.
@@ -89,9 +84,10 @@ impl Under {
             self.ovn_eips_of.entry(key).or_default().insert(name.to_owned());
         }
         // An OvnEip that lost its annotation is still known by the Eip that names it.
-        let named = self.eips.values().filter(|e| {
-            e.spec.overlay.as_ref().is_some_and(|o| o.ovn_eip == name)
-        });
+        let named = self
+            .eips
+            .values()
+            .filter(|e| e.spec.overlay.as_ref().is_some_and(|o| o.ovn_eip == name));
         if concerned.is_empty() {
             concerned.extend(named.filter_map(|e| e.owner.clone()));
         }

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{kinds, parse};
+use super::{events, kinds, parse};
 use crate::outbox::{ExecuteError, Executed, Executor};
 
 /// How long one call may take.
@@ -103,6 +103,13 @@ impl UnderExecutor {
                 let (what, name) = ("finalizer of TenantCluster", name.to_string());
                 let object = merge(what, &api, &name, patch, Subresource::None).await?;
                 Ok(seen(object.and_then(|object| parse::tenant_cluster(&object))))
+            }
+            UnderEffect::TenantEvent { name, uid, reason, message } => {
+                let event = events::on_tenant(name.as_str(), &uid, reason, message);
+                let api = Api::namespaced(self.client.clone(), events::NAMESPACE);
+                let what = "event on TenantCluster";
+                create(what, &api, name.as_str(), &event, &[]).await?;
+                Ok(Vec::new())
             }
             UnderEffect::PatchPoolStatus { name, status } => {
                 let api = self.api::<AddressPool>();

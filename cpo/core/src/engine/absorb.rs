@@ -43,11 +43,10 @@ impl Engine {
     fn row(&mut self, change: RowChange) {
         if let RowChange::LoadBalancer(uuid, None) = &change {
             let row = self.world.ovn.load_balancers.get(uuid);
-            let ours = row.is_some_and(|row| {
-                !row.is_tombstone() && row.service(self.world.install.as_str()).is_some()
-            });
-            if ours {
+            let live = row.filter(|row| !row.is_tombstone());
+            if let Some(key) = live.and_then(|row| row.service(self.world.install.as_str())) {
                 self.counters.foreign_deletes += 1;
+                self.chores.deleted_by_others(key.tenant());
             }
         }
         let install = self.world.install.clone();
@@ -231,7 +230,9 @@ impl Engine {
                 let gone = known.filter(|name| !names.contains(name.as_str()));
                 gone.map(|name| UnderObject::TenantCluster(name.clone(), None)).collect()
             }
-            UnderKind::AddressPool => gone(&under.pools, names, |n| UnderObject::AddressPool(n, None)),
+            UnderKind::AddressPool => {
+                gone(&under.pools, names, |n| UnderObject::AddressPool(n, None))
+            }
             UnderKind::Eip => gone(&under.eips, names, |n| UnderObject::Eip(n, None)),
             UnderKind::OvnEip => gone(&under.ovn_eips, names, |n| UnderObject::OvnEip(n, None)),
             UnderKind::Shield if names.is_empty() => vec![UnderObject::Shield(Shield::Missing)],

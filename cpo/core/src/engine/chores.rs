@@ -16,11 +16,15 @@ use crate::tenant::{Link, Tenant};
 use crate::time::Now;
 use crate::under::Shield;
 
-/// The least time between two sweeps of emptied rows: each stalls northd for seconds
+/// The least time between two sweeps of emptied rows, unless set: each stalls northd for seconds
 /// (a detached row is a full recompute).
-const SWEEP_PERIOD: Duration = Duration::from_secs(60);
+pub(super) const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 /// Rows deleted in one sweep.
 const SWEEP_BATCH: usize = 200;
+/// The least time between two Events that tell of rows deleted by others.
+const TELL_PERIOD: Duration = Duration::from_secs(60);
+/// Deletions come in bursts: they are counted for this long before they are told.
+const TELL_DELAY: Duration = Duration::from_secs(1);
 /// The least time between two writes of one status that only counts.
 const STATUS_PERIOD: Duration = Duration::from_millis(1000);
 
@@ -35,6 +39,8 @@ pub(super) enum Chore {
     Tenant(TenantName),
     /// Write an `AddressPool`'s status.
     Pool(String),
+    /// Tell that rows of a tenant were deleted by others.
+    Deletions(TenantName),
 }
 
 /// When each chore is due.
@@ -45,6 +51,7 @@ pub(super) struct Chores {
     last: BTreeMap<Chore, Duration>,
     swept: Option<Duration>,
     rows_changed: bool,
+    deleted: BTreeMap<TenantName, u64>,
 }
 
 impl Chores {
@@ -59,6 +66,20 @@ impl Chores {
 
     pub(super) const fn rows_changed(&mut self) {
         self.rows_changed = true;
+    }
+
+    /// A live row of the tenant was deleted by somebody else.
+    pub(super) fn deleted_by_others(&mut self, tenant: &TenantName) {
+        *self.deleted.entry(tenant.clone()).or_default() += 1;
+    }
+
+    /// Makes it due to tell of deletions that were not told yet.
+    fn deletions_due(&mut self, now: Now) {
+        for tenant in self.deleted.keys() {
+            let chore = Chore::Deletions(tenant.clone());
+            let last = self.last.get(&chore).map_or(Duration::ZERO, |last| *last + TELL_PERIOD);
+            self.due.entry(chore).or_insert_with(|| last.max(now.mono + TELL_DELAY));
+        }
     }
 
     pub(super) fn tenant_changed(&mut self, name: TenantName) {
@@ -99,15 +120,17 @@ impl Chores {
 impl Engine {
     pub(super) fn do_chores(&mut self, now: Now, jobs: &mut Vec<Job>) {
         if std::mem::take(&mut self.chores.rows_changed) && self.has_tombstones() {
-            let at = self.chores.swept.unwrap_or(now.mono) + SWEEP_PERIOD;
+            let at = self.chores.swept.unwrap_or(now.mono) + self.sweep_period;
             self.chores.due.entry(Chore::Sweep).or_insert(at);
         }
+        self.chores.deletions_due(now);
         for chore in self.chores.take_due(now) {
             let effect = match &chore {
                 Chore::Shield => self.shield(),
                 Chore::Sweep => self.sweep(now),
                 Chore::Tenant(name) => self.tenant_chore(name, now),
                 Chore::Pool(name) => self.pool_chore(name, now),
+                Chore::Deletions(tenant) => self.tell_deletions(tenant),
             };
             if let Some(effect) = effect {
                 self.chores.last.insert(chore.clone(), now.mono);
@@ -130,7 +153,8 @@ impl Engine {
     fn tombstones(&self) -> impl Iterator<Item = (&ServiceKey, uuid::Uuid, &ovn::LoadBalancer)> {
         let ours = &self.world.ovn.of_service;
         ours.iter().flat_map(|(key, uuids)| {
-            let rows = uuids.iter().filter_map(|u| Some((*u, self.world.ovn.load_balancers.get(u)?)));
+            let rows =
+                uuids.iter().filter_map(|u| Some((*u, self.world.ovn.load_balancers.get(u)?)));
             rows.filter(|(_, row)| row.is_tombstone()).map(move |(uuid, row)| (key, uuid, row))
         })
     }
@@ -142,14 +166,13 @@ impl Engine {
     /// Deletes emptied rows, in one batch, of Services with nothing under way.
     fn sweep(&mut self, now: Now) -> Option<Effect> {
         if self.world.ovn.link != OvnLink::Up {
-            self.chores.due.insert(Chore::Sweep, now.mono + SWEEP_PERIOD);
+            self.chores.due.insert(Chore::Sweep, now.mono + self.sweep_period);
             return None;
         }
         let quiet = |key: &ServiceKey| {
             let busy = self.progress.get(key).is_some_and(|p| p.under_way > 0);
             let tenant = self.world.tenants.get(key.tenant());
-            let known = tenant
-                .is_none_or(|t| !t.spec.suspended && (t.synced || t.spec.deleting));
+            let known = tenant.is_none_or(|t| !t.spec.suspended && (t.synced || t.spec.deleting));
             known && !busy
         };
         let edits: Vec<_> = self
@@ -163,7 +186,7 @@ impl Engine {
             .collect();
         self.chores.swept = Some(now.mono);
         if self.has_tombstones() {
-            self.chores.due.insert(Chore::Sweep, now.mono + SWEEP_PERIOD);
+            self.chores.due.insert(Chore::Sweep, now.mono + self.sweep_period);
         }
         (!edits.is_empty()).then_some(Effect::Ovn(edits))
     }
@@ -185,8 +208,7 @@ impl Engine {
             && observed.kubernetes_version == status.kubernetes_version;
         let settled = observed.conditions.is_empty() || decided(tenant);
         let name = name.clone();
-        (!same && settled)
-            .then_some(Effect::Under(UnderEffect::PatchTenantStatus { name, status }))
+        (!same && settled).then_some(Effect::Under(UnderEffect::PatchTenantStatus { name, status }))
     }
 
     /// Whether our finalizer on a `TenantCluster` has to come or go; `None`: it is as it should be.
@@ -202,6 +224,22 @@ impl Engine {
         };
         let wanted = spec.cleanup == CleanupPolicy::Delete && (!spec.deleting || left());
         (wanted != spec.finalizer && (wanted != spec.deleting || !wanted)).then_some(wanted)
+    }
+
+    fn tell_deletions(&mut self, name: &TenantName) -> Option<Effect> {
+        let count = self.chores.deleted.remove(name)?;
+        let tenant = self.world.tenants.get(name)?;
+        Some(Effect::Under(UnderEffect::TenantEvent {
+            name: name.clone(),
+            uid: tenant.spec.uid.clone(),
+            reason: "ForeignDeletion",
+            message: format!(
+                "{count} load balancer rows were deleted from the Northbound database by somebody \
+                 else and are inserted again: look for kube-ovn-controller restarts without the \
+                 OvnDnatRule {}, and for other programs that write load balancers",
+                rows::row_name(&self.world.install)
+            ),
+        }))
     }
 
     fn pool_chore(&self, name: &str, now: Now) -> Option<Effect> {

@@ -87,7 +87,9 @@ impl Bench {
         }
         let under = &self.truth.under;
         let names = match kind {
-            UnderKind::TenantCluster => self.truth.tenants.keys().map(ToString::to_string).collect(),
+            UnderKind::TenantCluster => {
+                self.truth.tenants.keys().map(ToString::to_string).collect()
+            }
             UnderKind::AddressPool => names(&under.pools),
             UnderKind::Eip => names(&under.eips),
             UnderKind::OvnEip => names(&under.ovn_eips),
@@ -164,7 +166,8 @@ fn differ<'m, K: Ord, V: PartialEq>(
     known: &'m BTreeMap<K, V>,
     truth: &'m BTreeMap<K, V>,
 ) -> impl Iterator<Item = (&'m K, Option<&'m V>)> {
-    let changed = truth.iter().filter(|(k, v)| known.get(*k) != Some(*v)).map(|(k, v)| (k, Some(v)));
+    let changed =
+        truth.iter().filter(|(k, v)| known.get(*k) != Some(*v)).map(|(k, v)| (k, Some(v)));
     let gone = known.keys().filter(|k| !truth.contains_key(*k)).map(|k| (k, None));
     changed.chain(gone)
 }
@@ -172,14 +175,25 @@ fn differ<'m, K: Ord, V: PartialEq>(
 fn changes(known: &World, truth: &World) -> Vec<Input> {
     let mut under = Vec::new();
     let (k, t) = (&known.under, &truth.under);
-    under.extend(differ(&k.pools, &t.pools).map(|(n, v)| UnderObject::AddressPool(n.clone(), v.cloned())));
-    under.extend(differ(&k.subnets, &t.subnets).map(|(n, v)| UnderObject::Subnet(n.clone(), v.cloned())));
+    under.extend(
+        differ(&k.pools, &t.pools).map(|(n, v)| UnderObject::AddressPool(n.clone(), v.cloned())),
+    );
+    under.extend(
+        differ(&k.subnets, &t.subnets).map(|(n, v)| UnderObject::Subnet(n.clone(), v.cloned())),
+    );
     under.extend(differ(&k.vpcs, &t.vpcs).map(|(n, v)| UnderObject::Vpc(n.clone(), v.cloned())));
     under.extend(differ(&k.ips, &t.ips).map(|(n, v)| UnderObject::Ip(n.clone(), v.cloned())));
     under.extend(differ(&k.vips, &t.vips).map(|(n, v)| UnderObject::Vip(n.clone(), v.copied())));
-    under.extend(differ(&k.machines, &t.machines).map(|(n, v)| UnderObject::Machine(n.clone(), v.cloned())));
-    under.extend(differ(&k.instances, &t.instances).map(|(n, v)| UnderObject::Instance(n.clone(), v.copied())));
-    under.extend(differ(&k.ovn_eips, &t.ovn_eips).map(|(n, v)| UnderObject::OvnEip(n.clone(), v.cloned())));
+    under.extend(
+        differ(&k.machines, &t.machines).map(|(n, v)| UnderObject::Machine(n.clone(), v.cloned())),
+    );
+    under.extend(
+        differ(&k.instances, &t.instances)
+            .map(|(n, v)| UnderObject::Instance(n.clone(), v.copied())),
+    );
+    under.extend(
+        differ(&k.ovn_eips, &t.ovn_eips).map(|(n, v)| UnderObject::OvnEip(n.clone(), v.cloned())),
+    );
     under.extend(differ(&k.eips, &t.eips).map(|(n, v)| UnderObject::Eip(n.clone(), v.cloned())));
     under.extend((k.shield != t.shield).then_some(UnderObject::Shield(t.shield)));
     let spec = |world: &World| -> BTreeMap<_, _> {
@@ -187,14 +201,19 @@ fn changes(known: &World, truth: &World) -> Vec<Input> {
     };
     let (known_specs, specs) = (spec(known), spec(truth));
     under.extend(
-        differ(&known_specs, &specs).map(|(n, v)| UnderObject::TenantCluster(n.clone(), v.cloned())),
+        differ(&known_specs, &specs)
+            .map(|(n, v)| UnderObject::TenantCluster(n.clone(), v.cloned())),
     );
     let mut inputs: Vec<_> = under.into_iter().map(Input::Under).collect();
     inputs.extend(truth.tenants.keys().flat_map(|name| of_tenant(name, known, truth)));
-    inputs.extend((known.ovn.link != truth.ovn.link).then(|| Input::OvnLink(truth.ovn.link.clone())));
+    inputs
+        .extend((known.ovn.link != truth.ovn.link).then(|| Input::OvnLink(truth.ovn.link.clone())));
     let (k, t) = (&known.ovn, &truth.ovn);
     let mut rows = Vec::new();
-    rows.extend(differ(&k.load_balancers, &t.load_balancers).map(|(u, v)| RowChange::LoadBalancer(*u, v.cloned())));
+    rows.extend(
+        differ(&k.load_balancers, &t.load_balancers)
+            .map(|(u, v)| RowChange::LoadBalancer(*u, v.cloned())),
+    );
     rows.extend(differ(&k.ports, &t.ports).map(|(u, v)| RowChange::Port(*u, v.cloned())));
     rows.extend(differ(&k.policies, &t.policies).map(|(u, v)| RowChange::Policy(*u, v.cloned())));
     rows.extend(differ(&k.routers, &t.routers).map(|(u, v)| RowChange::Router(*u, v.cloned())));
@@ -212,13 +231,16 @@ fn of_tenant(name: &crate::ids::TenantName, known: &World, truth: &World) -> Vec
         TenantObject::Service(key.namespace().into(), key.name().into(), v)
     };
     let mut objects: Vec<_> = differ(&known.services, &truth.services).map(service).collect();
-    objects.extend(differ(&known.nodes, &truth.nodes).map(|(n, v)| TenantObject::Node(n.clone(), v.cloned())));
+    objects.extend(
+        differ(&known.nodes, &truth.nodes).map(|(n, v)| TenantObject::Node(n.clone(), v.cloned())),
+    );
     objects.extend(
         differ(&known.slices, &truth.slices)
             .map(|((n, s), v)| TenantObject::Slice(n.clone(), s.clone(), v.cloned())),
     );
     let mut inputs: Vec<_> = objects.into_iter().map(|o| Input::Tenant(name.clone(), o)).collect();
-    let link = (known.link != truth.link).then(|| Input::TenantLink(name.clone(), truth.link.clone()));
+    let link =
+        (known.link != truth.link).then(|| Input::TenantLink(name.clone(), truth.link.clone()));
     inputs.extend(link);
     inputs
 }

@@ -114,7 +114,11 @@ fn counts_are_written_at_most_once_a_second() {
         let mut service = *new_service();
         service.uid = Uid::new(&format!("uid-{number}"));
         bench.when(|w| w.put_service(&format!("a/default/s{number}"), Some(service)));
-        writes += bench.log.iter().filter(|e| matches!(e, Effect::Under(UnderEffect::PatchTenantStatus { .. }))).count();
+        writes += bench
+            .log
+            .iter()
+            .filter(|e| matches!(e, Effect::Under(UnderEffect::PatchTenantStatus { .. })))
+            .count();
         bench.log.clear();
     }
     assert!(writes <= 1, "{writes}");

@@ -6,8 +6,8 @@ use super::bench::{Bench, WEB, new_service};
 use crate::effect::{Effect, TenantEffect, UnderEffect};
 use crate::engine::{Job, Outcome};
 use crate::ids::Uid;
-use crate::testing::{at, tenant, world};
 use crate::tenant::Tenant;
+use crate::testing::{at, tenant, world};
 use crate::world::World;
 
 /// Tenant `b` with Service `default/web`, beside tenant `a` with `count` Services.

@@ -133,7 +133,8 @@ fn an_older_state_of_an_object_is_dropped() {
     ));
     let known = &bench.engine.world().tenants[&"a".parse().unwrap()].services[&key(WEB)];
     assert_eq!(known.version, newest);
-    let (eip, mut stale) = bench.truth.under.eips.first_key_value().map(|(n, e)| (n.clone(), e.clone())).unwrap();
+    let (eip, mut stale) =
+        bench.truth.under.eips.first_key_value().map(|(n, e)| (n.clone(), e.clone())).unwrap();
     stale.version = version(0);
     bench.engine.handle(Input::Under(UnderObject::Eip(eip.clone(), Some(stale))));
     assert_ne!(bench.engine.world().under.eips[&eip].version, version(0));
@@ -158,7 +159,35 @@ fn rows_deleted_by_others_are_counted_and_come_back() {
     let row = row_of(&bench.truth, WEB).unwrap().0;
     bench.when(|w| w.put_row(RowChange::LoadBalancer(row, None)));
     assert_eq!(bench.engine.counters().foreign_deletes, 1);
+    bench.wait(2);
+    let told = |e: &&Effect| matches!(e, Effect::Under(UnderEffect::TenantEvent { .. }));
+    assert_eq!(bench.log.iter().filter(told).count(), 1, "one Event on the TenantCluster");
     assert_ne!(row_of(&bench.truth, WEB).unwrap().0, row);
+}
+
+#[test]
+fn rows_deleted_by_others_are_told_on_the_tenant_once_a_minute() {
+    let mut bench = Bench::served();
+    for _ in 0..3 {
+        let row = row_of(&bench.truth, WEB).unwrap().0;
+        bench.when(|w| w.put_row(RowChange::LoadBalancer(row, None)));
+    }
+    bench.wait(59);
+    let told = |bench: &Bench| -> Vec<String> {
+        let events = bench.log.iter().filter_map(|effect| match effect {
+            Effect::Under(UnderEffect::TenantEvent { name, message, .. }) => {
+                Some(format!("{name}: {message}"))
+            }
+            _ => None,
+        });
+        events.collect()
+    };
+    assert_eq!(told(&bench).len(), 1);
+    assert!(told(&bench)[0].starts_with("a: 3 load balancer rows were deleted"));
+    let row = row_of(&bench.truth, WEB).unwrap().0;
+    bench.when(|w| w.put_row(RowChange::LoadBalancer(row, None)));
+    bench.wait(61);
+    assert_eq!(told(&bench).len(), 2);
 }
 
 #[test]
@@ -210,7 +239,8 @@ fn a_tenant_whose_address_never_came_is_let_go_too() {
     bench.when(|w| {
         w.under.put_ovn_eip("cpo-0123456789ab", Some(pending));
         let spec = &mut w.tenant_a().spec;
-        (spec.cleanup, spec.deleting, spec.finalizer) = (cpo_api::CleanupPolicy::Delete, true, true);
+        (spec.cleanup, spec.deleting, spec.finalizer) =
+            (cpo_api::CleanupPolicy::Delete, true, true);
         spec.version = version(20);
     });
     bench.wait(10);

@@ -2,9 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use cpo_api::{
-    EipMode, EipOverlay, EipPort, EipService, EipSpec, EipTenant, Reason,
-};
+use cpo_api::{EipMode, EipOverlay, EipPort, EipService, EipSpec, EipTenant, Reason};
 
 use super::serve::Serving;
 use super::{Plan, Since, Wait};
@@ -30,7 +28,12 @@ pub(super) enum Address {
 }
 
 /// Takes the next step towards the address.
-pub(super) fn step(serving: &Serving<'_>, request: &Request, since: &Since, plan: &mut Plan) -> Address {
+pub(super) fn step(
+    serving: &Serving<'_>,
+    request: &Request,
+    since: &Since,
+    plan: &mut Plan,
+) -> Address {
     let under = &serving.world.under;
     match serving.eip() {
         Some((_, eip)) if eip.deleting => Address::Waiting,
@@ -141,10 +144,13 @@ fn ungranted(
             Reason::OvnEipStatusInconsistent,
             "the provider's network granted no usable address yet; another is being drawn",
         );
-        return Address::Refused(None, problem.for_operator(format!(
-            "OvnEip {} is ready, but status.v4Ip differs from spec.v4Ip",
-            serving.ovn_eip
-        )));
+        return Address::Refused(
+            None,
+            problem.for_operator(format!(
+                "OvnEip {} is ready, but status.v4Ip differs from spec.v4Ip",
+                serving.ovn_eip
+            )),
+        );
     }
     if !plan.overdue(Wait::Grant, since, serving.now) {
         return Address::Waiting;
@@ -160,7 +166,10 @@ fn ungranted(
             "OvnEip {} is not ready: look at its events and at the log of kube-ovn-controller",
             serving.ovn_eip
         );
-        return Address::Refused(None, Problem::refused(Reason::OvnEipPending, text).for_operator(why));
+        return Address::Refused(
+            None,
+            Problem::refused(Reason::OvnEipPending, text).for_operator(why),
+        );
     };
     plan.effects.push(delete_ovn_eip(serving, ovn_eip));
     let text =

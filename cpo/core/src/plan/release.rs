@@ -127,14 +127,7 @@ fn delete_ovn_eip(world: &World, name: &str) -> Option<Effect> {
 }
 
 /// Ends a quarantine that is over: the `OvnEip` first, the record of the address last.
-fn expire(
-    world: &World,
-    tenant: &Tenant,
-    name: &str,
-    eip: &Eip,
-    now: Now,
-    plan: &mut Plan,
-) {
+fn expire(world: &World, tenant: &Tenant, name: &str, eip: &Eip, now: Now, plan: &mut Plan) {
     // A wish to keep an address does not outlive the tenant.
     let kept = eip.spec.keep && !tenant.spec.deleting;
     let Some(released) = eip.released().filter(|_| !kept && !eip.deleting) else { return };

@@ -111,9 +111,8 @@ pub(super) fn effects(serving: &Serving<'_>, report: &Report) -> Vec<Effect> {
         effects.push(publish(serving, &ingress, &conditions));
         let published = !ingress.is_empty() && service.status.ingress != ingress;
         if published && report.programmed {
-            effects.push(
-                serving.good_news("EnsuredLoadBalancer", "Ensured load balancer".to_owned()),
-            );
+            effects
+                .push(serving.good_news("EnsuredLoadBalancer", "Ensured load balancer".to_owned()));
         }
     }
     if changed {
@@ -250,7 +249,13 @@ fn eip_status(serving: &Serving<'_>, report: &Report, observed: &EipStatus) -> E
     let conditions = vec![
         condition("Assigned", true, "Assigned", "", now),
         condition("Programmed", report.programmed, reason, &text, now),
-        condition("Ready", ready, if ready && headline.is_none() { "Ready" } else { reason }, &text, now),
+        condition(
+            "Ready",
+            ready,
+            if ready && headline.is_none() { "Ready" } else { reason },
+            &text,
+            now,
+        ),
     ];
     let (ready, total) = (serving.resolved.backends.len(), serving.resolved.total);
     EipStatus {

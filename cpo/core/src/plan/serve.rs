@@ -52,9 +52,8 @@ pub(super) fn serve(
     let serving = Serving { world, tenant, key, service, now, ovn_eip, resolved };
     if !service.finalizer {
         plan.effects.push(report::add_finalizer(&serving));
-        plan.effects.push(
-            serving.good_news("EnsuringLoadBalancer", "Ensuring load balancer".to_owned()),
-        );
+        plan.effects
+            .push(serving.good_news("EnsuringLoadBalancer", "Ensuring load balancer".to_owned()));
         return plan;
     }
     let mut report = Report::default();
@@ -101,7 +100,8 @@ impl Serving<'_> {
         let pools = &self.world.under.pools;
         let of_subnet = || pools.iter().filter(|(_, pool)| pool.subnet == subnet);
         let spec = &self.tenant.spec;
-        let mut drawn = of_subnet().filter(|(n, pool)| pool.auto_assign && select::open(n, pool, spec));
+        let mut drawn =
+            of_subnet().filter(|(n, pool)| pool.auto_assign && select::open(n, pool, spec));
         let name = drawn.next().or_else(|| of_subnet().next()).map(|(name, _)| name.clone());
         request.pool.clone().or(name).unwrap_or_default()
     }

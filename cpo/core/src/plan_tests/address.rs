@@ -61,7 +61,13 @@ fn another_address_on_request_replaces_the_first() {
     assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.50"));
     assert_eq!(model.world.under.eips.len(), 1);
     let order = [
-        "rows emptied", "OvnEip deleted", "Eip deleted", "OvnEip", "Eip", "rows changed", "status",
+        "rows emptied",
+        "OvnEip deleted",
+        "Eip deleted",
+        "OvnEip",
+        "Eip",
+        "rows changed",
+        "status",
         "Eip status",
     ];
     assert_eq!(done(&model), order);
@@ -163,7 +169,8 @@ fn an_ovn_eip_whose_labels_are_lost_while_it_rests_is_deleted_all_the_same() {
     let mut model = served();
     model.delete(WEB);
     model.when(|world| {
-        let (name, mut eip) = world.under.ovn_eips.first_key_value().map(|(n, e)| (n.clone(), e.clone())).unwrap();
+        let (name, mut eip) =
+            world.under.ovn_eips.first_key_value().map(|(n, e)| (n.clone(), e.clone())).unwrap();
         (eip.labelled, eip.service) = (false, None);
         world.under.put_ovn_eip(&name, Some(eip));
     });
@@ -221,7 +228,8 @@ fn an_address_another_service_holds_is_a_conflict() {
     let other = Service { uid: Uid::new("uid-other"), ..new_service() };
     model.when(|w| w.put_service("a/default/other", Some(other)));
     model.when(|world| {
-        let name = crate::plan::ovn_eip_name(&world.install, &Uid::new("uid-a"), &key("a/default/other"));
+        let name =
+            crate::plan::ovn_eip_name(&world.install, &Uid::new("uid-a"), &key("a/default/other"));
         let mut eip = world.under.ovn_eips[&name].clone();
         (eip.spec_v4, eip.ready) = ("198.51.100.10".parse().ok(), true);
         eip.status_v4 = eip.spec_v4;
@@ -257,7 +265,8 @@ fn an_assigned_address_stays_when_its_pool_is_closed_to_the_tenant() {
 #[test]
 fn the_pool_that_is_recorded_is_the_one_drawn_from() {
     let mut model = created();
-    let closed = crate::under::Pool { tenants: Some(["b".into()].into()), ..testing::pool("external") };
+    let closed =
+        crate::under::Pool { tenants: Some(["b".into()].into()), ..testing::pool("external") };
     model.world.under.pools.insert("a-closed-one".into(), closed);
     model.settle();
     assert_eq!(model.world.under.eips["198.51.100.10"].spec.pool, "public");
@@ -309,7 +318,8 @@ fn who_is_granted_an_address_of_another_leaves_it_to_him_and_draws_again() {
     let other = Service { uid: Uid::new("uid-other"), ..new_service() };
     model.when(|w| w.put_service("a/default/other", Some(other)));
     // Somebody deletes the OvnEip, and Kube-OVN grants its address to the newcomer.
-    let name = crate::plan::ovn_eip_name(&"default".parse().unwrap(), &Uid::new("uid-a"), &key(WEB));
+    let name =
+        crate::plan::ovn_eip_name(&"default".parse().unwrap(), &Uid::new("uid-a"), &key(WEB));
     model.world.under.put_ovn_eip(&name, None);
     testing::kube_ovn(&mut model.world);
     model.settle().after_seconds(3);

@@ -139,8 +139,9 @@ fn calm_down(model: &mut Model) {
 fn is_right(model: &mut Model) -> Result<(), TestCaseError> {
     for service in [WEB, API] {
         let key = key(service);
-        let rows: Vec<_> =
-            crate::rows::rows_of(&model.world.ovn, &key).filter(|(_, r)| !r.is_tombstone()).collect();
+        let rows: Vec<_> = crate::rows::rows_of(&model.world.ovn, &key)
+            .filter(|(_, r)| !r.is_tombstone())
+            .collect();
         let eips = model.world.under.eips_of.get(&key).map_or(0, |names| names.len());
         let wanted = model.world.tenants[key.tenant()].services.get(&key).cloned();
         let wanted = wanted.filter(|s| s.load_balancer && !s.deleting);

@@ -8,8 +8,7 @@ use crate::testing::{at, key, row_of};
 fn a_new_service_takes_one_step_at_a_time() {
     let mut model = created();
     model.settle();
-    let order =
-        ["finalizer", "OvnEip", "Eip", "rows inserted", "status", "Eip status"];
+    let order = ["finalizer", "OvnEip", "Eip", "rows inserted", "status", "Eip status"];
     assert_eq!(done(&model), order);
 }
 
@@ -109,7 +108,11 @@ fn a_resting_address_asks_to_be_looked_at_when_its_rest_is_over() {
 #[test]
 fn an_address_to_be_kept_outlives_its_quarantine() {
     let mut model = created();
-    model.world.service(WEB).annotations.insert(cpo_api::names::ANNOTATION_KEEP.into(), "true".into());
+    model
+        .world
+        .service(WEB)
+        .annotations
+        .insert(cpo_api::names::ANNOTATION_KEEP.into(), "true".into());
     model.settle().delete(WEB).after_seconds(3_600);
     assert_eq!(model.world.under.eips.len(), 1);
     assert_eq!(model.eip_reason("198.51.100.10"), "Kept");
@@ -223,7 +226,11 @@ fn a_tenant_that_goes_with_cleanup_delete_releases_everything_of_it() {
 #[test]
 fn a_kept_address_does_not_hold_back_the_deletion_of_its_tenant() {
     let mut model = created();
-    model.world.service(WEB).annotations.insert(cpo_api::names::ANNOTATION_KEEP.into(), "true".into());
+    model
+        .world
+        .service(WEB)
+        .annotations
+        .insert(cpo_api::names::ANNOTATION_KEEP.into(), "true".into());
     model.settle();
     model.when(|world| {
         let tenant = world.tenant_a();

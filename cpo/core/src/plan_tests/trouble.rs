@@ -97,7 +97,12 @@ fn nodes_in_several_vpcs_are_a_problem_unless_one_is_named() {
     model.when(|world| {
         let external = testing::subnet("vpc-b", "10.9.0.0/24", "10.9.0.1", &[]);
         world.under.subnets.insert("tenant-b".into(), external);
-        *world = world.clone().with_machine("vm3", "10.9.0.3").with_ip("vm3.tenant-a", "vm3", "tenant-b", "10.9.0.3");
+        *world = world.clone().with_machine("vm3", "10.9.0.3").with_ip(
+            "vm3.tenant-a",
+            "vm3",
+            "tenant-b",
+            "10.9.0.3",
+        );
         world.tenant_a().spec.vpc = None;
     });
     model.after_seconds(10);
@@ -168,9 +173,11 @@ fn a_row_deleted_by_others_is_inserted_again_under_another_uuid() {
 fn ports_of_a_live_service_follow_its_spec() {
     let mut model = served();
     model.when(|w| {
-        w.service(WEB).ports = vec![port(Protocol::Tcp, 443, 30443), port(Protocol::Udp, 53, 30053)];
+        w.service(WEB).ports =
+            vec![port(Protocol::Tcp, 443, 30443), port(Protocol::Udp, 53, 30053)];
     });
-    let vips: Vec<_> = model.world.ovn.load_balancers.values().flat_map(|r| r.vips.keys()).collect();
+    let vips: Vec<_> =
+        model.world.ovn.load_balancers.values().flat_map(|r| r.vips.keys()).collect();
     assert_eq!(vips.len(), 2);
     let ingress = &model.world.service(WEB).status.ingress[0];
     assert_eq!(ingress.ports, [(53, Protocol::Udp), (443, Protocol::Tcp)]);

@@ -135,7 +135,8 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
             }
             // What another holds on the network was never ours to withdraw.
             let owner = eip.status_v4.and_then(|v4| under.eips.get(&v4.to_string()));
-            if let Some(v4) = eip.status_v4.filter(|_| owner.is_none_or(|e| e.owner == eip.service)) {
+            if let Some(v4) = eip.status_v4.filter(|_| owner.is_none_or(|e| e.owner == eip.service))
+            {
                 assert!(!on_network(&world.ovn, v4), "{v4} is freed while it is on the network");
             }
             let version = next(eip.version);
@@ -203,6 +204,10 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
                 world.tenants.remove(name);
             }
         }
+        UnderEffect::TenantEvent { name, .. } => {
+            return if world.tenants.contains_key(name) { Applied::Done } else { Applied::Refused };
+        }
+        UnderEffect::TenantEvent { .. } => {}
         UnderEffect::PatchPoolStatus { name, status } => {
             let Some(pool) = under.pools.get_mut(name) else { return Applied::Refused };
             pool.status = status.clone();
@@ -313,7 +318,11 @@ fn apply_edit(ovn: &mut ovn::Ovn, edit: &LbEdit, install: &str) -> bool {
 
 fn attach(ovn: &mut ovn::Ovn, router: Uuid, row: Uuid, on: bool, install: &str) -> bool {
     let Some(mut changed) = ovn.routers.get(&router).cloned() else { return false };
-    if on { changed.load_balancers.insert(row) } else { changed.load_balancers.remove(&row) };
+    if on {
+        changed.load_balancers.insert(row)
+    } else {
+        changed.load_balancers.remove(&row)
+    };
     ovn.apply(RowChange::Router(router, Some(changed)), install);
     true
 }

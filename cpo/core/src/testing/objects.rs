@@ -70,7 +70,7 @@ pub(crate) fn endpoint(node: &str) -> Endpoint {
 }
 
 /// A slice of a Service.
-pub(crate) fn slice(service: &str, endpoints: &[Endpoint]) -> EndpointSlice {
+fn slice(service: &str, endpoints: &[Endpoint]) -> EndpointSlice {
     EndpointSlice { service: service.into(), endpoints: endpoints.to_vec() }
 }
 
@@ -89,7 +89,9 @@ pub(crate) fn world() -> World {
     let mut world = World::new("default".parse().unwrap());
     let under = &mut world.under;
     under.vpcs.insert("vpc-a".into(), "vpc-a".into());
-    under.subnets.insert("tenant-a".into(), subnet("vpc-a", "10.0.0.0/24", "10.0.0.1", &["10.0.0.1"]));
+    under
+        .subnets
+        .insert("tenant-a".into(), subnet("vpc-a", "10.0.0.0/24", "10.0.0.1", &["10.0.0.1"]));
     let reserved = &["198.51.100.1..198.51.100.9", "198.51.100.200..198.51.100.254"];
     let external = subnet("ovn-cluster", "198.51.100.0/24", "198.51.100.254", reserved);
     under.subnets.insert("external".into(), external);
@@ -232,7 +234,8 @@ pub(crate) fn seen_from_outside(world: &World) -> BTreeMap<String, Vec<String>> 
     }
     for (uuid, row) in world.ovn.load_balancers.iter().filter(|(_, row)| !row.is_tombstone()) {
         let routers = world.ovn.attached_to(*uuid).count();
-        let vips = row.vips.iter().map(|(vip, to)| format!("{}/{vip}={to}@{routers}", row.protocol));
+        let vips =
+            row.vips.iter().map(|(vip, to)| format!("{}/{vip}={to}@{routers}", row.protocol));
         let owner = row.external_id(crate::ovn::OWNER).unwrap_or_default();
         seen.entry(format!("row {owner}")).or_default().extend(vips);
     }
