@@ -12,7 +12,8 @@
 use std::sync::Arc;
 
 use cpo_core::effect::Effect;
-use cpo_core::engine::{Engine, Input, Job, JobId, TenantObject, UnderObject};
+use cpo_core::engine::{Engine, Input, Job, JobId, Note, TenantObject, UnderObject};
+use cpo_core::problem::Severity;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
@@ -73,7 +74,22 @@ impl Heart {
             for job in self.engine.poll(now) {
                 self.dispatch(job);
             }
+            self.log_notes();
             self.snapshot.send_replace(Arc::new(Snapshot::of(&self.engine)));
+        }
+    }
+
+    /// Tells the operator what the tenants were told, and more.
+    fn log_notes(&mut self) {
+        for Note { service, problems } in self.engine.take_notes() {
+            for problem in problems {
+                let (reason, why) = (problem.reason.as_str(), problem.operator_text());
+                match problem.severity {
+                    Severity::Warning => tracing::info!(%service, reason, why, "limited"),
+                    Severity::Refused => tracing::warn!(%service, reason, why, "refused"),
+                    Severity::Withdrawn => tracing::warn!(%service, reason, why, "withdrawn"),
+                }
+            }
         }
     }
 

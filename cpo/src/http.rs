@@ -39,7 +39,7 @@ async fn ready(State(shared): State<Shared>) -> (StatusCode, &'static str) {
         }
         (false, _) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "reading the under cluster and the Northbound database\n",
+            "reading the under cluster, or waiting for it, and for the Northbound database\n",
         ),
     }
 }

@@ -94,7 +94,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     spawn(&mut tasks, "registry of tenants", registry.run());
     spawn(&mut tasks, "http server", http::serve(listener, snapshots));
     let heart = Heart {
-        engine: Engine::new(install),
+        engine: Engine::new(install).sweep_every(args.sweep_period),
         clock: Clock::start(),
         sources: Sources {
             under: under_source,

@@ -57,6 +57,15 @@ pub struct Job {
     pub effect: Effect,
 }
 
+/// What an operator should read in the log: a Service's state as it was just told to its tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The Service.
+    pub service: ServiceKey,
+    /// What stands against it, most severe first.
+    pub problems: Vec<Problem>,
+}
+
 /// How a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -100,7 +109,9 @@ pub struct Engine {
     next_job: JobId,
     chores: Chores,
     contention: Contention,
+    sweep_period: Duration,
     counters: Counters,
+    notes: Vec<Note>,
 }
 
 /// What is counted, for metrics.
@@ -134,6 +145,7 @@ impl Engine {
             sweep_period: chores::SWEEP_PERIOD,
             contention: Contention::default(),
             counters: Counters::default(),
+            notes: Vec::new(),
         }
     }
 
@@ -156,10 +168,16 @@ impl Engine {
         self.counters
     }
 
-    /// Whether every list of the under cluster is complete, and the Northbound database was read.
+    /// Whether every list of the under cluster is complete, no watch of it is broken, and the
+    /// Northbound database was read.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.listed.len() == UnderKind::ALL.len() && self.world.ovn.known()
+        self.listed.len() == UnderKind::ALL.len() && self.lost.is_empty() && self.world.ovn.known()
+    }
+
+    /// What is to be logged since the last call.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
     }
 
     /// Whether nothing is under way and nothing waits for its turn.
@@ -307,6 +325,10 @@ impl Engine {
         progress.rounds += 1;
         if progress.rounds > ROUNDS_IN_A_ROW {
             progress.not_before = now.mono + LAST_BACKOFF / 10;
+        }
+        let told = |e: &Effect| matches!(e, Effect::Tenant(TenantEffect::PatchService { .. }));
+        if !plan.problems.is_empty() && plan.effects.iter().any(told) {
+            self.notes.push(Note { service: key.clone(), problems: plan.problems });
         }
         for effect in plan.effects {
             self.settle(&key, effect, now, jobs);

@@ -29,9 +29,9 @@ fn nothing_is_done_while_a_watch_is_lost() {
     let mut bench = Bench::told(world().with_service(WEB, *new_service()));
     bench.engine.handle(Input::UnderLost(UnderKind::Eip));
     assert!(bench.poll().is_empty());
-    assert!(!bench.engine.has_work());
+    assert!(!bench.engine.has_work() && !bench.engine.ready());
     bench.list(UnderKind::Eip);
-    assert!(!bench.poll().is_empty());
+    assert!(!bench.poll().is_empty() && bench.engine.ready());
 }
 
 #[test]
@@ -274,4 +274,16 @@ fn a_failed_effect_is_tried_again_and_ends_well() {
     assert_eq!(bench.published(WEB).as_deref(), Some("198.51.100.10"));
     let created = |e: &&Effect| matches!(e, Effect::Under(UnderEffect::CreateEip { .. }));
     assert_eq!(bench.log.iter().filter(created).count(), 1);
+}
+
+#[test]
+fn what_a_tenant_is_told_is_noted_for_the_operator_once() {
+    let mut bench = Bench::told(world().with_service(WEB, *new_service()));
+    bench.truth.service(WEB).source_ranges = vec!["10.0.0.0/8".into()];
+    bench.run();
+    let notes = bench.engine.take_notes();
+    let reasons: Vec<_> = notes.iter().map(|n| n.problems[0].reason.as_str()).collect();
+    assert_eq!(reasons, ["SourceRangesUnsupported"]);
+    bench.wait(5);
+    assert!(bench.engine.take_notes().is_empty());
 }

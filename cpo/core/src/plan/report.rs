@@ -215,7 +215,8 @@ fn told(problem: &Problem) -> (&'static str, &str) {
 fn complaints(serving: &Serving<'_>, report: &Report) -> Vec<Effect> {
     let told_before = |problem: &Problem| {
         let conditions = &serving.service.status.conditions;
-        conditions.iter().any(|c| c.message == problem.message && !c.message.is_empty())
+        let (reason, text) = told(problem);
+        conditions.iter().any(|c| c.reason == reason && c.message == text && !text.is_empty())
     };
     let fresh = report.problems.iter().filter(|p| !told_before(p));
     fresh.map(|problem| notice(serving.key, &serving.service.uid, problem)).collect()

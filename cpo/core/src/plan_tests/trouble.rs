@@ -217,6 +217,15 @@ fn a_problem_is_told_once() {
 }
 
 #[test]
+fn a_problem_that_follows_another_is_told_though_the_text_is_the_same() {
+    let mut model = created();
+    model.when(without_gateway);
+    model.when(|world| *world = world.clone().with_router(|router| router.of_kube_ovn = false));
+    assert_eq!(model.programmed(WEB), (false, "RouterNotFound".into()));
+    assert!(model.events().iter().any(|event| event.reason == "RouterNotFound"));
+}
+
+#[test]
 fn a_tenant_reads_nothing_of_the_under_cluster() {
     let mut model = created();
     model.when(without_gateway);
