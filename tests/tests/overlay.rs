@@ -8,9 +8,29 @@ use lab::{harness, tests};
 mod addresses;
 #[path = "overlay/bed.rs"]
 mod bed;
+#[path = "overlay/changes.rs"]
+mod changes;
+#[path = "overlay/deletion.rs"]
+mod deletion;
+#[path = "overlay/losses.rs"]
+mod losses;
+#[path = "overlay/requests.rs"]
+mod requests;
+#[path = "overlay/seen.rs"]
+mod seen;
 
 use addresses::overlay_two_tenants_get_addresses_that_answer;
+use changes::overlay_changes_reach_the_live_row;
+use deletion::overlay_delete_leaves_nothing;
+use losses::overlay_ovneip_deleted_by_others_comes_back;
+use requests::overlay_requested_address_is_checked;
 
 fn main() -> ExitCode {
-    harness::run(tests![overlay_two_tenants_get_addresses_that_answer])
+    harness::run(tests![
+        overlay_two_tenants_get_addresses_that_answer,
+        overlay_changes_reach_the_live_row,
+        overlay_delete_leaves_nothing,
+        overlay_requested_address_is_checked,
+        overlay_ovneip_deleted_by_others_comes_back,
+    ])
 }

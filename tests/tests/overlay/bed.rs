@@ -25,22 +25,28 @@ impl Bed {
     /// A bed with that many tenants of two machines each.
     pub(crate) async fn start(tenants: usize) -> Result<Self> {
         let lab = Lab::overlay().tenants(tenants).vms(2).start().await?;
+        Self::on(lab, cpo::Options::default()).await
+    }
+
+    /// The product, with these options, on a lab.
+    pub(crate) async fn on(lab: Lab, options: cpo::Options) -> Result<Self> {
         cpo::install(&lab).await?;
-        lab.under().apply(&pool()).await?;
+        // A short rest, so that tests see its end.
+        lab.under().apply(&pool(3)).await?;
         for tenant in lab.tenants() {
             cpo::register(&lab, tenant).await?;
         }
-        let cpo = cpo::Cpo::start(&lab, cpo::Options::default()).await?;
+        let cpo = cpo::Cpo::start(&lab, options).await?;
         Ok(Self { lab, cpo })
     }
 }
 
-/// The pool every tenant may draw from: a short quarantine, so that tests see its end.
-fn pool() -> serde_json::Value {
+/// The pool every tenant may draw from, and for how many seconds a released address rests.
+pub(crate) fn pool(quarantine: u32) -> serde_json::Value {
     json!({
         "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": "AddressPool",
         "metadata": {"name": "public"},
-        "spec": {"ovnSubnet": "external", "quarantineSeconds": 3},
+        "spec": {"ovnSubnet": "external", "quarantineSeconds": quarantine},
     })
 }
 
