@@ -263,3 +263,20 @@ fn a_backend_not_among_the_nodes_addresses_is_served_and_reported() {
     world.node("vm1").addresses.clear();
     assert!(resolved(&world).problems.is_empty(), "a node without addresses proves nothing");
 }
+
+#[test]
+fn a_machine_carries_all_the_labels_asked_for() {
+    let mut world = world();
+    world.tenant_a().spec.machine_labels.insert("pool".into(), "workers".into());
+    assert!(resolved(&world).backends.is_empty());
+    let id = ("tenant-a".to_owned(), "vm1".to_owned());
+    let labels = &mut world.under.machines.get_mut(&id).unwrap().labels;
+    labels.insert("pool".into(), "workers".into());
+    assert_eq!(addresses(&resolved(&world)), ["10.0.0.2"]);
+}
+
+#[test]
+fn local_sends_nothing_to_an_endpoint_that_serves_but_is_neither_ready_nor_leaving() {
+    let odd = Endpoint { ready: false, serving: true, terminating: false, ..endpoint("vm2") };
+    assert!(on_local(&[odd]).backends.is_empty());
+}

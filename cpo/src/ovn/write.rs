@@ -133,3 +133,7 @@ fn update(row: Uuid, owner: &str, install: &str, change: &LbChange) -> Update {
     }
     update.expect_count(1)
 }
+
+#[cfg(test)]
+#[path = "write_tests.rs"]
+mod tests;

@@ -169,3 +169,7 @@ fn endpoint(endpoint: discovery::Endpoint) -> Endpoint {
         terminating: conditions.terminating.unwrap_or(false),
     }
 }
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;

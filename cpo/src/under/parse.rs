@@ -205,3 +205,7 @@ pub(super) fn shield(object: &kinds::OvnDnatRule) -> UnderObject {
     let ready = object.status.as_ref().is_some_and(|s| s.ready && !s.v4_ip.is_empty());
     UnderObject::Shield(if ready { under::Shield::Up } else { under::Shield::Unready })
 }
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;

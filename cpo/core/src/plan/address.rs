@@ -218,7 +218,15 @@ fn assigned(
 
 /// Keeps the address of a Service whose wishes cannot be read.
 pub(super) fn keep(serving: &Serving<'_>, plan: &mut Plan) -> Option<Ipv4Addr> {
-    let (_, eip) = serving.eip().filter(|(_, eip)| !eip.deleting && eip.released().is_none())?;
+    let Some((_, eip)) = serving.eip() else {
+        // Drawn, and not assigned: another may need it meanwhile.
+        let drawn = serving.world.under.ovn_eips.get(&serving.ovn_eip).filter(|e| !e.deleting);
+        plan.effects.extend(drawn.map(|ovn_eip| delete_ovn_eip(serving, ovn_eip)));
+        return None;
+    };
+    if eip.deleting || eip.released().is_some() {
+        return None;
+    }
     let address = eip.address()?;
     hold(serving, eip, address, plan);
     Some(address)

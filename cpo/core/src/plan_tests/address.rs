@@ -338,3 +338,16 @@ fn the_address_of_a_service_whose_wishes_cannot_be_served_is_held_all_the_same()
     let held = model.world.under.ovn_eips.values().next().unwrap();
     assert_eq!(held.granted(), "198.51.100.10".parse().ok());
 }
+
+#[test]
+fn what_was_drawn_for_a_service_that_is_refused_meanwhile_is_given_back() {
+    let mut model = created();
+    model.kube_ovn = false;
+    model.settle();
+    assert_eq!(model.world.under.ovn_eips.len(), 1);
+    model.kube_ovn = true;
+    model.when(|w| w.service(WEB).source_ranges = vec!["203.0.113.0/24".into()]);
+    assert!(model.world.under.ovn_eips.is_empty() && model.world.under.eips.is_empty());
+    model.when(|w| w.service(WEB).source_ranges.clear());
+    assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.10"));
+}
