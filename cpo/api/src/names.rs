@@ -34,6 +34,9 @@ pub const ANNOTATION_SHARE: &str = "cloud-provider-ovn.io/allow-shared-ip";
 /// Service annotation: the address outlives the Service.
 pub const ANNOTATION_KEEP: &str = "cloud-provider-ovn.io/keep-address";
 
+/// `TenantCluster` annotation: the number of vanished Services an operator agrees to release.
+pub const ANNOTATION_ACKNOWLEDGE: &str = "cloud-provider-ovn.io/acknowledge-deletions";
+
 /// Foreign spellings of [`ANNOTATION_ADDRESSES`], in order of precedence behind ours.
 pub const ALIASES_ADDRESSES: &[&str] = &[
     "metallb.io/loadBalancerIPs",

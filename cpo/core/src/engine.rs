@@ -9,6 +9,7 @@
 //! cluster was listed, nor while a watch of it is broken.
 
 mod absorb;
+mod brake;
 mod chores;
 mod contention;
 mod input;

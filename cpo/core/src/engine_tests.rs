@@ -2,6 +2,8 @@
 
 #[path = "engine_tests/bench.rs"]
 mod bench;
+#[path = "engine_tests/brake.rs"]
+mod brake;
 #[path = "engine_tests/chores.rs"]
 mod chores;
 #[path = "engine_tests/fairness.rs"]

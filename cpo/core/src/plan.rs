@@ -98,6 +98,7 @@ pub fn plan(world: &World, key: &ServiceKey, since: &Since, now: Now) -> Plan {
         Some(service) if !service.deleting && tenant.spec.claims(service) => {
             serve::serve(world, tenant, key, service, since, now)
         }
+        None if tenant.braked.contains(key) => Plan::default(),
         service => release::release(world, tenant, key, service, now),
     }
 }

@@ -40,6 +40,8 @@ pub struct TenantSpec {
     pub cleanup: CleanupPolicy,
     /// Nothing is changed.
     pub suspended: bool,
+    /// How many vanished Services an operator agrees to release.
+    pub acknowledged: Option<usize>,
     /// What its status holds.
     pub status: TenantClusterStatus,
 }
@@ -80,6 +82,9 @@ pub struct Tenant {
     pub link: Link,
     /// The three complete lists are in: before that, an absent object proves nothing.
     pub synced: bool,
+    /// Services that a complete list no longer named, so many at once that they are kept until an
+    /// operator agrees.
+    pub braked: BTreeSet<ServiceKey>,
     /// Services by key: those that are of our concern.
     pub services: BTreeMap<ServiceKey, Service>,
     /// Nodes by name.
@@ -115,6 +120,7 @@ impl Tenant {
             spec,
             link: Link::Connecting,
             synced: false,
+            braked: BTreeSet::new(),
             services: BTreeMap::new(),
             nodes: BTreeMap::new(),
             slices: BTreeMap::new(),

@@ -54,6 +54,7 @@ pub(crate) fn tenant(name: &str) -> TenantSpec {
         machine_labels: [(names::LABEL_CAPI_CLUSTER.to_owned(), name.to_owned())].into(),
         cleanup: CleanupPolicy::Retain,
         suspended: false,
+        acknowledged: None,
         status: TenantClusterStatus::default(),
     }
 }

@@ -29,7 +29,8 @@ fn operations(edits: &[LbEdit]) -> Vec<Value> {
 }
 
 fn kinds(operations: &[Value]) -> Vec<String> {
-    let kind = |o: &Value| format!("{} {}", o["op"].as_str().unwrap(), o["table"].as_str().unwrap());
+    let kind =
+        |o: &Value| format!("{} {}", o["op"].as_str().unwrap(), o["table"].as_str().unwrap());
     operations.iter().map(kind).collect()
 }
 

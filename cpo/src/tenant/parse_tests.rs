@@ -13,7 +13,9 @@ fn object(metadata: Value, spec: Value, status: Value) -> core::Service {
         "status": status,
     });
     for (part, more) in [("metadata", metadata), ("spec", spec)] {
-        let (Value::Object(more), Some(part)) = (more, whole[part].as_object_mut()) else { continue };
+        let (Value::Object(more), Some(part)) = (more, whole[part].as_object_mut()) else {
+            continue;
+        };
         part.extend(more);
     }
     serde_json::from_value(whole).unwrap()

@@ -64,6 +64,10 @@ pub(super) fn tenant_cluster(object: &TenantCluster) -> Option<UnderObject> {
         machine_labels,
         cleanup: spec.cleanup_policy,
         suspended: spec.suspend,
+        acknowledged: object
+            .annotations()
+            .get(names::ANNOTATION_ACKNOWLEDGE)
+            .and_then(|count| count.parse().ok()),
         status: object.status.clone().unwrap_or_default(),
     };
     Some(UnderObject::TenantCluster(name, Some(parsed)))

@@ -45,7 +45,10 @@ fn what_an_operator_says_wins_over_the_defaults() {
     .unwrap();
     assert_eq!(spec.classes, ["x.io/y"]);
     assert!(!spec.claim_classless && spec.suspended);
-    assert_eq!((spec.vpc.as_deref(), spec.pools.as_slice()), (Some("vpc-a"), &["gold".to_owned()][..]));
+    assert_eq!(
+        (spec.vpc.as_deref(), spec.pools.as_slice()),
+        (Some("vpc-a"), &["gold".to_owned()][..])
+    );
     assert_eq!(spec.machine_labels, BTreeMap::from([("owner".to_owned(), "a".to_owned())]));
     assert_eq!(spec.cleanup, cpo_api::CleanupPolicy::Delete);
 }

@@ -177,6 +177,7 @@ impl Engine {
                     if status_only {
                         return;
                     }
+                    self.release_brake(&name);
                 }
                 None => {
                     self.world.tenants.insert(name.clone(), Tenant::new(spec));
@@ -196,11 +197,13 @@ impl Engine {
 
     fn under_listed(&mut self, kind: UnderKind, names: &BTreeSet<String>) {
         self.lost.remove(&kind);
-        if self.listed.insert(kind) && self.listed.len() == UnderKind::ALL.len() {
-            self.chores.shield_changed();
-        }
+        let first = self.listed.insert(kind);
         for object in self.absent(kind, names) {
             self.under(object);
+        }
+        if first && self.listed.len() == UnderKind::ALL.len() {
+            self.chores.shield_changed();
+            self.brake_early_lists();
         }
     }
 
@@ -274,6 +277,7 @@ impl Engine {
                         if older {
                             return;
                         }
+                        tenant.braked.remove(&key);
                         tenant.services.insert(key.clone(), *service);
                     }
                     None => {
@@ -322,6 +326,9 @@ impl Engine {
                 .collect(),
         };
         gone.into_iter().for_each(|object| self.tenant(&name, object));
+        if kind == TenantKind::Service {
+            self.brake(&name, names);
+        }
         let listed = self.tenant_listed.entry(name.clone()).or_default();
         listed.insert(kind);
         let complete = listed.len() == TenantKind::ALL.len();

@@ -138,3 +138,17 @@ fn a_finalizer_that_is_not_wanted_any_more_is_taken_off() {
     bench.wait(2);
     assert!(!bench.truth.tenant_a().spec.finalizer);
 }
+
+#[test]
+fn an_emptied_row_of_a_service_that_is_being_worked_on_is_not_swept() {
+    let mut bench = Bench::served();
+    bench.when(|w| w.service(WEB).load_balancer = false);
+    // It becomes a load balancer again: its job is under way when the sweep is due.
+    bench.truth.service(WEB).load_balancer = true;
+    bench.feed();
+    let jobs = bench.poll();
+    assert!(jobs.iter().any(|job| matches!(job.effect, Effect::Tenant(_))), "{jobs:?}");
+    let later = u64::try_from(bench.now.mono.as_millis()).unwrap() + 61_000;
+    bench.now = crate::testing::at(later);
+    assert_eq!(bench.poll().iter().map(|job| swept(&job.effect)).sum::<usize>(), 0);
+}

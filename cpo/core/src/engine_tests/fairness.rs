@@ -159,6 +159,22 @@ fn a_status_somebody_else_overwrites_is_put_right_twice_then_told_and_left_alone
 }
 
 #[test]
+fn a_type_that_changes_and_returns_at_once_is_no_fight_over_the_status() {
+    let mut bench = Bench::served();
+    for round in 0..10 {
+        for load_balancer in [false, true] {
+            // The API server itself clears what is no load balancer's.
+            let service = bench.truth.service(WEB);
+            service.load_balancer = load_balancer;
+            service.status.ingress.clear();
+            bench.feed();
+        }
+        bench.run();
+        assert!(bench.published(WEB).is_some(), "round {round}");
+    }
+}
+
+#[test]
 fn a_dead_tenant_does_not_delay_another() {
     let mut bench = Bench::told(crowd(500));
     let jobs = patches(&bench.poll());

@@ -287,3 +287,17 @@ fn what_a_tenant_is_told_is_noted_for_the_operator_once() {
     bench.wait(5);
     assert!(bench.engine.take_notes().is_empty());
 }
+
+#[test]
+fn a_namesake_of_a_tenant_has_to_be_listed_completely_again() {
+    let mut bench = Bench::served();
+    let name: crate::ids::TenantName = "a".parse().unwrap();
+    let mut spec = bench.truth.tenants[&name].spec.clone();
+    spec.uid = Uid::new("uid-a-2");
+    bench.engine.handle(Input::Under(UnderObject::TenantCluster(name.clone(), Some(spec))));
+    for kind in TenantKind::ALL {
+        assert!(!bench.engine.world().tenants[&name].synced, "before {kind:?}");
+        bench.engine.handle(Input::TenantListed(name.clone(), kind, Default::default()));
+    }
+    assert!(bench.engine.world().tenants[&name].synced);
+}

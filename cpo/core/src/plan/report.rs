@@ -313,11 +313,14 @@ pub fn tenant_status(world: &World, tenant: &Tenant, now: Now) -> TenantClusterS
         (false, false) if connected => (false, "Syncing"),
         (false, false) => (false, reason),
     };
-    let conditions = vec![
+    let mut conditions = vec![
         condition("Connected", connected, reason, &text, now),
         condition("Synced", synced, if synced { "Synced" } else { "Syncing" }, "", now),
         condition("Ready", ready, ready_reason, &text, now),
     ];
+    if !tenant.braked.is_empty() {
+        conditions.push(braked(tenant, now));
+    }
     let claimed = tenant.services.values().filter(|s| tenant.spec.claims(s)).count();
     let uid = tenant.spec.uid.as_str();
     let eips = world.under.eips.values().filter(|e| e.spec.tenant.uid == uid).count();
@@ -335,6 +338,16 @@ pub fn tenant_status(world: &World, tenant: &Tenant, now: Now) -> TenantClusterS
         kubeconfig_expires: expires,
         kubernetes_version: version,
     }
+}
+
+fn braked(tenant: &Tenant, now: Now) -> Condition {
+    let count = tenant.braked.len();
+    let text = format!(
+        "{count} Services that hold addresses are absent from a complete list of the tenant; their \
+         addresses are kept. If that is meant, annotate this object with {}={count}",
+        names::ANNOTATION_ACKNOWLEDGE
+    );
+    condition("MassDeletionBraked", true, "ServicesVanished", &text, now)
 }
 
 /// The status an `AddressPool` should have.

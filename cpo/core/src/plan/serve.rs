@@ -100,8 +100,9 @@ impl Serving<'_> {
         let pools = &self.world.under.pools;
         let of_subnet = || pools.iter().filter(|(_, pool)| pool.subnet == subnet);
         let spec = &self.tenant.spec;
-        let mut drawn =
-            of_subnet().filter(|(n, pool)| pool.auto_assign && select::open(n, pool, spec));
+        let mut drawn = of_subnet().filter(|(name, pool)| {
+            pool.auto_assign && pool.broken.is_none() && select::open(name, pool, spec)
+        });
         let name = drawn.next().or_else(|| of_subnet().next()).map(|(name, _)| name.clone());
         request.pool.clone().or(name).unwrap_or_default()
     }
