@@ -185,7 +185,7 @@ impl Heart {
 
     fn dispatch(&mut self, job: Job) {
         let Job { id, service, effect } = job;
-        let (name, service) = (effect.name(), service.map(|key| tracing::field::display(key)));
+        let (name, service) = (effect.name(), service.map(tracing::field::display));
         tracing::debug!(target: STEPS, job = id, service, name, "begun");
         tracing::trace!(job = id, ?effect, "effect");
         let taken = match effect {

@@ -32,6 +32,7 @@ const GATHER: Duration = Duration::from_millis(20);
 
 /// What the link hands to the heart.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "each is moved once, into the world")]
 pub(crate) enum Message {
     /// Something was observed.
     Input(Input),

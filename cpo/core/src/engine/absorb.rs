@@ -277,6 +277,10 @@ impl Engine {
                         if older {
                             return;
                         }
+                        if !service.load_balancer {
+                            // The API server itself empties the status then: nobody contends.
+                            self.contention.forget(&key);
+                        }
                         tenant.braked.remove(&key);
                         tenant.services.insert(key.clone(), *service);
                     }

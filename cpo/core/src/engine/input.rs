@@ -11,6 +11,7 @@ use crate::under::{Eip, Ip, Machine, OvnEip, Pool, Shield, Subnet};
 
 /// One thing that was observed.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "each is moved once, into the world")]
 pub enum Input {
     /// An object of the under cluster; `None` inside where it is gone.
     Under(UnderObject),

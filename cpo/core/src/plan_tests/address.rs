@@ -267,7 +267,9 @@ fn the_pool_that_is_recorded_is_the_one_drawn_from() {
     let mut model = created();
     let closed =
         crate::under::Pool { tenants: Some(["b".into()].into()), ..testing::pool("external") };
+    let broken = crate::under::Pool { broken: Some("no".into()), ..testing::pool("external") };
     model.world.under.pools.insert("a-closed-one".into(), closed);
+    model.world.under.pools.insert("a-broken-one".into(), broken);
     model.settle();
     assert_eq!(model.world.under.eips["198.51.100.10"].spec.pool, "public");
 }
