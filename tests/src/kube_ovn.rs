@@ -17,6 +17,8 @@ use crate::wait;
 
 /// How long kube-ovn-controller may take to reconcile anything.
 const RECONCILED: Duration = Duration::from_secs(60);
+/// How long the default subnets take where nothing holds them up.
+const UNDISTURBED: Duration = Duration::from_secs(10);
 
 /// Definitions of KubeVirt's kinds, with open schemas.
 const KUBEVIRT: &str = include_str!("../manifests/kubevirt-crds.yaml");
@@ -68,17 +70,23 @@ impl KubeOvn {
     /// When it does not for 60 s, with the end of its log.
     pub async fn initialize(&self, under: &Cluster, external: &[Value]) -> Result<()> {
         let api = under.api("kubeovn.io/v1", "Subnet", "").await?;
-        let ready = async |name| {
-            wait::for_object(&api, name, "to be ready", RECONCILED, is_ready)
+        let ready_within = async |name, deadline| {
+            wait::for_object(&api, name, "to be ready", deadline, is_ready)
                 .await
                 .with_context(|| format!("log: {}", self.process.last_lines(10)))
         };
-        ready("ovn-default").await?;
-        ready("join").await?;
+        let ready = async |name| ready_within(name, RECONCILED).await;
+        // The default VPC may read the gateway's settings at once: then it waits for the external
+        // subnet, and the default subnets wait for the VPC.
+        if ready_within("ovn-default", UNDISTURBED).await.is_ok() {
+            ready("join").await?;
+        }
         for object in external {
             under.apply(object).await?;
         }
-        ready("external").await?;
+        for name in ["ovn-default", "join", "external"] {
+            ready(name).await?;
+        }
         Ok(())
     }
 
