@@ -40,6 +40,8 @@ pub struct Plan {
 pub enum Wait {
     /// Kube-OVN has not granted the address asked for.
     Grant,
+    /// An address is recorded on the `OvnEip`, and Kube-OVN has not told that it is granted.
+    Untold,
     /// Kube-OVN grants another address than it recorded.
     Inconsistent,
     /// The `OvnEip` of a live address is gone or not ready.
@@ -53,7 +55,7 @@ impl Wait {
     #[must_use]
     pub const fn patience(self) -> Duration {
         match self {
-            Self::Grant => Duration::from_secs(5),
+            Self::Grant | Self::Untold => Duration::from_secs(5),
             Self::Inconsistent => Duration::from_secs(30),
             Self::Lost => Duration::from_secs(2),
             Self::Precondition => Duration::from_secs(10),

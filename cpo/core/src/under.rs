@@ -1,6 +1,6 @@
 //! What the under cluster's API server says: Kube-OVN's, KubeVirt's and our own objects.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
 use cpo_api::{EipSpec, EipStatus};
@@ -159,12 +159,40 @@ pub struct Under {
     pub eips: BTreeMap<String, Eip>,
     /// The `OvnDnatRule` that shields our rows is there and marked ready.
     pub shield: Shield,
+    /// `OvnEip`s and `Eip`s that are gone.
+    pub gone: Gone,
     /// `IP` names by namespace and machine.
     pub ips_of: BTreeMap<(String, String), BTreeSet<String>>,
     /// `Eip` names by owner.
     pub eips_of: BTreeMap<ServiceKey, BTreeSet<String>>,
     /// `OvnEip` names by the Service they were made for.
     pub ovn_eips_of: BTreeMap<ServiceKey, BTreeSet<String>>,
+}
+
+/// Objects that are gone, the last of them: what a call that was under way gives back later is
+/// older than their end.
+#[derive(Clone, Debug, Default)]
+pub struct Gone(VecDeque<Uid>);
+
+impl Gone {
+    /// How many are remembered: far more than calls are under way at a time.
+    const REMEMBERED: usize = 1024;
+
+    pub(crate) fn remember(&mut self, uid: Uid) {
+        if self.0.len() >= Self::REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back(uid);
+    }
+
+    pub(crate) fn holds(&self, uid: &Uid) -> bool {
+        self.0.contains(uid)
+    }
+
+    /// A list that is older than an object lacks it, too.
+    pub(crate) fn forget(&mut self) {
+        self.0.clear();
+    }
 }
 
 /// State of the `OvnDnatRule` whose name keeps Kube-OVN's collector off our rows.

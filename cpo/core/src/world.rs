@@ -44,14 +44,20 @@ impl World {
 
 impl Under {
     /// Stores, or with `None` forgets, an `Eip`; returns the Services it concerns. A state older
-    /// than the stored one is dropped.
+    /// than the stored one, or of one that is gone, is dropped.
     pub fn put_eip(&mut self, name: &str, eip: Option<Eip>) -> Vec<ServiceKey> {
+        if eip.as_ref().is_some_and(|eip| self.gone.holds(&eip.uid)) {
+            return Vec::new();
+        }
         let before = self.eips.get(name);
         if let (Some(before), Some(eip)) = (before, &eip)
             && before.uid == eip.uid
             && eip.version < before.version
         {
             return Vec::new();
+        }
+        if let (Some(before), None) = (before, &eip) {
+            self.gone.remember(before.uid.clone());
         }
         let owner = |eip: Option<&Eip>| eip.and_then(|e| e.owner.clone());
         let concerned = both(owner(before), owner(eip.as_ref()));
@@ -66,14 +72,20 @@ impl Under {
     }
 
     /// Stores, or with `None` forgets, an `OvnEip`; returns the Services it concerns. A state
-    /// older than the stored one is dropped.
+    /// older than the stored one, or of one that is gone, is dropped.
     pub fn put_ovn_eip(&mut self, name: &str, eip: Option<OvnEip>) -> Vec<ServiceKey> {
+        if eip.as_ref().is_some_and(|eip| self.gone.holds(&eip.uid)) {
+            return Vec::new();
+        }
         let before = self.ovn_eips.get(name);
         if let (Some(before), Some(eip)) = (before, &eip)
             && before.uid == eip.uid
             && eip.version < before.version
         {
             return Vec::new();
+        }
+        if let (Some(before), None) = (before, &eip) {
+            self.gone.remember(before.uid.clone());
         }
         let owner = |eip: Option<&OvnEip>| eip.and_then(|e| e.service.clone());
         let mut concerned = both(owner(before), owner(eip.as_ref()));

@@ -201,6 +201,7 @@ impl Engine {
         for object in self.absent(kind, names) {
             self.under(object);
         }
+        self.world.under.gone.forget();
         if first && self.listed.len() == UnderKind::ALL.len() {
             self.chores.shield_changed();
             self.brake_early_lists();

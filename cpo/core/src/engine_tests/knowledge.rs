@@ -6,6 +6,7 @@ use crate::engine::{Input, Outcome, TenantKind, TenantObject, UnderKind, UnderOb
 use crate::ids::Uid;
 use crate::ovn::{OvnLink, RowChange};
 use crate::testing::{self, key, row_of, version, world};
+use crate::under::OvnEip;
 
 #[test]
 fn nothing_is_done_before_every_list_is_complete() {
@@ -286,6 +287,25 @@ fn what_a_tenant_is_told_is_noted_for_the_operator_once() {
     assert_eq!(reasons, ["SourceRangesUnsupported"]);
     bench.wait(5);
     assert!(bench.engine.take_notes().is_empty());
+}
+
+#[test]
+fn an_answer_that_the_watch_overtook_brings_nothing_back() {
+    let mut bench = Bench::served();
+    let under = &bench.engine.world().under;
+    let (name, ovn_eip) = under.ovn_eips.first_key_value().unwrap();
+    let (name, ovn_eip) = (name.clone(), OvnEip { deleting: true, ..ovn_eip.clone() });
+    let eip = under.eips["198.51.100.10"].clone();
+    for object in [
+        UnderObject::OvnEip(name.clone(), None),
+        UnderObject::OvnEip(name, Some(ovn_eip)),
+        UnderObject::Eip("198.51.100.10".into(), None),
+        UnderObject::Eip("198.51.100.10".into(), Some(eip)),
+    ] {
+        bench.engine.handle(Input::Under(object));
+    }
+    let under = &bench.engine.world().under;
+    assert!(under.ovn_eips.is_empty() && under.eips.is_empty());
 }
 
 #[test]

@@ -156,8 +156,10 @@ fn ungranted(
         return Address::Waiting;
     }
     let Some(address) = request.address else {
-        if ovn_eip.spec_v4.is_some() && ovn_eip.status_v4.is_none() {
-            // Made for a wish that is no more, and that is not granted.
+        let untold = ovn_eip.spec_v4.is_some() && ovn_eip.status_v4.is_none();
+        if untold && plan.overdue(Wait::Untold, since, serving.now) {
+            // Made for a wish that is no more, and that is not granted. Kube-OVN itself records
+            // what it grants a moment before it tells.
             plan.effects.push(delete_ovn_eip(serving, ovn_eip));
             return Address::Waiting;
         }

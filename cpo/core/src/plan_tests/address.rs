@@ -220,6 +220,22 @@ fn who_gives_up_an_impossible_wish_gets_any_address() {
 }
 
 #[test]
+fn what_kube_ovn_records_a_moment_before_it_grants_it_is_left_alone() {
+    let mut model = created();
+    model.kube_ovn = false;
+    model.settle().after_seconds(40);
+    let record = |world: &mut crate::world::World, granted: bool| {
+        let name = crate::plan::ovn_eip_name(&world.install, &Uid::new("uid-a"), &key(WEB));
+        let mut eip = world.under.ovn_eips[&name].clone();
+        eip.spec_v4 = "198.51.100.10".parse().ok();
+        (eip.ready, eip.status_v4) = (granted, eip.spec_v4.filter(|_| granted));
+        world.under.put_ovn_eip(&name, Some(eip));
+    };
+    model.when(|world| record(world, false)).when(|world| record(world, true));
+    assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.10"));
+}
+
+#[test]
 fn an_address_another_service_holds_is_a_conflict() {
     let mut model = served();
     // Kube-OVN grants the address a second time: somebody deleted its OvnEip.
