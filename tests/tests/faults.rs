@@ -1,0 +1,56 @@
+//! Overlay mode when something fails: components killed, paused and restarted, preconditions that
+//! break, hostile kubeconfigs, rights that are missing.
+
+use std::process::ExitCode;
+
+use lab::{harness, tests};
+
+#[allow(dead_code, reason = "shared with the target overlay, which uses the rest")]
+#[path = "overlay/bed.rs"]
+mod bed;
+#[path = "faults/causes.rs"]
+mod causes;
+#[path = "faults/hostile.rs"]
+mod hostile;
+#[path = "faults/kills.rs"]
+mod kills;
+#[path = "faults/look.rs"]
+mod look;
+#[path = "faults/outages.rs"]
+mod outages;
+#[path = "faults/preconditions.rs"]
+mod preconditions;
+#[path = "faults/restarts.rs"]
+mod restarts;
+#[path = "faults/rights.rs"]
+mod rights;
+#[path = "faults/stage.rs"]
+mod stage;
+#[path = "faults/writes.rs"]
+mod writes;
+
+use hostile::tenant_bytes_never_reach_the_kubeconfig_loader;
+use kills::overlay_kill_at_each_step;
+use outages::{
+    malformed_objects_degrade_themselves_alone, overlay_waits_for_the_northbound_database,
+    overlay_writes_nothing_without_the_under_cluster,
+    tenant_that_is_not_reachable_keeps_what_it_has,
+};
+use preconditions::overlay_preconditions_have_reasons;
+use restarts::{overlay_restart_of_cpo_writes_nothing, overlay_survives_kube_ovn_restart};
+use rights::rbac_is_sufficient_and_minimal;
+
+fn main() -> ExitCode {
+    harness::run(tests![
+        overlay_survives_kube_ovn_restart,
+        overlay_restart_of_cpo_writes_nothing,
+        overlay_kill_at_each_step,
+        overlay_preconditions_have_reasons,
+        overlay_waits_for_the_northbound_database,
+        overlay_writes_nothing_without_the_under_cluster,
+        tenant_that_is_not_reachable_keeps_what_it_has,
+        malformed_objects_degrade_themselves_alone,
+        tenant_bytes_never_reach_the_kubeconfig_loader,
+        rbac_is_sufficient_and_minimal,
+    ])
+}

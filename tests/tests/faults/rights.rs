@@ -1,0 +1,156 @@
+//! The shipped roles: enough, and nothing besides.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Event;
+use kube::Api;
+use kube::ResourceExt as _;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use lab::builders::service;
+use lab::cluster::AuditEntry;
+use lab::overlay::Tenant;
+use lab::{Lab, wait};
+use serde_json::{Value, json};
+
+use crate::bed::{self, SOON};
+use crate::look;
+use crate::stage::{bed, delete, serve};
+use crate::writes::{TENANT_USER, UNDER_USER};
+
+/// Deletions by others are told once a minute.
+const TOLD: Duration = Duration::from_secs(90);
+
+/// A verb on a resource: `("patch", "services/status")`.
+type Right = (String, String);
+
+pub(crate) async fn rbac_is_sufficient_and_minimal() -> Result<()> {
+    let bed = bed().await?;
+    let lab = &bed.lab;
+    let tenant = lab.tenant("b")?;
+    bed.cpo.process().stop().await?;
+    let marks = (lab.under().audit_mark()?, tenant.cluster().audit_mark()?);
+    bed.cpo.process().start_again()?;
+    bed.cpo.ready().await?;
+    exercise_a_service(lab, tenant).await?;
+    exercise_the_operators_objects(lab).await?;
+    // A watch is in the audit log when it has ended.
+    bed.cpo.process().stop().await?;
+    let (under, tenants) =
+        (lab.under().audit_since(marks.0)?, tenant.cluster().audit_since(marks.1)?);
+    bed.cpo.process().start_again()?;
+    bed.cpo.ready().await?;
+    let under: Vec<_> = under.into_iter().filter(|entry| entry.user == UNDER_USER).collect();
+    let tenants: Vec<_> = tenants.into_iter().filter(|entry| entry.user == TENANT_USER).collect();
+    let refused = under.iter().chain(&tenants).filter(|entry| entry.code == 403);
+    let refused: Vec<_> = refused.collect();
+    ensure!(refused.is_empty(), "rights are missing: {refused:#?}");
+    all_used("rbac.yaml", &under)?;
+    all_used("tenant-rbac.yaml", &tenants)
+}
+
+fn all_used(manifest: &str, seen: &[AuditEntry]) -> Result<()> {
+    let used: BTreeSet<Right> = seen.iter().map(right).collect();
+    let granted = granted(manifest)?;
+    ensure!(!granted.is_empty(), "{manifest} grants nothing");
+    let idle: Vec<_> = granted.difference(&used).collect();
+    ensure!(idle.is_empty(), "{manifest} grants what is never used: {idle:?}");
+    Ok(())
+}
+
+fn right(entry: &AuditEntry) -> Right {
+    let AuditEntry { verb, resource, subresource, .. } = entry;
+    let part = if subresource.is_empty() { String::new() } else { format!("/{subresource}") };
+    (verb.clone(), format!("{resource}{part}"))
+}
+
+/// Every verb on every resource that a manifest's roles grant.
+fn granted(manifest: &str) -> Result<BTreeSet<Right>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests").join(manifest);
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let mut rights = BTreeSet::new();
+    for document in text.split("\n---") {
+        let object: Value = serde_saphyr::from_str(document)?;
+        let rules = object.get("rules").and_then(Value::as_array).into_iter().flatten();
+        for rule in rules {
+            let words = |key: &str| {
+                let list = rule.get(key).and_then(Value::as_array).into_iter().flatten();
+                list.filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+            };
+            for resource in words("resources") {
+                rights.extend(words("verbs").into_iter().map(|verb| (verb, resource.clone())));
+            }
+        }
+    }
+    Ok(rights)
+}
+
+/// Created, changed, turned off and on, deleted, returned, deleted for good.
+async fn exercise_a_service(lab: &Lab, tenant: &Tenant) -> Result<()> {
+    let web = service("rights").selector("app", "web").port(80).udp(53).build();
+    let eip = serve(lab, tenant, &web).await?;
+    let owner = format!("{}/default/rights", tenant.name());
+    let marked = look::ovn_eips(lab, &owner).await?;
+    let name = marked.first().context("no OvnEip")?.name_any();
+    lose_a_row(lab, tenant, &owner).await?;
+    let ovn_eips = lab.under().api("kubeovn.io/v1", "OvnEip", "").await?;
+    let bare = json!({"metadata": {"labels": {
+        "cloud-provider-ovn.io/install": null, "cloud-provider-ovn.io/tenant": null,
+    }}});
+    ovn_eips.patch(&name, &PatchParams::default(), &Patch::Merge(bare)).await?;
+    wait::for_object(&ovn_eips, &name, "its labels", SOON, |eip| {
+        eip.labels().contains_key("cloud-provider-ovn.io/tenant")
+    })
+    .await?;
+    for kind in ["ClusterIP", "LoadBalancer"] {
+        let patch = Patch::Merge(json!({"spec": {"type": kind}}));
+        bed::services(tenant).patch("rights", &PatchParams::default(), &patch).await?;
+        let let_go = |s: &k8s_openapi::api::core::v1::Service| {
+            s.finalizers().is_empty() == (kind == "ClusterIP")
+        };
+        wait::for_object(&bed::services(tenant), "rights", kind, SOON, let_go).await?;
+    }
+    ensure!(bed::address(tenant, "rights").await? == eip, "moved");
+    delete(tenant, "rights").await?;
+    ensure!(serve(lab, tenant, &web).await? == eip, "a returning Service got another address");
+    delete(tenant, "rights").await?;
+    let eips = lab.under().api("cloud-provider-ovn.io/v1alpha1", "Eip", "").await?;
+    wait::for_absence(&eips, &eip.to_string(), SOON).await
+}
+
+/// A row is deleted by others, which the operator is told.
+async fn lose_a_row(lab: &Lab, tenant: &Tenant, owner: &str) -> Result<()> {
+    for row in look::live_rows(lab, owner).await? {
+        lab.nb(["lb-del", row.uuid.as_str()]).await?;
+    }
+    let events: Api<Event> = Api::namespaced(lab.under().client(), "default");
+    let only = format!("reason=ForeignDeletion,involvedObject.name={}", tenant.name());
+    wait::until("an Event that tells of it", TOLD, || async {
+        let told = events.list(&ListParams::default().fields(&only)).await?.items;
+        ensure!(!told.is_empty(), "none");
+        Ok(())
+    })
+    .await
+}
+
+/// The shield is lost; a tenant is to be cleaned up after, and then not.
+async fn exercise_the_operators_objects(lab: &Lab) -> Result<()> {
+    let shields = lab.under().api("kubeovn.io/v1", "OvnDnatRule", "").await?;
+    shields.delete("cloud-provider-ovn", &DeleteParams::default()).await?;
+    wait::for_object(&shields, "cloud-provider-ovn", "to be ready", SOON, |rule| {
+        rule.data.pointer("/status/ready") == Some(&true.into())
+    })
+    .await?;
+    let tenants = lab.under().api("cloud-provider-ovn.io/v1alpha1", "TenantCluster", "").await?;
+    for policy in ["Delete", "Retain"] {
+        let patch = Patch::Merge(json!({"spec": {"cleanupPolicy": policy}}));
+        tenants.patch("b", &PatchParams::default(), &patch).await?;
+        wait::for_object(&tenants, "b", policy, SOON, |tenant| {
+            tenant.finalizers().is_empty() == (policy == "Retain")
+        })
+        .await?;
+    }
+    Ok(())
+}
