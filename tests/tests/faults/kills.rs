@@ -20,11 +20,11 @@ use crate::look;
 use crate::stage::{answers, bed, delete, pause};
 
 /// One Service on its way.
-struct Way<'a> {
-    bed: &'a Bed,
-    lab: &'a Lab,
-    tenant: &'a Tenant,
-    name: &'static str,
+pub(crate) struct Way<'a> {
+    pub(crate) bed: &'a Bed,
+    pub(crate) lab: &'a Lab,
+    pub(crate) tenant: &'a Tenant,
+    pub(crate) name: &'static str,
 }
 
 pub(crate) async fn overlay_kill_at_each_step() -> Result<()> {
@@ -176,7 +176,7 @@ impl Way<'_> {
         format!("{}/default/{}", self.tenant.name(), self.name)
     }
 
-    async fn create(&self) -> Result<()> {
+    pub(crate) async fn create(&self) -> Result<()> {
         let wanted = service(self.name).selector("app", "web").port(80).udp(53).build();
         bed::services(self.tenant).create(&PostParams::default(), &wanted).await?;
         Ok(())
@@ -187,7 +187,7 @@ impl Way<'_> {
         self.is_served().await.map(|_| ())
     }
 
-    async fn delete(&self) -> Result<()> {
+    pub(crate) async fn delete(&self) -> Result<()> {
         bed::services(self.tenant).delete(self.name, &DeleteParams::default()).await?;
         Ok(())
     }
@@ -211,7 +211,7 @@ impl Way<'_> {
     }
 
     /// One address, recorded once, held once, with one row per protocol; and it answers.
-    async fn is_served(&self) -> Result<Ipv4Addr> {
+    pub(crate) async fn is_served(&self) -> Result<Ipv4Addr> {
         let address = bed::address(self.tenant, self.name).await?;
         let eip = self.eip("to be ready", |eip| {
             look::condition(&eip.data, "Ready").is_some_and(|ready| ready.holds)
@@ -239,7 +239,7 @@ impl Way<'_> {
     }
 
     /// Nothing of it is left but emptied rows, which the sweep deletes.
-    async fn vanishes(&self) -> Result<()> {
+    pub(crate) async fn vanishes(&self) -> Result<()> {
         wait::for_absence(&bed::services(self.tenant), self.name, SOON).await?;
         self.rows("to be emptied", 0).await?;
         wait::until("the address to be given back", SOON, || async {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::bed::{self, Bed, SOON};
 use crate::look;
-use crate::stage::{TRIED_AGAIN, answers, bed, connected, delete, serve, unbroken};
+use crate::stage::{TRIED_AGAIN, answers, bed, connected, delete, pause, serve, unbroken};
 use crate::writes::mark;
 
 /// How long the product is watched for a write that must not come.
@@ -64,6 +64,23 @@ pub(crate) async fn overlay_waits_for_the_northbound_database() -> Result<()> {
         delete(tenant, name).await?;
     }
     Ok(())
+}
+
+/// A server that keeps its connections and answers nothing is away too.
+pub(crate) async fn overlay_notices_a_northbound_database_that_hangs() -> Result<()> {
+    let bed = bed().await?;
+    let lab = &bed.lab;
+    let tenant = lab.tenant("a")?;
+    let paused = pause(lab.ovn().northbound().process())?;
+    readiness(bed, 503, "OVNUnavailable").await?;
+    bed::services(tenant).create(&PostParams::default(), &web("hung")).await?;
+    told(tenant, "hung", "OVNUnavailable").await?;
+    drop(paused);
+    revived(lab, lab.kube_ovn().process()).await?;
+    readiness(bed, 200, "ready").await?;
+    answers(lab, bed::address(tenant, "hung").await?).await?;
+    ensure!(look::live_rows(lab, "a/default/hung").await?.len() == 1, "not one row");
+    delete(tenant, "hung").await
 }
 
 pub(crate) async fn overlay_writes_nothing_without_the_under_cluster() -> Result<()> {
@@ -157,6 +174,34 @@ pub(crate) async fn tenant_that_is_not_reachable_keeps_what_it_has() -> Result<(
     wait::for_absence(&bed::services(tenant), "gone", SOON).await?;
     delete(tenant, "kept").await?;
     delete(other, "beside").await
+}
+
+/// The rights in a tenant are taken away: what it has stays, also over a start of `cpo`.
+pub(crate) async fn tenant_that_refuses_us_keeps_what_it_has() -> Result<()> {
+    let bed = bed().await?;
+    let lab = &bed.lab;
+    let tenant = lab.tenant("a")?;
+    let kept = serve(lab, tenant, &web("kept")).await?;
+    let version = "rbac.authorization.k8s.io/v1";
+    let bindings = tenant.cluster().api(version, "ClusterRoleBinding", "").await?;
+    let binding = bindings.get(cpo::NAME).await?;
+    let rows = look::rows(lab).await?;
+    bindings.delete(cpo::NAME, &DeleteParams::default()).await?;
+    bed.cpo.process().restart().await?;
+    bed.cpo.ready().await?;
+    connected(lab, "a", false, "TenantUnreachable").await?;
+    serve(lab, lab.tenant("b")?, &web("beside")).await?;
+    let now = look::rows(lab).await?;
+    ensure!(rows.iter().all(|row| now.contains(row)), "{rows:?} became {now:?}");
+    traffic::get(lab.near(), &format!("http://{kept}/")).await?;
+    let binding = json!({
+        "apiVersion": version, "kind": "ClusterRoleBinding", "metadata": {"name": cpo::NAME},
+        "roleRef": binding.data.get("roleRef"), "subjects": binding.data.get("subjects"),
+    });
+    tenant.cluster().apply(&binding).await?;
+    connected(lab, "a", true, "Connected").await?;
+    delete(tenant, "kept").await?;
+    delete(lab.tenant("b")?, "beside").await
 }
 
 pub(crate) async fn malformed_objects_degrade_themselves_alone() -> Result<()> {
