@@ -4,7 +4,7 @@
 //! that is ever obeyed: only an https server, an inline CA and an inline credential are taken, and
 //! anything else refuses the whole file. Errors name the field and never repeat its value.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -116,6 +116,10 @@ pub fn parse(bytes: &[u8]) -> Result<Kubeconfig, KubeconfigError> {
     Ok(Kubeconfig { server, authority, identity, expires })
 }
 
+/// Metadata and platform services of clouds outside 169.254.0.0/16.
+const METADATA: [Ipv4Addr; 2] =
+    [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16)];
+
 /// Whether an address may be a tenant's API server: never this machine, its neighbourhood, or a
 /// cloud's metadata service, whoever names it.
 #[must_use]
@@ -126,7 +130,8 @@ pub fn address_allowed(address: IpAddr) -> bool {
                 || v4.is_link_local()
                 || v4.is_unspecified()
                 || v4.is_multicast()
-                || v4.is_broadcast())
+                || v4.is_broadcast()
+                || METADATA.contains(&v4))
         }
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
             Some(v4) => address_allowed(v4.into()),

@@ -190,6 +190,8 @@ pub struct Ovn {
     pub northd: Option<String>,
     /// Our rows by Service.
     pub of_service: BTreeMap<ServiceKey, BTreeSet<Uuid>>,
+    /// Our rows that are emptied, and the Service each was for.
+    pub tombstones: BTreeMap<Uuid, ServiceKey>,
     /// Every row by Vip key.
     by_vip: BTreeMap<String, BTreeSet<Uuid>>,
     /// Routers a load balancer is attached to.
@@ -252,6 +254,7 @@ impl Ovn {
             if let Some(key) = before.service(install) {
                 unlink(&mut self.of_service, &key, uuid);
             }
+            self.tombstones.remove(&uuid);
         }
         if let Some(row) = row {
             for vip in row.vips.keys() {
@@ -259,6 +262,9 @@ impl Ovn {
             }
             concerns.extend(concerns_of(&row, install));
             if let Some(key) = row.service(install) {
+                if row.is_tombstone() {
+                    self.tombstones.insert(uuid, key.clone());
+                }
                 self.of_service.entry(key).or_default().insert(uuid);
             }
             self.load_balancers.insert(uuid, row);

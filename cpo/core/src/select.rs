@@ -69,7 +69,9 @@ fn candidates<'a>(
         }
         return Ok(named);
     }
-    let all: Vec<_> = all.into_iter().filter(|(_, pool, _)| pool.auto_assign).collect();
+    // An address that is asked for names its pool as well as the annotation would.
+    let asked = |pool: &Pool| pool.auto_assign || request.address.is_some();
+    let all: Vec<_> = all.into_iter().filter(|(_, pool, _)| asked(pool)).collect();
     if all.is_empty() {
         return Err(Problem::refused(
             Reason::PoolNotFound,

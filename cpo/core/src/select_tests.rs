@@ -162,6 +162,7 @@ fn a_pool_without_auto_assign_or_a_broken_one_is_not_drawn_from_unasked() {
     world.under.pools.get_mut("public").unwrap().auto_assign = false;
     assert!(drawn(&world, &request(None, None)).is_err());
     assert!(drawn(&world, &request(None, Some("public"))).is_ok());
+    assert!(drawn(&world, &request(Some("198.51.100.50"), None)).is_ok());
     world.under.pools.get_mut("public").unwrap().broken = Some("spec.excludes[0]".into());
     assert!(drawn(&world, &request(None, Some("public"))).is_err());
 }

@@ -119,7 +119,7 @@ impl Chores {
 
 impl Engine {
     pub(super) fn do_chores(&mut self, now: Now, jobs: &mut Vec<Job>) {
-        if std::mem::take(&mut self.chores.rows_changed) && self.has_tombstones() {
+        if std::mem::take(&mut self.chores.rows_changed) && !self.world.ovn.tombstones.is_empty() {
             let at = self.chores.swept.unwrap_or(now.mono) + self.sweep_period;
             self.chores.due.entry(Chore::Sweep).or_insert(at);
         }
@@ -151,16 +151,9 @@ impl Engine {
     }
 
     fn tombstones(&self) -> impl Iterator<Item = (&ServiceKey, uuid::Uuid, &ovn::LoadBalancer)> {
-        let ours = &self.world.ovn.of_service;
-        ours.iter().flat_map(|(key, uuids)| {
-            let rows =
-                uuids.iter().filter_map(|u| Some((*u, self.world.ovn.load_balancers.get(u)?)));
-            rows.filter(|(_, row)| row.is_tombstone()).map(move |(uuid, row)| (key, uuid, row))
-        })
-    }
-
-    fn has_tombstones(&self) -> bool {
-        self.tombstones().next().is_some()
+        let ovn = &self.world.ovn;
+        let rows = ovn.tombstones.iter();
+        rows.filter_map(|(uuid, key)| Some((key, *uuid, ovn.load_balancers.get(uuid)?)))
     }
 
     /// Deletes emptied rows, in one batch, of Services with nothing under way.
@@ -185,7 +178,7 @@ impl Engine {
             })
             .collect();
         self.chores.swept = Some(now.mono);
-        if self.has_tombstones() {
+        if !self.world.ovn.tombstones.is_empty() {
             self.chores.due.insert(Chore::Sweep, now.mono + self.sweep_period);
         }
         (!edits.is_empty()).then_some(Effect::Ovn(edits))

@@ -53,7 +53,11 @@ pub(super) fn release(
     if !plan.effects.is_empty() {
         return plan;
     }
-    if let Some(service) = service.filter(|s| report::holds_traces(s, tenant.spec.claims(s))) {
+    let ours = |s: &Service| {
+        let held = eips.iter().flat_map(|(_, eip)| &eip.spec.services);
+        tenant.spec.claims(s) || held.into_iter().any(|held| held.uid == s.uid.as_str())
+    };
+    if let Some(service) = service.filter(|s| report::holds_traces(s, ours(s))) {
         plan.effects.push(report::let_go(key, service));
         plan.effects.extend(news(
             key,

@@ -32,8 +32,6 @@ pub(super) struct Report {
     pub(super) address: Option<Ipv4Addr>,
     /// Its rows are committed, and seen.
     pub(super) programmed: bool,
-    /// It is being taken off the network.
-    pub(super) withdrawn: bool,
     /// What stands against it, most severe first.
     pub(super) problems: Vec<Problem>,
     chassis: Option<String>,
@@ -68,9 +66,9 @@ pub(super) fn add_finalizer(serving: &Serving<'_>) -> Effect {
 }
 
 /// Whether a Service that is not to be served carries anything we wrote. Its finalizer alone
-/// proves nothing on a Service that is another provider's.
-pub(super) fn holds_traces(service: &Service, claimed: bool) -> bool {
-    !service.status.conditions.is_empty() || (claimed && service.finalizer)
+/// proves nothing, unless the Service is known as `ours` otherwise: every provider uses it.
+pub(super) fn holds_traces(service: &Service, ours: bool) -> bool {
+    !service.status.conditions.is_empty() || (ours && service.finalizer)
 }
 
 /// The patch that removes everything of ours from a Service.
@@ -133,7 +131,7 @@ fn ingress(serving: &Serving<'_>, report: &Report) -> Vec<Ingress> {
         // What was published before a restart stands until the rows can be looked at.
         return serving.service.status.ingress.clone();
     }
-    let Some(address) = report.address.filter(|_| !report.withdrawn) else { return Vec::new() };
+    let Some(address) = report.address else { return Vec::new() };
     let live = rows::rows_of(&serving.world.ovn, serving.key).filter(|(_, r)| !r.is_tombstone());
     let mut ports: Vec<_> = live
         .flat_map(|(_, row)| row.vips.keys().map(move |vip| (vip, row.protocol)))

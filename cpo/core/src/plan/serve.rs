@@ -139,9 +139,10 @@ impl Serving<'_> {
     fn refuse(&self, problem: Problem, plan: &mut Plan, report: &mut Report) {
         if problem.severity == Severity::Withdrawn {
             let live = rows::withdraw(&self.world.ovn, self.key);
-            report.withdrawn = true;
-            if !live.is_empty() {
+            if !live.is_empty() && self.world.ovn.link == OvnLink::Up {
                 plan.effects.push(Effect::Ovn(live));
+                // Told when it is done.
+                report.silent = true;
             }
         }
         report.problems.push(problem);

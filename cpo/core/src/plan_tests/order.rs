@@ -171,6 +171,17 @@ fn a_service_that_leaves_us_before_it_has_an_address_keeps_nothing_of_ours() {
 }
 
 #[test]
+fn a_service_whose_conditions_were_wiped_is_let_go_all_the_same() {
+    let mut model = served();
+    model.when(|w| {
+        w.service(WEB).load_balancer = false;
+        w.service(WEB).status.conditions.clear();
+    });
+    model.settle();
+    assert!(!model.world.service(WEB).finalizer);
+}
+
+#[test]
 fn a_service_gone_without_a_trace_is_withdrawn_and_released() {
     let mut model = served();
     model.when(|w| w.put_service(WEB, None));
