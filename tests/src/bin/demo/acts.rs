@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use lab::cpo::{self, Cpo};
+use lab::exec::{Exec, Place};
 use lab::overlay::Tenant;
 use lab::traffic::Stream;
 use lab::{Lab, wait};
@@ -124,9 +125,18 @@ async fn services(screen: &mut Screen, cast: &Cast) -> Result<[Ipv4Addr; 2]> {
         kubectl.show(screen, "get svc web").await?;
     }
     cast.under.show(screen, "get eips").await?;
+    screen.command(cast.under.place(), "cpo lb list")?;
+    let rows = cpo_command(&cast.stage.lab)?.args(["lb", "list"]).output().await?;
+    screen.text(&rows)?;
     let [a, b] = <[Ipv4Addr; 2]>::try_from(eips).map_err(|_| anyhow::anyhow!("two addresses"))?;
     screen.check("each Service has an EXTERNAL-IP of its own", a != b)?;
     Ok([a, b])
+}
+
+/// `cpo` with the Northbound database of the lab in its environment.
+fn cpo_command(lab: &Lab) -> Result<Exec> {
+    let endpoint = lab.ovn().northbound().tcp();
+    Ok(Exec::new(Place::Sandbox, cpo::binary()?).env("CPO_OVN_NB", endpoint))
 }
 
 /// Waits for the EXTERNAL-IP of Service `web`.

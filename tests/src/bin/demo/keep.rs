@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use lab::{components, sandbox};
+use lab::{components, cpo, sandbox};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -77,11 +77,11 @@ It stays up (pid {pid}). Enter it:
    {enter} bash --rcfile {file}
 
 There: `under`, `a` and `b` are kubectl for the three clusters, `near` and `far` run a command at a
-client, `nbctl` is ovn-nbctl:
+client, `cpo` is the product's command line, `nbctl` is ovn-nbctl:
 
    a get svc                      under get eips,tcl,apool
    near curl -s http://EIP/       far curl -s http://EIP/
-   nbctl lb-list                  tail -f {folder}/cpo.log
+   cpo lb list                    tail -f {folder}/cpo.log
 
 Kubeconfigs: {folder}/{{under,tenant-a,tenant-b}}/admin.kubeconfig
 End it:      make demo-down"
@@ -125,7 +125,7 @@ pub(crate) async fn stay(stage: &Stage) -> Result<()> {
     std::future::pending().await
 }
 
-/// What `under`, `a`, `b`, `near`, `far` and `nbctl` mean.
+/// What `under`, `a`, `b`, `near`, `far`, `cpo` and `nbctl` mean.
 fn shell(stage: &Stage) -> Result<String> {
     let sandbox = sandbox::current()?;
     let kubectl = sandbox.components.kubectl.display();
@@ -145,6 +145,9 @@ fn shell(stage: &Stage) -> Result<String> {
         let command = format!("nsenter --net=/run/netns/{netns} --root={root} --wd=/");
         text.push_str(&format!("{name}() {{ {command} \"$@\"; }}\n"));
     }
+    let (cpo, endpoint) = (cpo::binary()?, lab.ovn().northbound().tcp());
+    text.push_str(&format!("export CPO_OVN_NB={endpoint}\n"));
+    text.push_str(&format!("cpo() {{ {} \"$@\"; }}\n", cpo.display()));
     let socket = lab.ovn().northbound().socket();
     text.push_str(&format!("nbctl() {{ chroot {root} ovn-nbctl --db={socket} \"$@\"; }}\n"));
     Ok(text)
