@@ -106,7 +106,12 @@ async fn change_to_traffic(
     }
     let worst = samples.iter().max().copied().unwrap_or_default();
     let target = Duration::from_millis(250);
-    report.add(format!("vips changed to first answer, {ROWS} rows, worst of 10"), worst, None, target);
+    report.add(
+        format!("vips changed to first answer, {ROWS} rows, worst of 10"),
+        worst,
+        None,
+        target,
+    );
     let p50 = crate::report::percentile(&mut samples, 0.5);
     report.add(format!("vips changed to first answer, {ROWS} rows, p50"), p50, None, target);
     ensure!(api.list(&ListParams::default().limit(1)).await.is_ok(), "the tenant's API is gone");

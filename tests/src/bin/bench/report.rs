@@ -35,10 +35,7 @@ impl Report {
         let head = ["measure", "ours", "peer", "ratio", "target", "met"];
         let [measure, ours, peer, ratio, target, met] = head;
         // Nobody reads a table that cannot be written.
-        let _ = writeln!(
-            out,
-            "{measure:<58} {ours:>10} {peer:>10} {ratio:>6} {target:>10} {met}"
-        );
+        let _ = writeln!(out, "{measure:<58} {ours:>10} {peer:>10} {ratio:>6} {target:>10} {met}");
         for row in &self.0 {
             let _ = writeln!(out, "{}", line(row));
         }

@@ -170,9 +170,7 @@ async fn all_have_addresses(tenant: &Tenant, prefix: &str, count: usize) -> Resu
 }
 
 /// Follows the OvnEips of the crowd; gives the moment of the last grant.
-async fn last_grant(
-    lab: &Lab,
-) -> Result<tokio::task::JoinHandle<Option<Instant>>> {
+async fn last_grant(lab: &Lab) -> Result<tokio::task::JoinHandle<Option<Instant>>> {
     let api: Api<DynamicObject> = lab.under().api("kubeovn.io/v1", "OvnEip", "").await?;
     let list = api.list(&ListParams::default()).await?;
     let version = list.metadata.resource_version.unwrap_or_default();
@@ -190,4 +188,3 @@ async fn last_grant(
         granted.into_values().max()
     }))
 }
-
