@@ -12,6 +12,8 @@ mod bed;
 mod changes;
 #[path = "overlay/deletion.rs"]
 mod deletion;
+#[path = "overlay/flapping.rs"]
+mod flapping;
 #[path = "overlay/losses.rs"]
 mod losses;
 #[path = "overlay/requests.rs"]
@@ -22,6 +24,7 @@ mod seen;
 use addresses::overlay_two_tenants_get_addresses_that_answer;
 use changes::overlay_changes_reach_the_live_row;
 use deletion::overlay_delete_leaves_nothing;
+use flapping::overlay_flapping_service_leaves_northd_alive;
 use losses::overlay_ovneip_deleted_by_others_comes_back;
 use requests::overlay_requested_address_is_checked;
 
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         overlay_two_tenants_get_addresses_that_answer,
         overlay_changes_reach_the_live_row,
         overlay_delete_leaves_nothing,
+        overlay_flapping_service_leaves_northd_alive,
         overlay_requested_address_is_checked,
         overlay_ovneip_deleted_by_others_comes_back,
     ])
