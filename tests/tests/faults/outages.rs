@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::bed::{self, Bed, SOON};
 use crate::look;
-use crate::stage::{TRIED_AGAIN, answers, bed, connected, delete, pause, serve, unbroken};
+use crate::stage::{TRIED_AGAIN, answers, bed, connected, delete, kill, pause, serve, unbroken};
 use crate::writes::mark;
 
 /// How long the product is watched for a write that must not come.
@@ -32,7 +32,7 @@ pub(crate) async fn overlay_waits_for_the_northbound_database() -> Result<()> {
     serve(lab, tenant, &web("leaving")).await?;
     let stream = traffic::Stream::start(lab.near(), &format!("http://{before}/"), 50, 120);
     let database = lab.ovn().northbound();
-    database.process().kill().await?;
+    let killed = kill(database.process()).await?;
     readiness(bed, 503, "OVNUnavailable").await?;
 
     let api = bed::services(tenant);
@@ -45,7 +45,7 @@ pub(crate) async fn overlay_waits_for_the_northbound_database() -> Result<()> {
     let leaving = api.get("leaving").await?;
     ensure!(leaving.metadata.finalizers.is_some(), "let go while its rows may be live");
 
-    database.process().start_again()?;
+    drop(killed);
     database.ready().await?;
     revived(lab, lab.kube_ovn().process()).await?;
     readiness(bed, 200, "ready").await?;
@@ -91,7 +91,7 @@ pub(crate) async fn overlay_writes_nothing_without_the_under_cluster() -> Result
     serve(lab, tenant, &web("leaves")).await?;
     let stream = traffic::Stream::start(lab.near(), &format!("http://{stays}/"), 50, 180);
     let rows = look::rows(lab).await?;
-    lab.under().api_server().kill().await?;
+    let killed = kill(lab.under().api_server()).await?;
     readiness(bed, 503, "under cluster").await?;
     let mark = mark(lab)?;
 
@@ -104,7 +104,7 @@ pub(crate) async fn overlay_writes_nothing_without_the_under_cluster() -> Result
     ensure!(look::rows(lab).await? == rows, "the rows changed");
     tenant.set_node_ready("vm2", true).await?;
 
-    lab.under().api_server().start_again()?;
+    drop(killed);
     lab.under().ready().await?;
     revived(lab, lab.kube_ovn().process()).await?;
     wait::until("cpo to be ready", TRIED_AGAIN, || bed.cpo.ready()).await?;
@@ -126,7 +126,7 @@ pub(crate) async fn tenant_that_is_not_reachable_keeps_what_it_has() -> Result<(
     let kept = serve(lab, tenant, &web("kept")).await?;
     serve(lab, tenant, &web("gone")).await?;
     let stream = traffic::Stream::start(lab.near(), &format!("http://{kept}/"), 50, 240);
-    tenant.cluster().api_server().kill().await?;
+    let killed = kill(tenant.cluster().api_server()).await?;
     connected(lab, "a", false, "TenantUnreachable").await?;
 
     // What is known of the under cluster is applied still.
@@ -163,7 +163,7 @@ pub(crate) async fn tenant_that_is_not_reachable_keeps_what_it_has() -> Result<(
     ensure!(look::rows(lab).await? == rows, "the rows changed");
     traffic::get(lab.near(), &format!("http://{kept}/")).await?;
 
-    tenant.cluster().api_server().start_again()?;
+    drop(killed);
     tenant.cluster().ready().await?;
     // Changed before anybody looks again: only the list can tell.
     add_port(tenant, "kept", 8080).await?;
@@ -181,7 +181,7 @@ pub(crate) async fn tenant_that_refuses_us_keeps_what_it_has() -> Result<()> {
     let bed = bed().await?;
     let lab = &bed.lab;
     let tenant = lab.tenant("a")?;
-    let kept = serve(lab, tenant, &web("kept")).await?;
+    let kept = serve(lab, tenant, &web("held")).await?;
     let version = "rbac.authorization.k8s.io/v1";
     let bindings = tenant.cluster().api(version, "ClusterRoleBinding", "").await?;
     let binding = bindings.get(cpo::NAME).await?;
@@ -190,7 +190,7 @@ pub(crate) async fn tenant_that_refuses_us_keeps_what_it_has() -> Result<()> {
     bed.cpo.process().restart().await?;
     bed.cpo.ready().await?;
     connected(lab, "a", false, "TenantUnreachable").await?;
-    serve(lab, lab.tenant("b")?, &web("beside")).await?;
+    serve(lab, lab.tenant("b")?, &web("besides")).await?;
     let now = look::rows(lab).await?;
     ensure!(rows.iter().all(|row| now.contains(row)), "{rows:?} became {now:?}");
     traffic::get(lab.near(), &format!("http://{kept}/")).await?;
@@ -200,8 +200,8 @@ pub(crate) async fn tenant_that_refuses_us_keeps_what_it_has() -> Result<()> {
     });
     tenant.cluster().apply(&binding).await?;
     connected(lab, "a", true, "Connected").await?;
-    delete(tenant, "kept").await?;
-    delete(lab.tenant("b")?, "beside").await
+    delete(tenant, "held").await?;
+    delete(lab.tenant("b")?, "besides").await
 }
 
 pub(crate) async fn malformed_objects_degrade_themselves_alone() -> Result<()> {

@@ -179,7 +179,7 @@ async fn changes_of_others_are_answered_by_nothing(bed: &Bed) -> Result<()> {
     mark.nothing_written()?;
     serve(lab, tenant, &service("last").selector("app", "web").port(80).build()).await?;
     let writes = mark.writes()?;
-    let seen = ["a: patch services/status", "under: create eips", "northbound: "];
+    let seen = ["tenant-a: patch services/status", "under: create eips", "northbound: "];
     let seen = seen.iter().all(|what| writes.iter().any(|write| write.starts_with(what)));
     ensure!(seen, "not every write is seen: {writes:#?}");
     let others: Vec<_> = writes.iter().filter(|write| write.contains("still-")).collect();

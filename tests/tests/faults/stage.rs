@@ -22,6 +22,10 @@ static BED: OnceCell<Bed> = OnceCell::const_new();
 /// The bed: tenants `a` and `b`, each with pods of `app=web` on both machines.
 pub(crate) async fn bed() -> Result<&'static Bed> {
     let bed = BED.get_or_try_init(start).await?;
+    if !bed.cpo.process().alive() {
+        // A test that failed may have left it so.
+        bed.cpo.process().start_again()?;
+    }
     bed.cpo.ready().await?;
     Ok(bed)
 }
@@ -49,6 +53,22 @@ impl Drop for Paused<'_> {
     fn drop(&mut self) {
         // It fails when the process has ended, which whoever needs it sees.
         let _ = self.0.resume();
+    }
+}
+
+/// A component that is killed, and started again when this is dropped.
+pub(crate) struct Killed<'a>(&'a Process);
+
+/// Kills a component.
+pub(crate) async fn kill(process: &Process) -> Result<Killed<'_>> {
+    process.kill().await?;
+    Ok(Killed(process))
+}
+
+impl Drop for Killed<'_> {
+    fn drop(&mut self) {
+        // What does not start is missed by whoever waits for it.
+        let _ = self.0.start_again();
     }
 }
 
