@@ -40,9 +40,11 @@ const JOBS_PER_TENANT: usize = 24;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// Longest wait after a failure.
 const LAST_BACKOFF: Duration = Duration::from_secs(30);
-/// Plans of one Service in a row that may each have effects; more is a fight with somebody, and
-/// is slowed down.
+/// Plans of one Service in a row that may each have effects, within [`ROUNDS_PERIOD`]; more is a
+/// fight with somebody, and is slowed down.
 const ROUNDS_IN_A_ROW: u32 = 16;
+/// After this long, plans are counted anew.
+const ROUNDS_PERIOD: Duration = Duration::from_secs(30);
 
 /// Number of a job.
 pub type JobId = u64;
@@ -90,6 +92,7 @@ struct Progress {
     failed: bool,
     failures: u32,
     rounds: u32,
+    rounds_since: Duration,
     not_before: Duration,
     since: Since,
 }
@@ -322,6 +325,9 @@ impl Engine {
                 self.progress.remove(&key);
             }
             return;
+        }
+        if progress.rounds == 0 || now.mono >= progress.rounds_since + ROUNDS_PERIOD {
+            (progress.rounds, progress.rounds_since) = (0, now.mono);
         }
         progress.rounds += 1;
         if progress.rounds > ROUNDS_IN_A_ROW {

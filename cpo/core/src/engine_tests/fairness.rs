@@ -139,6 +139,24 @@ fn a_fight_over_a_service_is_slowed_down() {
 }
 
 #[test]
+fn a_service_that_changes_every_other_second_is_not_slowed_down() {
+    let mut service = *new_service();
+    service.finalizer = true;
+    let mut bench = Bench::told(world().with_service(WEB, service));
+    let mut rounds = 0;
+    for second in 0..100 {
+        bench.now = at(1_000_000 + 2_000 * second);
+        for job in bench.poll() {
+            if matches!(job.effect, Effect::Under(UnderEffect::CreateOvnEip { .. })) {
+                rounds += 1;
+            }
+            bench.engine.done(job.id, Outcome::Done, bench.now);
+        }
+    }
+    assert_eq!(rounds, 100);
+}
+
+#[test]
 fn a_status_somebody_else_overwrites_is_put_right_twice_then_told_and_left_alone() {
     let mut bench = Bench::told(world().with_service(WEB, *new_service()));
     let (mut patches, mut told) = (0, 0);
