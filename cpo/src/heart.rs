@@ -9,10 +9,12 @@
 //! Queues are bounded. A full queue of observations makes its watches wait; a full queue of jobs
 //! makes the job fail, and its Service is planned anew later.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cpo_core::effect::Effect;
-use cpo_core::engine::{Engine, Input, Job, JobId, Note, TenantObject, UnderObject};
+use cpo_core::engine::{Engine, Input, Job, JobId, Note, TenantObject, UnderKind, UnderObject};
+use cpo_core::ids::TenantName;
 use cpo_core::problem::Severity;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
@@ -22,7 +24,7 @@ use crate::clock::Clock;
 use crate::metrics::Snapshot;
 use crate::outbox::Finished;
 use crate::ovn::Message;
-use crate::tenant::Routes;
+use crate::tenant::{FromTenant, Routes, Wanted};
 
 /// Log target of the steps of each Service: what was seen, what was begun, what has ended.
 const STEPS: &str = "cpo::steps";
@@ -34,7 +36,7 @@ pub(crate) struct Sources {
     /// Watches of the under cluster.
     pub(crate) under: mpsc::Receiver<Input>,
     /// Tenants' sessions.
-    pub(crate) tenants: mpsc::Receiver<Input>,
+    pub(crate) tenants: mpsc::Receiver<FromTenant>,
     /// The Northbound database, and its ended jobs.
     pub(crate) ovn: mpsc::Receiver<Message>,
     /// Other ended jobs.
@@ -58,6 +60,7 @@ pub(crate) struct Heart {
     pub(crate) sources: Sources,
     pub(crate) sinks: Sinks,
     pub(crate) snapshot: watch::Sender<Arc<Snapshot>>,
+    pub(crate) tenants: watch::Sender<Arc<BTreeMap<TenantName, Wanted>>>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -122,7 +125,7 @@ impl Heart {
                 None => return false,
             },
             input = self.sources.tenants.recv() => match input {
-                Some(input) => self.handle(input),
+                Some(input) => self.from_tenant(input),
                 None => return false,
             },
             () = timer => {}
@@ -146,7 +149,7 @@ impl Heart {
             any = true;
         }
         if let Ok(input) = self.sources.tenants.try_recv() {
-            self.handle(input);
+            self.from_tenant(input);
             any = true;
         }
         any
@@ -168,6 +171,31 @@ impl Heart {
         self.engine.done(finished.job, finished.outcome, self.clock.now());
     }
 
+    /// Takes in what a session observed, unless its tenant is another one by now.
+    fn from_tenant(&mut self, FromTenant { tenant, uid, input }: FromTenant) {
+        let known = self.engine.world().tenants.get(&tenant);
+        if known.is_some_and(|known| known.spec.uid == uid) {
+            self.handle(input);
+        }
+    }
+
+    /// Tells the registry which tenants there are, once the engine knows them.
+    fn publish_tenants(&self) {
+        let tenants = self.engine.world().tenants.iter();
+        let wanted = tenants.map(|(name, tenant)| {
+            let (uid, secret) = (tenant.spec.uid.clone(), tenant.spec.kubeconfig.clone());
+            (name.clone(), Wanted { uid, secret })
+        });
+        let wanted: BTreeMap<_, _> = wanted.collect();
+        self.tenants.send_if_modified(|current| {
+            let differs = **current != wanted;
+            if differs {
+                *current = Arc::new(wanted);
+            }
+            differs
+        });
+    }
+
     fn handle(&mut self, input: Input) {
         match &input {
             Input::Tenant(tenant, TenantObject::Service(namespace, name, _)) => {
@@ -180,7 +208,15 @@ impl Heart {
             }
             _ => {}
         }
+        let tenants_change = matches!(
+            input,
+            Input::Under(UnderObject::TenantCluster(..))
+                | Input::UnderListed(UnderKind::TenantCluster, _)
+        );
         self.engine.handle(input);
+        if tenants_change {
+            self.publish_tenants();
+        }
     }
 
     fn dispatch(&mut self, job: Job) {

@@ -1,11 +1,12 @@
 //! Executes jobs side by side, a bounded number at a time, and reports how each ended.
 
+use std::collections::HashMap;
 use std::future::Future;
 
 use cpo_core::effect::Effect;
 use cpo_core::engine::{Input, JobId, Outcome};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// How a job ended, with what it is known to have changed.
@@ -59,8 +60,9 @@ pub(crate) trait Executor: Clone + Send + Sync + 'static {
     fn execute(&self, effect: Effect) -> impl Future<Output = Executed> + Send;
 }
 
-/// Takes jobs from a queue and executes them, at most `limit` at a time, until cancelled. Ends by
-/// itself only when an execution panicked.
+/// Takes jobs from a queue and executes them, at most `limit` at a time, until cancelled. Every
+/// job is answered for, also those that were cut off or never begun: a job that is never heard of
+/// again would hold its Service for ever. Ends by itself only when an execution panicked.
 pub(crate) async fn run<E: Executor>(
     executor: E,
     mut jobs: mpsc::Receiver<(JobId, Effect)>,
@@ -69,28 +71,37 @@ pub(crate) async fn run<E: Executor>(
     stop: CancellationToken,
 ) {
     let mut under_way = JoinSet::new();
+    let mut unanswered: HashMap<Id, JobId> = HashMap::new();
     loop {
-        // Cancel safe: `recv` and `join_next` lose nothing when the other branch is taken.
+        // Cancel safe: `recv` and `join_next_with_id` lose nothing when the other branch is taken.
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(ended) = under_way.join_next(), if !under_way.is_empty() => {
-                if ended.is_err() {
+            Some(ended) = under_way.join_next_with_id(), if !under_way.is_empty() => {
+                let Ok((id, finished)) = ended else {
                     tracing::error!("an effect's execution panicked");
                     break;
-                }
+                };
+                unanswered.remove(&id);
+                // The heart is gone only when the process ends.
+                let _ = results.send(finished).await;
             }
             job = jobs.recv(), if under_way.len() < limit => {
                 let Some((job, effect)) = job else { break };
-                let (executor, results) = (executor.clone(), results.clone());
-                under_way.spawn(async move {
-                    let finished = finish(job, executor.execute(effect).await);
-                    // The heart is gone only when the process ends.
-                    let _ = results.send(finished).await;
-                });
+                let executor = executor.clone();
+                let task =
+                    under_way.spawn(async move { finish(job, executor.execute(effect).await) });
+                unanswered.insert(task.id(), job);
             }
         }
     }
     under_way.shutdown().await;
+    jobs.close();
+    while let Ok((job, _)) = jobs.try_recv() {
+        let _ = results.send(Finished::failed(job)).await;
+    }
+    for job in unanswered.into_values() {
+        let _ = results.send(Finished::failed(job)).await;
+    }
 }
 
 fn finish(job: JobId, executed: Executed) -> Finished {
@@ -100,5 +111,48 @@ fn finish(job: JobId, executed: Executed) -> Finished {
             tracing::warn!(error = %crate::watch::describe(&error), "effect failed, will be planned anew");
             Finished::failed(job)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use cpo_core::effect::UnderEffect;
+
+    use super::*;
+
+    /// Executes nothing, ever.
+    #[derive(Clone)]
+    struct Stuck;
+
+    impl Executor for Stuck {
+        async fn execute(&self, _: Effect) -> Executed {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn every_job_is_answered_for_when_the_executor_is_stopped() {
+        let (jobs, queue) = mpsc::channel(8);
+        let (results, mut finished) = mpsc::channel(8);
+        let stop = CancellationToken::new();
+        for job in 1..=5 {
+            let effect = UnderEffect::RaiseShield { name: String::new(), create: false };
+            jobs.send((job, Effect::Under(effect))).await.unwrap();
+        }
+        let running = tokio::spawn(run(Stuck, queue, results, 2, stop.clone()));
+        while jobs.capacity() < 5 {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+        running.await.unwrap();
+        let mut outcomes = BTreeMap::new();
+        while let Some(finished) = finished.recv().await {
+            outcomes.insert(finished.job, finished.outcome);
+        }
+        let failed = (1..=5).map(|job| (job, Outcome::Failed)).collect();
+        assert_eq!(outcomes, failed);
+        assert!(jobs.is_closed());
     }
 }

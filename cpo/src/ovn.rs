@@ -1,5 +1,6 @@
 //! The Northbound database's edge: rows into the core's types, edits into transactions.
 
+mod batch;
 mod link;
 mod observe;
 mod write;

@@ -84,9 +84,11 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     let executor = UnderExecutor::new(client.clone(), install.clone());
     let outbox = outbox::run(executor, under_queue, results.clone(), UNDER_CALLS, stop.clone());
     spawn(&mut tasks, "executor on the under cluster", outbox);
+    let (tenants, wanted) = watch::channel(Arc::default());
     let registry = Registry {
         client,
         under: under_server,
+        wanted,
         routes: routes.clone(),
         inputs: tenant_inputs,
         results,
@@ -104,6 +106,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
         },
         sinks: Sinks { under: under_jobs, tenants: routes, ovn: ovn_jobs },
         snapshot,
+        tenants,
         stop: stop.clone(),
     };
     spawn(&mut tasks, "heart", heart.run());

@@ -1,7 +1,7 @@
 //! The tenants' edge.
 //!
 //! ```text
-//! TenantCluster, Secret ─► registry ─► one session per tenant
+//! heart's tenants ─► registry ─► one session per tenant, and a watch of its Secret
 //!   session: parse the kubeconfig ─► client ─► try it ─► watches ─► Input
 //!            jobs ─► outbox ─► services/status; Events ─► their own small queue
 //! ```
@@ -13,6 +13,7 @@ mod events;
 mod execute;
 mod parse;
 mod registry;
+mod secret;
 mod session;
 
-pub(crate) use registry::{Registry, Routes};
+pub(crate) use registry::{FromTenant, Registry, Routes, Wanted};

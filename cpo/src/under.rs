@@ -51,6 +51,10 @@ where
         (self.gone)(namespace, name).map(Input::Under)
     }
 
+    fn listing(&self) -> Input {
+        Input::UnderListing(self.kind)
+    }
+
     fn listed(&self, names: BTreeSet<String>) -> Input {
         Input::UnderListed(self.kind, names)
     }

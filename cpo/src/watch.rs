@@ -32,6 +32,8 @@ pub(crate) trait Kind: Send + Sync + 'static {
     /// The object of that namespace and name is gone, or of no concern. `None` for a name that no
     /// object of ours can have.
     fn gone(&self, namespace: &str, name: &str) -> Option<Input>;
+    /// A list begins.
+    fn listing(&self) -> Input;
     /// A list is complete.
     fn listed(&self, names: BTreeSet<String>) -> Input;
     /// The list or watch failed.
@@ -91,7 +93,7 @@ async fn follow<K: Kind>(
         let input = match event? {
             Event::Init => {
                 names.clear();
-                continue;
+                Some(kind.listing())
             }
             Event::InitApply(object) => {
                 let (namespace, name) = identity(&object);

@@ -10,6 +10,9 @@ pub const DEFAULT_CLASS: &str = "cloud-provider-ovn.io/default";
 /// (`k8s.io/cloud-provider`, `service/helpers`).
 pub const SERVICE_FINALIZER: &str = "service.kubernetes.io/load-balancer-cleanup";
 
+/// Our finalizer on a `TenantCluster` with `cleanupPolicy: Delete`.
+pub const TENANT_FINALIZER: &str = "cloud-provider-ovn.io/cleanup";
+
 /// Source component of the Events written into a tenant.
 pub const EVENT_SOURCE: &str = "cloud-provider-ovn";
 

@@ -56,8 +56,12 @@ pub enum Reason {
     RouterAmbiguous,
     /// No router carries the VPC's name.
     RouterNotFound,
+    /// The object that keeps Kube-OVN's collector off our rows cannot be made.
+    ShieldMissing,
     /// The address cannot be shared.
     SharingConflict,
+    /// A write for the Service keeps failing.
+    SyncLoadBalancerFailed,
     /// Source ranges cannot be enforced; the Service is not served.
     SourceRangesUnsupported,
     /// With `externalTrafficPolicy: Local`, an endpoint names no node.
@@ -98,6 +102,8 @@ impl Reason {
             Self::ReturnPathMissing => "ReturnPathMissing",
             Self::RouterAmbiguous => "RouterAmbiguous",
             Self::RouterNotFound => "RouterNotFound",
+            Self::ShieldMissing => "ShieldMissing",
+            Self::SyncLoadBalancerFailed => "SyncLoadBalancerFailed",
             Self::SharingConflict => "SharingConflict",
             Self::SourceRangesUnsupported => "SourceRangesUnsupported",
             Self::EndpointWithoutNode => "EndpointWithoutNode",

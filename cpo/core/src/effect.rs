@@ -143,8 +143,8 @@ pub enum UnderEffect {
         name: TenantName,
         /// Version it must have.
         version: Version,
-        /// Present or absent.
-        present: bool,
+        /// All finalizers it is to have, those of others among them.
+        finalizers: Vec<String>,
     },
     /// An Event on a `TenantCluster`.
     TenantEvent {

@@ -13,6 +13,7 @@ mod brake;
 mod chores;
 mod contention;
 mod input;
+mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,6 +31,7 @@ use crate::world::World;
 
 use chores::Chores;
 use contention::{Contention, Verdict};
+use timers::Timers;
 
 /// Plans made in one [`Engine::poll`]; the rest waits for the next, so that inputs are never kept
 /// waiting by a long list.
@@ -40,6 +42,8 @@ const JOBS_PER_TENANT: usize = 24;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// Longest wait after a failure.
 const LAST_BACKOFF: Duration = Duration::from_secs(30);
+/// After this many failures in a row, some three seconds, the tenant is told.
+const TOLD_AFTER_FAILURES: u32 = 5;
 /// Plans of one Service in a row that may each have effects, within [`ROUNDS_PERIOD`]; more is a
 /// fight with somebody, and is slowed down.
 const ROUNDS_IN_A_ROW: u32 = 16;
@@ -107,7 +111,8 @@ pub struct Engine {
     dirty: BTreeMap<TenantName, BTreeSet<ServiceKey>>,
     turn: Option<TenantName>,
     progress: BTreeMap<ServiceKey, Progress>,
-    timers: BTreeSet<(Duration, ServiceKey)>,
+    timers: Timers,
+    everybody: bool,
     jobs: BTreeMap<JobId, Waiter>,
     jobs_of: BTreeMap<TenantName, usize>,
     next_job: JobId,
@@ -141,7 +146,8 @@ impl Engine {
             dirty: BTreeMap::new(),
             turn: None,
             progress: BTreeMap::new(),
-            timers: BTreeSet::new(),
+            timers: Timers::default(),
+            everybody: false,
             jobs: BTreeMap::new(),
             jobs_of: BTreeMap::new(),
             next_job: 0,
@@ -176,7 +182,12 @@ impl Engine {
     /// Northbound database was read.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.listed.len() == UnderKind::ALL.len() && self.lost.is_empty() && self.world.ovn.known()
+        self.may_decide() && self.world.ovn.known()
+    }
+
+    /// Every kind of the under cluster was listed, and no watch of it is broken.
+    fn may_decide(&self) -> bool {
+        self.listed.len() == UnderKind::ALL.len() && self.lost.is_empty()
     }
 
     /// What is to be logged since the last call.
@@ -193,15 +204,22 @@ impl Engine {
     /// When to [`Engine::poll`] again though nothing comes in (monotonic).
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        let timer = self.timers.first().map(|(at, _)| *at);
-        [timer, self.chores.deadline()].into_iter().flatten().min()
+        if !self.may_decide() {
+            return None;
+        }
+        [self.timers.first(), self.chores.deadline()].into_iter().flatten().min()
     }
 
     /// Jobs to execute now. Call again after each input, each ended job, and at the deadline.
     pub fn poll(&mut self, now: Now) -> Vec<Job> {
         let mut jobs = Vec::new();
-        if self.listed.len() < UnderKind::ALL.len() || !self.lost.is_empty() {
+        if !self.may_decide() {
             return jobs;
+        }
+        if std::mem::take(&mut self.everybody) {
+            for tenant in self.world.tenants.keys().cloned().collect::<Vec<_>>() {
+                self.soil_tenant(&tenant);
+            }
         }
         self.fire(now);
         self.do_chores(now, &mut jobs);
@@ -216,9 +234,7 @@ impl Engine {
     #[must_use]
     pub fn has_work(&self) -> bool {
         let free = |tenant: &TenantName| self.room(tenant);
-        self.lost.is_empty()
-            && self.listed.len() == UnderKind::ALL.len()
-            && self.dirty.keys().any(free)
+        self.may_decide() && (self.everybody || self.dirty.keys().any(free))
     }
 
     /// Takes note that a job ended.
@@ -267,20 +283,14 @@ impl Engine {
         }
     }
 
+    /// Every Service of every tenant, once, at the next [`Engine::poll`].
     fn soil_everybody(&mut self) {
-        for tenant in self.world.tenants.keys().cloned().collect::<Vec<_>>() {
-            self.soil_tenant(&tenant);
-        }
+        self.everybody = true;
     }
 
     fn fire(&mut self, now: Now) {
-        while let Some((at, _)) = self.timers.first() {
-            if *at > now.mono {
-                break;
-            }
-            if let Some((_, key)) = self.timers.pop_first() {
-                self.soil(key);
-            }
+        while let Some(key) = self.timers.pop_due(now.mono) {
+            self.soil(key);
         }
     }
 
@@ -309,15 +319,13 @@ impl Engine {
             return;
         }
         if progress.not_before > now.mono {
-            self.timers.insert((progress.not_before, key));
+            self.timers.set(&key, Some(progress.not_before));
             return;
         }
         self.counters.plans += 1;
         let plan = plan(&self.world, &key, &progress.since, now);
         remember(progress, &plan, now);
-        if let Some(wake) = plan.wake {
-            self.timers.insert((wake.max(now.mono), key.clone()));
-        }
+        self.timers.set(&key, plan.wake.map(|wake| wake.max(now.mono)));
         if plan.effects.is_empty() {
             progress.rounds = 0;
             progress.failures = 0;
@@ -337,9 +345,24 @@ impl Engine {
         if !plan.problems.is_empty() && plan.effects.iter().any(told) {
             self.notes.push(Note { service: key.clone(), problems: plan.problems });
         }
+        if progress.failures == TOLD_AFTER_FAILURES {
+            self.tell_failing(&key, jobs);
+        }
         for effect in plan.effects {
             self.settle(&key, effect, now, jobs);
         }
+    }
+
+    /// A write fails again and again: the tenant is told that, the operator why (in the log).
+    fn tell_failing(&mut self, key: &ServiceKey, jobs: &mut Vec<Job>) {
+        let service = self.world.tenants.get(key.tenant()).and_then(|t| t.services.get(key));
+        let Some(uid) = service.map(|service| service.uid.clone()) else { return };
+        let text = "the load balancer cannot be set up or changed for now; this is tried again, \
+                    and the provider's operator is told why";
+        let problem = Problem::warning(Reason::SyncLoadBalancerFailed, text)
+            .for_operator("a write for the Service keeps failing: the log before this names it");
+        self.dispatch_for(key, plan::notice(key, &uid, &problem), jobs);
+        self.notes.push(Note { service: key.clone(), problems: vec![problem] });
     }
 
     /// Dispatches an effect, unless it fights over a status with somebody else in the tenant.
@@ -354,7 +377,7 @@ impl Engine {
                     notice.into_iter().for_each(|n| self.dispatch_for(key, n, jobs));
                 }
                 Verdict::LeaveUntil(at) => {
-                    self.timers.insert((at, key.clone()));
+                    self.timers.by(key, at);
                     return;
                 }
             }

@@ -84,6 +84,11 @@ impl ServiceKey {
         Ok(Self { tenant, namespace: checked(namespace)?, name: checked(name)? })
     }
 
+    /// Orders before every Service of a tenant, and is none.
+    pub(crate) fn before_all_of(tenant: &TenantName) -> Self {
+        Self { tenant: tenant.clone(), namespace: "".into(), name: "".into() }
+    }
+
     /// The tenant the Service belongs to.
     #[must_use]
     pub const fn tenant(&self) -> &TenantName {

@@ -40,6 +40,8 @@ pub struct Plan {
 pub enum Wait {
     /// Kube-OVN has not granted the address asked for.
     Grant,
+    /// The shield of our rows is not up.
+    Shield,
     /// An address is recorded on the `OvnEip`, and Kube-OVN has not told that it is granted.
     Untold,
     /// Kube-OVN grants another address than it recorded.
@@ -56,6 +58,7 @@ impl Wait {
     pub const fn patience(self) -> Duration {
         match self {
             Self::Grant | Self::Untold => Duration::from_secs(5),
+            Self::Shield => Duration::from_secs(5),
             Self::Inconsistent => Duration::from_secs(30),
             Self::Lost => Duration::from_secs(2),
             Self::Precondition => Duration::from_secs(10),

@@ -22,6 +22,10 @@ pub struct TenantSpec {
     pub deleting: bool,
     /// Our finalizer is present.
     pub finalizer: bool,
+    /// The finalizers of others.
+    pub other_finalizers: Vec<String>,
+    /// Where the kubeconfig is kept: namespace, name and key of a Secret.
+    pub kubeconfig: SecretKey,
     /// Classes that are ours.
     pub classes: Vec<String>,
     /// Whether Services without a class are ours.
@@ -44,6 +48,17 @@ pub struct TenantSpec {
     pub acknowledged: Option<usize>,
     /// What its status holds.
     pub status: TenantClusterStatus,
+}
+
+/// One key of one Secret on the under cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretKey {
+    /// Namespace of the Secret.
+    pub namespace: String,
+    /// Name of the Secret.
+    pub name: String,
+    /// Key in its `data`.
+    pub key: String,
 }
 
 impl TenantSpec {

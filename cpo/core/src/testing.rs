@@ -45,6 +45,12 @@ pub(crate) fn tenant(name: &str) -> TenantSpec {
         version: Version::default(),
         deleting: false,
         finalizer: false,
+        other_finalizers: Vec::new(),
+        kubeconfig: crate::tenant::SecretKey {
+            namespace: format!("tenant-{name}"),
+            name: format!("{name}-kubeconfig"),
+            key: "value".into(),
+        },
         classes: vec![names::DEFAULT_CLASS.into()],
         claim_classless: true,
         pools: Vec::new(),

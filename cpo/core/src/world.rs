@@ -31,14 +31,12 @@ impl World {
     #[must_use]
     pub fn keys_of(&self, tenant: &TenantName) -> BTreeSet<ServiceKey> {
         let services = self.tenants.get(tenant).into_iter().flat_map(|t| t.services.keys());
-        let traces = self
-            .under
-            .eips_of
-            .keys()
-            .chain(self.under.ovn_eips_of.keys())
-            .chain(self.ovn.of_service.keys())
-            .filter(|key| key.tenant() == tenant);
-        services.chain(traces).cloned().collect()
+        services
+            .chain(of_tenant(&self.under.eips_of, tenant))
+            .chain(of_tenant(&self.under.ovn_eips_of, tenant))
+            .chain(of_tenant(&self.ovn.of_service, tenant))
+            .cloned()
+            .collect()
     }
 }
 
@@ -123,6 +121,15 @@ impl Under {
         store(&mut self.ips, name, ip);
         true
     }
+}
+
+/// The keys of one tenant, without a look at those of others.
+fn of_tenant<'a, V>(
+    index: &'a BTreeMap<ServiceKey, V>,
+    tenant: &'a TenantName,
+) -> impl Iterator<Item = &'a ServiceKey> {
+    let from = ServiceKey::before_all_of(tenant);
+    index.range(from..).map(|(key, _)| key).take_while(move |key| key.tenant() == tenant)
 }
 
 fn both<K: PartialEq>(before: Option<K>, after: Option<K>) -> Vec<K> {

@@ -7,7 +7,7 @@
 //! What a transaction changed is handed to the heart before the end of its jobs. A transaction is
 //! sent at once when none is in flight and the last was long enough ago; otherwise jobs gather.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,11 +22,10 @@ use ovn_client::{Client, Event, Outcome, Subscription, Uuid};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use super::batch::{Batch, Waiting};
 use super::{observe, write};
 use crate::outbox::Finished;
 
-/// Operations in one transaction, at most.
-const BATCH_OPERATIONS: usize = 200;
 /// Jobs gather for this long after a transaction was sent.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -40,7 +39,6 @@ pub(crate) enum Message {
     Finished(Finished),
 }
 
-type Batch = Vec<(JobId, Vec<LbEdit>)>;
 type InFlight = Pin<Box<dyn Future<Output = (Batch, Outcome)> + Send>>;
 
 /// Connects the heart with the Northbound database.
@@ -50,7 +48,7 @@ pub(crate) struct Link {
     jobs: mpsc::Receiver<(JobId, Vec<LbEdit>)>,
     heart: mpsc::Sender<Message>,
     install: Install,
-    waiting: VecDeque<Batch>,
+    waiting: Waiting,
     sent: Option<Instant>,
     known: BTreeSet<(Arc<str>, Uuid)>,
 }
@@ -67,7 +65,7 @@ impl Link {
         heart: mpsc::Sender<Message>,
     ) -> Self {
         let events = client.subscribe();
-        let (waiting, known) = (VecDeque::new(), BTreeSet::new());
+        let (waiting, known) = (Waiting::default(), BTreeSet::new());
         Self { client, events, jobs, heart, install, waiting, sent: None, known }
     }
 
@@ -95,7 +93,7 @@ impl Link {
                     self.ended(batch, outcome).await?;
                 }
                 job = self.jobs.recv() => match job {
-                    Some(job) => self.waiting.push_back(vec![job]),
+                    Some((job, edits)) => self.waiting.push(job, edits),
                     None => return Ok(()),
                 },
                 () = sleep_until(gather.unwrap_or_else(Instant::now)), if gathering => {}
@@ -103,31 +101,15 @@ impl Link {
         }
     }
 
-    /// Whole jobs, as many as fit; rows are deleted in transactions of their own.
     fn next_transaction(&mut self) -> Option<InFlight> {
-        while let Ok(job) = self.jobs.try_recv() {
-            self.waiting.push_back(vec![job]);
+        while let Ok((job, edits)) = self.jobs.try_recv() {
+            self.waiting.push(job, edits);
         }
         if self.sent.is_some_and(|sent| sent.elapsed() < GATHER) {
             return None;
         }
-        let mut batch = self.waiting.pop_front()?;
-        let deletes = |batch: &Batch| {
-            batch.iter().flat_map(|(_, e)| e).any(|e| matches!(e, LbEdit::Delete { .. }))
-        };
-        let size = |batch: &Batch| -> usize {
-            batch.iter().map(|(_, edits)| edits.len() * write::OPERATIONS_PER_EDIT).sum()
-        };
-        while let Some(next) = self.waiting.front() {
-            // A batch of several is half of one that was refused: it goes alone.
-            let joins = next.len() == 1 && !deletes(next) && !deletes(&batch);
-            if !joins || size(&batch) + size(next) > BATCH_OPERATIONS {
-                break;
-            }
-            batch.extend(self.waiting.pop_front().into_iter().flatten());
-        }
-        let edits = batch.iter().flat_map(|(_, edits)| edits);
-        let txn = write::transaction(edits, self.install.as_str(), Uuid::new_v4);
+        let batch = self.waiting.next()?;
+        let txn = write::transaction(batch.edits(), self.install.as_str(), Uuid::new_v4);
         self.sent = Some(Instant::now());
         let client = self.client.clone();
         Some(Box::pin(async move {
@@ -141,26 +123,23 @@ impl Link {
         while let Some(Some(event)) = self.events.recv().now_or_never() {
             self.event(event).await?;
         }
-        let outcome = match outcome {
-            Outcome::Committed(_) => JobOutcome::Done,
-            Outcome::Hard(error) if batch.len() > 1 => {
-                tracing::warn!(%error, jobs = batch.len(), "transaction refused, is halved");
-                let mut batch = batch;
-                let second = batch.split_off(batch.len() / 2);
-                self.waiting.push_front(second);
-                self.waiting.push_front(batch);
-                return Ok(());
-            }
+        let (batch, outcome) = match outcome {
+            Outcome::Committed(_) => (batch, JobOutcome::Done),
             Outcome::Hard(error) => {
+                let jobs = batch.jobs.len();
+                let Some(single) = self.waiting.halve(batch) else {
+                    tracing::warn!(%error, jobs, "transaction refused, is halved");
+                    return Ok(());
+                };
                 tracing::error!(%error, "transaction refused by the Northbound database");
-                JobOutcome::Failed
+                (single, JobOutcome::Failed)
             }
             other => {
                 tracing::warn!(outcome = %other, "transaction not committed, will be planned anew");
-                JobOutcome::Failed
+                (batch, JobOutcome::Failed)
             }
         };
-        for (job, _) in batch {
+        for (job, _) in batch.jobs {
             let finished = Finished { job, outcome, inputs: Vec::new() };
             self.send(Message::Finished(finished)).await?;
         }

@@ -3,21 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cpo_api::{SecretKeyRef, TenantCluster, TenantMode};
 use cpo_core::effect::{Effect, Notice, TenantEffect};
 use cpo_core::engine::{Input, JobId};
-use cpo_core::ids::TenantName;
+use cpo_core::ids::{TenantName, Uid};
 use cpo_core::kubeconfig::Server;
-use futures::{StreamExt as _, pin_mut};
-use k8s_openapi::api::core::v1::Secret;
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt as _, watcher::watcher};
-use kube::{Api, Client, ResourceExt as _};
+use cpo_core::tenant::SecretKey;
+use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::session::{Content, Session};
+use super::secret::{Content, follow};
+use super::session::Session;
 use crate::outbox::Finished;
 
 /// Jobs that may wait for one tenant.
@@ -69,113 +66,95 @@ impl Routes {
     }
 }
 
-/// Starts and stops a session for each `TenantCluster`.
+/// One incarnation of a tenant, and where its kubeconfig is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// UID of the `TenantCluster`.
+    pub(crate) uid: Uid,
+    /// Where the kubeconfig is kept.
+    pub(crate) secret: SecretKey,
+}
+
+/// Something observed of one incarnation of a tenant.
+#[derive(Debug)]
+pub(crate) struct FromTenant {
+    /// The tenant.
+    pub(crate) tenant: TenantName,
+    /// UID of the `TenantCluster` it was observed for: a namesake does not inherit it.
+    pub(crate) uid: Uid,
+    /// What was observed.
+    pub(crate) input: Input,
+}
+
+/// Starts and stops a session for each tenant the heart knows of: only what the heart knows can be
+/// told of.
 pub(crate) struct Registry {
     /// Client of the under cluster.
     pub(crate) client: Client,
     /// The under cluster's own API server.
     pub(crate) under: Server,
+    /// The tenants there are.
+    pub(crate) wanted: watch::Receiver<Arc<BTreeMap<TenantName, Wanted>>>,
     /// Where jobs go.
     pub(crate) routes: Routes,
     /// Observations.
-    pub(crate) inputs: mpsc::Sender<Input>,
+    pub(crate) inputs: mpsc::Sender<FromTenant>,
     /// Ended jobs.
     pub(crate) results: mpsc::Sender<Finished>,
 }
 
 struct Running {
-    secret: SecretKeyRef,
-    uid: Option<String>,
+    wanted: Wanted,
     stop: CancellationToken,
 }
 
 impl Registry {
-    /// Follows the `TenantCluster` objects for ever.
-    pub(crate) async fn run(self) {
-        let mut sessions: JoinSet<()> = JoinSet::new();
+    /// Follows the tenants. Ends by itself only when a session ended though nobody told it to.
+    pub(crate) async fn run(mut self) {
+        let mut sessions: JoinSet<bool> = JoinSet::new();
         let mut running: BTreeMap<TenantName, Running> = BTreeMap::new();
-        let api = Api::<kube::core::DeserializeGuard<TenantCluster>>::all(self.client.clone());
-        let events = watcher(api, watcher::Config::default()).default_backoff();
-        pin_mut!(events);
-        let mut listed = Vec::new();
         loop {
-            // Cancel safe: the stream and the set lose nothing when the other branch is taken.
-            let event = tokio::select! {
-                event = events.next() => event,
+            let wanted = self.wanted.borrow_and_update().clone();
+            running.retain(|name, session| {
+                let stays = wanted.get(name) == Some(&session.wanted);
+                if !stays {
+                    session.stop.cancel();
+                    self.routes.set(name, None);
+                }
+                stays
+            });
+            for (name, wanted) in wanted.iter() {
+                if !running.contains_key(name) {
+                    let stop = self.start(name, wanted, &mut sessions);
+                    running.insert(name.clone(), Running { wanted: wanted.clone(), stop });
+                }
+            }
+            // Cancel safe: a change seen stays seen, and the set loses nothing.
+            tokio::select! {
+                changed = self.wanted.changed() => if changed.is_err() { return },
                 Some(ended) = sessions.join_next(), if !sessions.is_empty() => {
-                    if ended.is_err() {
-                        tracing::error!("a tenant's session panicked");
+                    if !matches!(ended, Ok(true)) {
+                        tracing::error!("a tenant's session ended unexpectedly");
                         return;
                     }
-                    continue;
                 }
-            };
-            let object = match event {
-                None => return,
-                Some(Err(_)) => continue,
-                Some(Ok(Event::Init)) => {
-                    listed.clear();
-                    continue;
-                }
-                Some(Ok(Event::InitDone)) => {
-                    running.retain(|name, session| {
-                        let stays = listed.contains(name);
-                        if !stays {
-                            self.stop(name, session);
-                        }
-                        stays
-                    });
-                    continue;
-                }
-                Some(Ok(Event::Delete(object))) => {
-                    if let Ok(name) = object.name_any().parse()
-                        && let Some(session) = running.remove(&name)
-                    {
-                        self.stop(&name, &session);
-                    }
-                    continue;
-                }
-                Some(Ok(Event::Apply(object) | Event::InitApply(object))) => object,
-            };
-            let Ok(name) = object.name_any().parse::<TenantName>() else { continue };
-            listed.push(name.clone());
-            if let Ok(tenant) = object.0 {
-                self.follow(name, &tenant, &mut running, &mut sessions);
             }
         }
     }
 
-    fn stop(&self, name: &TenantName, session: &Running) {
-        session.stop.cancel();
-        self.routes.set(name, None);
-    }
-
-    fn follow(
+    fn start(
         &self,
-        name: TenantName,
-        tenant: &TenantCluster,
-        running: &mut BTreeMap<TenantName, Running>,
-        sessions: &mut JoinSet<()>,
-    ) {
-        let secret = tenant.spec.kubeconfig.secret_ref.clone();
-        let uid = tenant.uid();
-        let serves = tenant.spec.mode == TenantMode::Overlay;
-        if let Some(session) = running.get(&name) {
-            if serves && session.secret == secret && session.uid == uid {
-                return;
-            }
-            self.stop(&name, session);
-            running.remove(&name);
-        }
-        if !serves {
-            return;
-        }
+        name: &TenantName,
+        wanted: &Wanted,
+        sessions: &mut JoinSet<bool>,
+    ) -> CancellationToken {
         let stop = CancellationToken::new();
         let (jobs, job_queue) = mpsc::channel(JOBS);
         let (notices, notice_queue) = mpsc::channel(NOTICES);
         let (content, kubeconfig) = watch::channel(Content::Unknown);
         let session = Session {
             tenant: name.clone(),
+            uid: wanted.uid.clone(),
             kubeconfig,
             under: self.under.clone(),
             jobs: job_queue,
@@ -184,55 +163,9 @@ impl Registry {
             results: self.results.clone(),
             stop: stop.clone(),
         };
-        let secrets = follow_secret(self.client.clone(), secret.clone(), content);
-        sessions.spawn(async move {
-            // Cancel safe: both end for good.
-            tokio::select! {
-                () = session.run() => {}
-                () = secrets => {}
-            }
-        });
-        self.routes.set(&name, Some(Route { jobs, notices }));
-        running.insert(name, Running { secret, uid, stop });
+        let secret = follow(self.client.clone(), wanted.secret.clone(), content);
+        sessions.spawn(session.run(secret));
+        self.routes.set(name, Some(Route { jobs, notices }));
+        stop
     }
-}
-
-/// Publishes the content of one key of one Secret, whenever it differs.
-async fn follow_secret(client: Client, secret: SecretKeyRef, published: watch::Sender<Content>) {
-    let api: Api<Secret> = Api::namespaced(client, &secret.namespace);
-    let config = watcher::Config::default().fields(&format!("metadata.name={}", secret.name));
-    let objects = watcher(api, config).default_backoff();
-    pin_mut!(objects);
-    let publish = |content: Content| {
-        published.send_if_modified(|current| {
-            let differs = *current != content;
-            if differs {
-                *current = content;
-            }
-            differs
-        });
-    };
-    let mut present = false;
-    while let Some(event) = objects.next().await {
-        match event {
-            Ok(Event::Apply(object) | Event::InitApply(object)) => {
-                present = true;
-                publish(content(object, &secret.key));
-            }
-            Ok(Event::Init) => present = false,
-            Ok(Event::InitDone) if !present => publish(Content::Absent),
-            Ok(Event::InitDone) => {}
-            Ok(Event::Delete(_)) => publish(Content::Absent),
-            Err(error) => {
-                let error = crate::watch::describe(&error);
-                let (namespace, name) = (&secret.namespace, &secret.name);
-                tracing::warn!(namespace, name, error, "kubeconfig Secret cannot be watched");
-            }
-        }
-    }
-}
-
-fn content(object: Secret, key: &str) -> Content {
-    let bytes = object.data.and_then(|mut data| data.remove(key));
-    bytes.map_or(Content::Absent, |bytes| Content::Present(Arc::new(bytes.0)))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use cpo_core::effect::{Effect, Notice};
 use cpo_core::engine::{Input, JobId, TenantKind, TenantObject};
-use cpo_core::ids::TenantName;
+use cpo_core::ids::{TenantName, Uid};
 use cpo_core::kubeconfig::{self, Kubeconfig, Server};
 use cpo_core::tenant::Link;
 use k8s_openapi::api::core::v1::{Node, Service};
@@ -25,12 +25,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::Events;
 use super::execute::TenantExecutor;
+use super::registry::FromTenant;
+use super::secret::Content;
 use super::{client, parse};
 use crate::outbox::{self, Finished};
 use crate::watch::{Kind, describe, watch as watch_kind};
 
 /// Calls to one tenant's API server under way at a time.
 const CALLS: usize = 16;
+/// Observations of one tenant that may wait.
+const INPUTS: usize = 256;
 /// How long the first call to a tenant may take.
 const TRY_TIMEOUT: Duration = Duration::from_secs(10);
 /// First wait before a tenant that did not answer is tried again, doubled with each.
@@ -38,51 +42,66 @@ const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// Longest wait.
 const LAST_RETRY: Duration = Duration::from_secs(10);
 
-/// What the Secret holds at the tenant's key.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum Content {
-    /// Not read yet.
-    Unknown,
-    /// There is no such Secret, or no such key in it.
-    Absent,
-    /// Bytes. No `Debug`: they are secret.
-    Present(Arc<Vec<u8>>),
-}
-
 /// What a session reads from and writes to.
 pub(super) struct Session {
     pub(super) tenant: TenantName,
+    pub(super) uid: Uid,
     pub(super) kubeconfig: watch::Receiver<Content>,
     pub(super) under: Server,
     pub(super) jobs: mpsc::Receiver<(JobId, Effect)>,
     pub(super) notices: mpsc::Receiver<Notice>,
-    pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) inputs: mpsc::Sender<FromTenant>,
     pub(super) results: mpsc::Sender<Finished>,
     pub(super) stop: CancellationToken,
 }
 
 impl Session {
-    /// Serves the tenant until it is stopped.
-    pub(super) async fn run(self) {
+    /// Serves the tenant until it is stopped; `secret` keeps its kubeconfig current. `false` if a
+    /// part ended though nobody told it to.
+    pub(super) async fn run(self, secret: impl Future<Output = ()> + Send + 'static) -> bool {
         let current = Arc::new(ArcSwapOption::empty());
         let executor = TenantExecutor { tenant: self.tenant.clone(), client: current.clone() };
+        // Beside the rest: it answers for every job before it ends.
+        let outbox = outbox::run(executor, self.jobs, self.results, CALLS, self.stop.clone());
+        let mut outbox = tokio::spawn(outbox);
+        let (inputs, observed) = mpsc::channel(INPUTS);
         let mut tasks = JoinSet::new();
-        tasks.spawn(outbox::run(executor, self.jobs, self.results, CALLS, self.stop.clone()));
+        tasks.spawn(secret);
         tasks.spawn(Events::new(current.clone(), self.notices).run());
+        tasks.spawn(forward(self.tenant.clone(), self.uid, observed, self.inputs));
         let connector = Connector {
             tenant: self.tenant,
             kubeconfig: self.kubeconfig,
             under: self.under,
-            inputs: self.inputs,
+            inputs,
             current,
         };
         tasks.spawn(connector.run());
-        // Cancel safe: nothing is lost by stopping. A task that ends by itself ends the session.
-        tokio::select! {
-            () = self.stop.cancelled() => {}
-            _ = tasks.join_next() => {}
-        }
+        // Cancel safe: nothing is lost by stopping.
+        let told = tokio::select! {
+            () = self.stop.cancelled() => true,
+            _ = tasks.join_next() => false,
+            _ = &mut outbox => return self.stop.is_cancelled(),
+        };
+        self.stop.cancel();
         tasks.shutdown().await;
+        outbox.await.is_ok() && told
+    }
+}
+
+/// Hands one tenant's observations on, one at a time: a flood waits in its own queue, and the
+/// others' turns come in between.
+async fn forward(
+    tenant: TenantName,
+    uid: Uid,
+    mut observed: mpsc::Receiver<Input>,
+    inputs: mpsc::Sender<FromTenant>,
+) {
+    while let Some(input) = observed.recv().await {
+        let (tenant, uid) = (tenant.clone(), uid.clone());
+        if inputs.send(FromTenant { tenant, uid, input }).await.is_err() {
+            return;
+        }
     }
 }
 
@@ -162,6 +181,7 @@ impl Connector {
     async fn try_kubeconfig(&self, content: &Content) -> Result<(Client, Link), Link> {
         let bytes = match content {
             Content::Unknown => return Err(Link::Connecting),
+            Content::Unreadable(error) => return Err(Link::Down(error.clone())),
             Content::Absent => {
                 let text = "the Secret of spec.kubeconfig.secretRef, or the key in it, is missing";
                 return Err(Link::Rejected(text.to_owned()));
@@ -266,6 +286,10 @@ where
 
     fn gone(&self, namespace: &str, name: &str) -> Option<Input> {
         Some(Input::Tenant(self.tenant.clone(), (self.gone)(namespace, name)?))
+    }
+
+    fn listing(&self) -> Input {
+        Input::TenantListing(self.tenant.clone(), self.kind)
     }
 
     fn listed(&self, names: BTreeSet<String>) -> Input {

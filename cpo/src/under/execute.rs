@@ -61,9 +61,8 @@ impl UnderExecutor {
             UnderEffect::DeleteOvnEip { name, uid } => {
                 let api = self.api::<kinds::OvnEip>();
                 let object = delete("delete OvnEip", &api, &name, &uid, None).await?;
-                Ok(seen(object.map_or(Some(UnderObject::OvnEip(name, None)), |waiting| {
-                    Some(parse::ovn_eip(waiting))
-                })))
+                let gone = UnderObject::OvnEipGone(name, uid);
+                Ok(seen(Some(object.map_or(gone, parse::ovn_eip))))
             }
             UnderEffect::CreateEip { spec } => self.create_eip(spec).await,
             UnderEffect::BindEip { name, version, spec } => {
@@ -83,7 +82,7 @@ impl UnderExecutor {
             UnderEffect::DeleteEip { name, uid, version } => {
                 let api = self.api::<Eip>();
                 delete("delete Eip", &api, &name, &uid, Some(version.to_string())).await?;
-                Ok(vec![Input::Under(UnderObject::Eip(name, None))])
+                Ok(seen(Some(UnderObject::EipGone(name, uid))))
             }
             UnderEffect::RaiseShield { name, create } => self.raise_shield(&name, create).await,
             UnderEffect::PatchTenantStatus { name, status } => {
@@ -93,8 +92,8 @@ impl UnderExecutor {
                 let object = json_patch("status of TenantCluster", &api, &name, patch).await?;
                 Ok(seen(object.and_then(|object| parse::tenant_cluster(&object))))
             }
-            UnderEffect::TenantFinalizer { name, version, present } => {
-                let finalizers: &[&str] = if present { &[parse::TENANT_FINALIZER] } else { &[] };
+            UnderEffect::TenantFinalizer { name, version, finalizers } => {
+                // A merge replaces the list: the version it was read from must still be there.
                 let patch = json!({"metadata": {
                     "resourceVersion": version.to_string(),
                     "finalizers": finalizers,

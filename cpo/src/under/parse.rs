@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use cpo_api::{AddressPool, Eip, TenantCluster, TenantMode, names};
 use cpo_core::engine::UnderObject;
 use cpo_core::ids::{ServiceKey, Uid, Version};
-use cpo_core::tenant::TenantSpec;
+use cpo_core::tenant::{SecretKey, TenantSpec};
 use cpo_core::under;
 use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -14,9 +14,6 @@ use kube::ResourceExt as _;
 use pools::{AddressRange, AddressSet};
 
 use super::kinds;
-
-/// Our finalizer on a `TenantCluster`.
-pub(super) const TENANT_FINALIZER: &str = "cloud-provider-ovn.io/cleanup";
 
 fn uid(meta: &ObjectMeta) -> Uid {
     Uid::new(meta.uid.as_deref().unwrap_or_default())
@@ -49,12 +46,20 @@ pub(super) fn tenant_cluster(object: &TenantCluster) -> Option<UnderObject> {
     } else {
         spec.backends.match_labels.clone()
     };
+    let finalizers = object.finalizers().iter().cloned();
+    let (ours, others): (Vec<_>, Vec<_>) = finalizers.partition(|f| f == names::TENANT_FINALIZER);
     let parsed = TenantSpec {
         name: name.clone(),
         uid: uid(meta),
         version: version(meta),
         deleting: meta.deletion_timestamp.is_some(),
-        finalizer: object.finalizers().iter().any(|f| f == TENANT_FINALIZER),
+        finalizer: !ours.is_empty(),
+        other_finalizers: others,
+        kubeconfig: SecretKey {
+            namespace: spec.kubeconfig.secret_ref.namespace.clone(),
+            name: spec.kubeconfig.secret_ref.name.clone(),
+            key: spec.kubeconfig.secret_ref.key.clone(),
+        },
         classes,
         claim_classless: spec.claim_classless,
         pools: spec.pools.clone(),

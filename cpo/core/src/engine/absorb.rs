@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use super::{Engine, Input, TenantKind, TenantObject, UnderKind, UnderObject};
-use crate::ids::{ServiceKey, TenantName};
+use crate::ids::{ServiceKey, TenantName, Version};
 use crate::ovn::{Concern, RowChange};
 use crate::tenant::{Tenant, TenantSpec};
 use crate::under::Shield;
@@ -14,6 +14,8 @@ impl Engine {
     pub fn handle(&mut self, input: Input) {
         match input {
             Input::Under(object) => self.under(object),
+            Input::UnderListing(kind) => self.under_listing(kind),
+            Input::TenantListing(tenant, kind) => self.tenant_listing(&tenant, kind),
             Input::UnderListed(kind, names) => self.under_listed(kind, &names),
             Input::UnderLost(kind) => {
                 self.lost.insert(kind);
@@ -94,6 +96,16 @@ impl Engine {
                     self.soil(key);
                 }
             }
+            UnderObject::EipGone(name, uid) => {
+                if under.eips.get(&name).is_some_and(|eip| eip.uid == uid) {
+                    self.under(UnderObject::Eip(name, None));
+                }
+            }
+            UnderObject::OvnEipGone(name, uid) => {
+                if under.ovn_eips.get(&name).is_some_and(|eip| eip.uid == uid) {
+                    self.under(UnderObject::OvnEip(name, None));
+                }
+            }
             UnderObject::Shield(shield) => {
                 if under.shield != shield {
                     under.shield = shield;
@@ -102,9 +114,16 @@ impl Engine {
                 }
             }
             UnderObject::AddressPool(name, pool) => {
+                let wish = |pool: &crate::under::Pool| crate::under::Pool {
+                    status: cpo_api::AddressPoolStatus::default(),
+                    ..pool.clone()
+                };
+                let same = under.pools.get(&name).map(wish) == pool.as_ref().map(wish);
                 put(&mut under.pools, name.clone(), pool);
                 self.chores.pool_changed(name);
-                self.soil_everybody();
+                if !same {
+                    self.soil_everybody();
+                }
             }
             UnderObject::Subnet(name, subnet) => self.subnet(name, subnet),
             UnderObject::Vpc(name, router) => {
@@ -193,6 +212,37 @@ impl Engine {
             self.chores.tenant_changed(name);
         }
         keys.into_iter().for_each(|key| self.soil(key));
+    }
+
+    fn under_listing(&mut self, kind: UnderKind) {
+        let under = &mut self.world.under;
+        match kind {
+            UnderKind::Eip => under.eips.values_mut().for_each(|e| e.version = Version::default()),
+            UnderKind::OvnEip => {
+                under.ovn_eips.values_mut().for_each(|e| e.version = Version::default());
+            }
+            UnderKind::TenantCluster => {
+                self.world.tenants.values_mut().for_each(|t| t.spec.version = Version::default());
+            }
+            UnderKind::AddressPool
+            | UnderKind::Shield
+            | UnderKind::Subnet
+            | UnderKind::Vpc
+            | UnderKind::Ip
+            | UnderKind::Vip
+            | UnderKind::Machine
+            | UnderKind::Instance => {}
+        }
+    }
+
+    fn tenant_listing(&mut self, name: &TenantName, kind: TenantKind) {
+        let Some(tenant) = self.world.tenants.get_mut(name) else { return };
+        match kind {
+            TenantKind::Service => {
+                tenant.services.values_mut().for_each(|s| s.version = Version::default());
+            }
+            TenantKind::Node | TenantKind::EndpointSlice => {}
+        }
     }
 
     fn under_listed(&mut self, kind: UnderKind, names: &BTreeSet<String>) {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Engine;
+use super::{Engine, TenantKind};
 use crate::ids::{ServiceKey, TenantName};
 use crate::under::Eip;
 
@@ -29,8 +29,10 @@ impl Engine {
 
     /// Looks again at lists that were complete before the addresses were known.
     pub(super) fn brake_early_lists(&mut self) {
-        let synced = self.world.tenants.values().filter(|t| t.synced);
-        let lists: Vec<_> = synced
+        let listed = self.tenant_listed.iter();
+        let listed = listed.filter(|(_, kinds)| kinds.contains(&TenantKind::Service));
+        let tenants = listed.filter_map(|(name, _)| self.world.tenants.get(name));
+        let lists: Vec<_> = tenants
             .map(|t| (t.spec.name.clone(), t.services.keys().map(ServiceKey::in_tenant).collect()))
             .collect();
         for (name, listed) in lists {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cpo_api::{CleanupPolicy, conditions_differ};
+use cpo_api::{CleanupPolicy, conditions_differ, names};
 
 use super::{Engine, Job, Outcome, Waiter};
 use crate::effect::{Effect, LbEdit, UnderEffect};
@@ -49,7 +49,6 @@ pub(super) struct Chores {
     due: BTreeMap<Chore, Duration>,
     under_way: BTreeSet<Chore>,
     last: BTreeMap<Chore, Duration>,
-    swept: Option<Duration>,
     rows_changed: bool,
     deleted: BTreeMap<TenantName, u64>,
 }
@@ -120,8 +119,8 @@ impl Chores {
 impl Engine {
     pub(super) fn do_chores(&mut self, now: Now, jobs: &mut Vec<Job>) {
         if std::mem::take(&mut self.chores.rows_changed) && !self.world.ovn.tombstones.is_empty() {
-            let at = self.chores.swept.unwrap_or(now.mono) + self.sweep_period;
-            self.chores.due.entry(Chore::Sweep).or_insert(at);
+            // Not at once: an owner that returns takes its row again, and a sweep stalls northd.
+            self.chores.due.entry(Chore::Sweep).or_insert(now.mono + self.sweep_period);
         }
         self.chores.deletions_due(now);
         for chore in self.chores.take_due(now) {
@@ -177,7 +176,6 @@ impl Engine {
                 owner: balancer.external_id(ovn::OWNER).unwrap_or_default().to_owned(),
             })
             .collect();
-        self.chores.swept = Some(now.mono);
         if !self.world.ovn.tombstones.is_empty() {
             self.chores.due.insert(Chore::Sweep, now.mono + self.sweep_period);
         }
@@ -187,8 +185,10 @@ impl Engine {
     fn tenant_chore(&self, name: &TenantName, now: Now) -> Option<Effect> {
         let tenant = self.world.tenants.get(name)?;
         if let Some(present) = self.finalizer_wanted(tenant) {
+            let mut finalizers = tenant.spec.other_finalizers.clone();
+            finalizers.extend(present.then(|| names::TENANT_FINALIZER.to_owned()));
             let (name, version) = (name.clone(), tenant.spec.version);
-            return Some(Effect::Under(UnderEffect::TenantFinalizer { name, version, present }));
+            return Some(Effect::Under(UnderEffect::TenantFinalizer { name, version, finalizers }));
         }
         if tenant.spec.deleting {
             return None;

@@ -64,7 +64,13 @@ impl Contention {
     }
 }
 
+/// What a patch says, apart from when its conditions changed.
 fn fingerprint(patch: &Value) -> u64 {
+    let mut patch = patch.clone();
+    let conditions = patch.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten().filter_map(Value::as_object_mut) {
+        condition.remove("lastTransitionTime");
+    }
     let mut hasher = DefaultHasher::new();
     patch.to_string().hash(&mut hasher);
     hasher.finish()

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use crate::ids::{NodeName, TenantName};
+use crate::ids::{NodeName, TenantName, Uid};
 use crate::ovn::{OvnLink, RowChange};
 use crate::service::{EndpointSlice, Service};
 use crate::tenant::{Link, Node, TenantSpec};
@@ -15,12 +15,17 @@ use crate::under::{Eip, Ip, Machine, OvnEip, Pool, Shield, Subnet};
 pub enum Input {
     /// An object of the under cluster; `None` inside where it is gone.
     Under(UnderObject),
+    /// A list of the under cluster begins: what it names replaces what is known, however old it
+    /// says it is, for a restored etcd numbers anew.
+    UnderListing(UnderKind),
     /// A list of the under cluster is complete: what it does not name is gone.
     UnderListed(UnderKind, BTreeSet<String>),
     /// A watch of the under cluster failed; it is repeated until a list completes.
     UnderLost(UnderKind),
     /// An object of a tenant; `None` inside where it is gone.
     Tenant(TenantName, TenantObject),
+    /// A list of a tenant begins, as [`Input::UnderListing`].
+    TenantListing(TenantName, TenantKind),
     /// A list of a tenant is complete: what it does not name is gone.
     TenantListed(TenantName, TenantKind, BTreeSet<String>),
     /// How a tenant's API server stands.
@@ -84,8 +89,12 @@ pub enum UnderObject {
     AddressPool(String, Option<Pool>),
     /// An `Eip`.
     Eip(String, Option<Eip>),
+    /// The `Eip` of this UID is gone; a namesake is not.
+    EipGone(String, Uid),
     /// An `OvnEip`.
     OvnEip(String, Option<OvnEip>),
+    /// The `OvnEip` of this UID is gone; a namesake is not.
+    OvnEipGone(String, Uid),
     /// The shield.
     Shield(Shield),
     /// A `Subnet`.

@@ -1,8 +1,11 @@
 //! The shield, the sweep, and the counts operators read.
 
 use super::bench::{Bench, WEB, new_service};
-use crate::effect::{Effect, LbEdit, UnderEffect};
+use cpo_api::CleanupPolicy;
+
+use crate::effect::{Effect, LbEdit, TenantEffect, UnderEffect};
 use crate::ids::Uid;
+use crate::tenant::Link;
 use crate::testing::{row_of, version, world};
 use crate::under::Shield;
 
@@ -151,4 +154,34 @@ fn an_emptied_row_of_a_service_that_is_being_worked_on_is_not_swept() {
     let later = u64::try_from(bench.now.mono.as_millis()).unwrap() + 61_000;
     bench.now = crate::testing::at(later);
     assert_eq!(bench.poll().iter().map(|job| swept(&job.effect)).sum::<usize>(), 0);
+}
+
+#[test]
+fn the_finalizers_of_others_stay_on_a_tenant_cluster() {
+    let mut bench = Bench::served();
+    bench.when(|w| {
+        w.tenant_a().spec.other_finalizers = vec!["argocd".into()];
+        w.tenant_a().spec.cleanup = CleanupPolicy::Delete;
+    });
+    bench.wait(2);
+    let written = bench.log.iter().find_map(|effect| match effect {
+        Effect::Under(UnderEffect::TenantFinalizer { finalizers, .. }) => Some(finalizers.clone()),
+        _ => None,
+    });
+    assert_eq!(written.unwrap(), ["argocd", "cloud-provider-ovn.io/cleanup"]);
+}
+
+#[test]
+fn a_tenant_that_goes_while_its_api_is_gone_is_released_all_the_same() {
+    let mut bench = Bench::served();
+    bench.when(|w| {
+        let tenant = w.tenant_a();
+        tenant.link = Link::Down("connection refused".into());
+        (tenant.spec.cleanup, tenant.spec.finalizer) = (CleanupPolicy::Delete, true);
+        tenant.spec.deleting = true;
+    });
+    bench.wait(70);
+    assert!(bench.truth.tenants.is_empty() && bench.truth.under.eips.is_empty());
+    let patch = |e: &&Effect| matches!(e, Effect::Tenant(TenantEffect::PatchService { .. }));
+    assert_eq!(bench.log.iter().filter(patch).count(), 0);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::bench::{Bench, WEB, new_service};
 use crate::effect::{Effect, TenantEffect, UnderEffect};
-use crate::engine::{Job, Outcome};
+use crate::engine::{Input, Job, Outcome, UnderKind};
 use crate::ids::Uid;
 use crate::tenant::Tenant;
 use crate::testing::{at, tenant, world};
@@ -202,4 +202,43 @@ fn a_dead_tenant_does_not_delay_another() {
     bench.now = at(2_000_000);
     let next = patches(&bench.poll());
     assert!(next.iter().any(|(_, key)| key.starts_with("b/")));
+}
+
+#[test]
+fn a_refused_service_has_one_timer_however_often_it_is_looked_at() {
+    let mut service = *new_service();
+    service.load_balancer_ip = Some("198.51.100.254".into());
+    let mut bench = Bench::told(world().with_service(WEB, service));
+    bench.run();
+    for number in 0..50 {
+        bench.when(|w| w.node("vm1").ready = number % 2 == 0);
+    }
+    let plans = bench.engine.counters().plans;
+    bench.wait(60);
+    assert!(bench.engine.counters().plans - plans < 20, "timers pile up");
+}
+
+#[test]
+fn a_broken_watch_leaves_nothing_to_wait_for() {
+    let mut bench = Bench::told(world().with_service(WEB, *new_service()));
+    bench.engine.handle(Input::UnderLost(UnderKind::Eip));
+    assert_eq!(bench.engine.deadline(), None);
+}
+
+#[test]
+fn a_write_that_keeps_failing_is_told_once() {
+    let mut bench = Bench::told(world().with_service(WEB, *new_service()));
+    let mut told = 0;
+    for _ in 0..9 {
+        for job in bench.poll() {
+            match &job.effect {
+                Effect::Tenant(TenantEffect::Event(n)) => {
+                    told += usize::from(n.reason == "SyncLoadBalancerFailed");
+                }
+                _ => bench.engine.done(job.id, Outcome::Failed, bench.now),
+            }
+        }
+        bench.now = at(u64::try_from(bench.now.mono.as_millis()).unwrap() + 40_000);
+    }
+    assert_eq!(told, 1);
 }

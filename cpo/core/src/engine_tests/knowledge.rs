@@ -3,7 +3,7 @@
 use super::bench::{Bench, WEB, new_service};
 use crate::effect::{Effect, UnderEffect};
 use crate::engine::{Input, Outcome, TenantKind, TenantObject, UnderKind, UnderObject};
-use crate::ids::Uid;
+use crate::ids::{TenantName, Uid};
 use crate::ovn::{OvnLink, RowChange};
 use crate::testing::{self, key, row_of, version, world};
 use crate::under::OvnEip;
@@ -236,7 +236,7 @@ fn a_tenant_whose_address_never_came_is_let_go_too() {
     bench.wait(2);
     // Drawn, not granted: an OvnEip without an Eip.
     let pending = testing::ovn_eip(Some(key(WEB)), "external", "198.51.100.254".parse().ok());
-    let pending = crate::under::OvnEip { spec_v4: "203.0.113.1".parse().ok(), ..pending };
+    let pending = OvnEip { spec_v4: "203.0.113.1".parse().ok(), ..pending };
     bench.when(|w| {
         w.under.put_ovn_eip("cpo-0123456789ab", Some(pending));
         let spec = &mut w.tenant_a().spec;
@@ -320,4 +320,31 @@ fn a_namesake_of_a_tenant_has_to_be_listed_completely_again() {
         bench.engine.handle(Input::TenantListed(name.clone(), kind, Default::default()));
     }
     assert!(bench.engine.world().tenants[&name].synced);
+}
+
+#[test]
+fn what_a_list_names_replaces_what_is_known_though_it_is_numbered_lower() {
+    let mut bench = Bench::served();
+    let tenant: TenantName = "a".parse().unwrap();
+    let mut restored = bench.truth.service(WEB).clone();
+    (restored.version, restored.deleting) = (version(1), true);
+    let object = || {
+        let service = Some(Box::new(restored.clone()));
+        TenantObject::Service("default".into(), "web".into(), service)
+    };
+    let known = |bench: &Bench| bench.engine.world().tenants[&tenant].services[&key(WEB)].deleting;
+    bench.engine.handle(Input::Tenant(tenant.clone(), object()));
+    assert!(!known(&bench), "an old answer is no news");
+    bench.engine.handle(Input::TenantListing(tenant.clone(), TenantKind::Service));
+    bench.engine.handle(Input::Tenant(tenant.clone(), object()));
+    assert!(known(&bench));
+}
+
+#[test]
+fn the_answer_to_a_deletion_removes_no_namesake() {
+    let mut bench = Bench::served();
+    let name = bench.truth.under.eips.keys().next().unwrap().clone();
+    let other = UnderObject::EipGone(name.clone(), Uid::new("another"));
+    bench.engine.handle(Input::Under(other));
+    assert!(bench.engine.world().under.eips.contains_key(&name));
 }

@@ -11,7 +11,7 @@ use crate::ids::ServiceKey;
 use crate::ovn::OvnLink;
 use crate::rows;
 use crate::service::Service;
-use crate::tenant::Tenant;
+use crate::tenant::{Link, Tenant};
 use crate::time::Now;
 use crate::under::Eip;
 use crate::world::World;
@@ -20,7 +20,12 @@ use crate::world::World;
 pub(super) fn of_tenant(world: &World, tenant: &Tenant, key: &ServiceKey, now: Now) -> Plan {
     match tenant.spec.cleanup {
         CleanupPolicy::Retain => Plan::default(),
-        CleanupPolicy::Delete => release(world, tenant, key, tenant.services.get(key), now),
+        CleanupPolicy::Delete => {
+            // What is written into a tenant that does not answer would hold up its end for ever.
+            let answers = matches!(tenant.link, Link::Up { .. });
+            let service = tenant.services.get(key).filter(|_| answers);
+            release(world, tenant, key, service, now)
+        }
     }
 }
 

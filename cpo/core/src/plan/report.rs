@@ -45,6 +45,12 @@ impl Report {
         self.protocols = rows.keys().map(ToString::to_string).collect();
     }
 
+    /// What the tenant reads of all problems, the gravest first.
+    fn messages(&self) -> String {
+        let all: Vec<_> = self.problems.iter().map(|p| p.message.as_str()).collect();
+        all.join("; ")
+    }
+
     fn refusal(&self) -> Option<&Problem> {
         self.problems.iter().find(|p| p.severity > Severity::Warning)
     }
@@ -68,7 +74,12 @@ pub(super) fn add_finalizer(serving: &Serving<'_>) -> Effect {
 /// Whether a Service that is not to be served carries anything we wrote. Its finalizer alone
 /// proves nothing, unless the Service is known as `ours` otherwise: every provider uses it.
 pub(super) fn holds_traces(service: &Service, ours: bool) -> bool {
-    !service.status.conditions.is_empty() || (ours && service.finalizer)
+    let told = !service.status.conditions.is_empty();
+    if service.deleting {
+        service.finalizer && (told || ours)
+    } else {
+        told || (ours && service.finalizer)
+    }
 }
 
 /// The patch that removes everything of ours from a Service.
@@ -190,12 +201,11 @@ fn conditions(serving: &Serving<'_>, report: &Report) -> Vec<Condition> {
     };
     let programmed = match (refusal, report.problems.first()) {
         (Some(problem), _) => {
-            let (reason, text) = told(problem);
-            condition(names::PROGRAMMED, false, reason, text, now)
+            condition(names::PROGRAMMED, false, told(problem).0, &report.messages(), now)
         }
         (None, Some(warning)) => {
-            let (reason, text) = told(warning);
-            condition(names::PROGRAMMED, report.programmed, reason, text, now)
+            let reason = told(warning).0;
+            condition(names::PROGRAMMED, report.programmed, reason, &report.messages(), now)
         }
         (None, None) if report.programmed => {
             condition(names::PROGRAMMED, true, "Programmed", "", now)
@@ -211,13 +221,15 @@ fn told(problem: &Problem) -> (&'static str, &str) {
 }
 
 fn complaints(serving: &Serving<'_>, report: &Report) -> Vec<Effect> {
-    let told_before = |problem: &Problem| {
-        let conditions = &serving.service.status.conditions;
+    let told_before = |(rank, problem): &(usize, &Problem)| {
+        let mut conditions = serving.service.status.conditions.iter();
         let (reason, text) = told(problem);
-        conditions.iter().any(|c| c.reason == reason && c.message == text && !text.is_empty())
+        // Several reasons share a text; the first of the problems gives the condition its reason.
+        conditions.any(|c| c.message.contains(text) && (*rank > 0 || c.reason == reason))
     };
-    let fresh = report.problems.iter().filter(|p| !told_before(p));
-    fresh.map(|problem| notice(serving.key, &serving.service.uid, problem)).collect()
+    let ranked = report.problems.iter().enumerate();
+    let fresh = ranked.filter(|problem| !told_before(problem));
+    fresh.map(|(_, problem)| notice(serving.key, &serving.service.uid, problem)).collect()
 }
 
 /// The Event a problem is worth.
@@ -240,10 +252,11 @@ fn eip_status(serving: &Serving<'_>, report: &Report, observed: &EipStatus) -> E
     let now = serving.now;
     let refusal = report.refusal();
     let headline = refusal.or_else(|| report.problems.first());
-    let unserved = headline.is_some_and(|p| p.reason == Reason::NoEligibleNodes);
+    let unserved = report.problems.iter().any(|p| p.reason == Reason::NoEligibleNodes);
     let ready = report.programmed && refusal.is_none() && !unserved;
     let (reason, text) = headline.map_or(("Programmed", String::new()), |problem| {
-        (problem.reason.as_str(), problem.operator_text().to_owned())
+        let all: Vec<_> = report.problems.iter().map(Problem::operator_text).collect();
+        (problem.reason.as_str(), all.join("; "))
     });
     let conditions = vec![
         condition("Assigned", true, "Assigned", "", now),

@@ -10,7 +10,7 @@ use super::report::{self, Report};
 use super::{Plan, Since, Wait};
 use crate::backends::{self, Resolved};
 use crate::effect::{Effect, LbEdit, Notice, RouterRef, TenantEffect};
-use crate::ids::ServiceKey;
+use crate::ids::{Install, ServiceKey};
 use crate::ovn::OvnLink;
 use crate::problem::{Problem, Severity};
 use crate::request::{self, Request};
@@ -59,8 +59,9 @@ pub(super) fn serve(
     let mut report = Report::default();
     match request::read(service) {
         Ok((request, warnings)) => {
-            report.problems.extend(warnings);
             serving.place(&request, since, &mut plan, &mut report);
+            // Behind what the network says: that is graver.
+            report.problems.extend(warnings);
         }
         Err(problem) => {
             report.address = address::keep(&serving, &mut plan);
@@ -196,11 +197,18 @@ impl Serving<'_> {
         let edits = rows::diff(&world.ovn, self.key, &rows, &router);
         report.programmed = edits.is_empty();
         if !edits.is_empty() {
-            self.write(edits, live, plan, report);
+            self.write(edits, live, since, plan, report);
         }
     }
 
-    fn write(&self, edits: Vec<LbEdit>, live: bool, plan: &mut Plan, report: &mut Report) {
+    fn write(
+        &self,
+        edits: Vec<LbEdit>,
+        live: bool,
+        since: &Since,
+        plan: &mut Plan,
+        report: &mut Report,
+    ) {
         match &self.world.ovn.link {
             OvnLink::Up => {}
             OvnLink::Connecting | OvnLink::Down(_) => {
@@ -208,11 +216,15 @@ impl Serving<'_> {
                 return;
             }
         }
-        report.silent = true;
         let inserts = edits.iter().any(|edit| matches!(edit, LbEdit::Insert { .. }));
         if inserts && self.world.under.shield != Shield::Up {
+            match plan.overdue(Wait::Shield, since, self.now) {
+                true => report.problems.push(unshielded(&self.world.install)),
+                false => report.silent = true,
+            }
             return;
         }
+        report.silent = true;
         plan.effects.push(Effect::Ovn(edits));
         if live {
             plan.effects.push(self.good_news(
@@ -263,4 +275,13 @@ fn unavailable() -> Problem {
     let text = "the provider's network cannot be reached; the change is made when it can";
     Problem::refused(Reason::OVNUnavailable, text)
         .for_operator("the Northbound database cannot be reached: see the log and ovn-nb endpoints")
+}
+
+fn unshielded(install: &Install) -> Problem {
+    let text = "the provider's network is being made ready; the change is made when it is";
+    Problem::refused(Reason::ShieldMissing, text).for_operator(format!(
+        "OvnDnatRule {} cannot be made ready, so Kube-OVN would delete our rows: see the log for \
+         the call that fails",
+        rows::row_name(install)
+    ))
 }

@@ -193,12 +193,13 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
             tenant.spec.status = status.clone();
             tenant.spec.version = next(tenant.spec.version);
         }
-        UnderEffect::TenantFinalizer { name, version, present } => {
+        UnderEffect::TenantFinalizer { name, version, finalizers } => {
+            let present = finalizers.iter().any(|f| f == names::TENANT_FINALIZER);
             let Some(tenant) = world.tenants.get_mut(name) else { return Applied::Refused };
             if tenant.spec.version != *version {
                 return Applied::Refused;
             }
-            tenant.spec.finalizer = *present;
+            tenant.spec.finalizer = present;
             tenant.spec.version = next(tenant.spec.version);
             if tenant.spec.deleting && !present {
                 world.tenants.remove(name);
