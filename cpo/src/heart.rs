@@ -125,7 +125,7 @@ impl Heart {
                 None => return false,
             },
             input = self.sources.tenants.recv() => match input {
-                Some(input) => self.from_tenant(input),
+                Some(input) => self.observed(input),
                 None => return false,
             },
             () = timer => {}
@@ -149,7 +149,7 @@ impl Heart {
             any = true;
         }
         if let Ok(input) = self.sources.tenants.try_recv() {
-            self.from_tenant(input);
+            self.observed(input);
             any = true;
         }
         any
@@ -172,7 +172,7 @@ impl Heart {
     }
 
     /// Takes in what a session observed, unless its tenant is another one by now.
-    fn from_tenant(&mut self, FromTenant { tenant, uid, input }: FromTenant) {
+    fn observed(&mut self, FromTenant { tenant, uid, input }: FromTenant) {
         let known = self.engine.world().tenants.get(&tenant);
         if known.is_some_and(|known| known.spec.uid == uid) {
             self.handle(input);
