@@ -128,15 +128,17 @@ pub(crate) async fn tenant_that_is_not_reachable_keeps_what_it_has() -> Result<(
     let stream = traffic::Stream::start(lab.near(), &format!("http://{kept}/"), 50, 240);
     let killed = kill(tenant.cluster().api_server()).await?;
     connected(lab, "a", false, "TenantUnreachable").await?;
+    unbroken(&stream.stop().await?)?;
 
-    // What is known of the under cluster is applied still.
+    // What is known of the under cluster is applied still. (A connection to a machine that leaves
+    // is reset, so nothing is asked meanwhile.)
     let vm = tenant.vm("vm2").await?;
     let address = format!("{}:", vm.address());
     vm.set_phase("Stopped").await?;
     backends(lab, "a/default/kept", |all| !all.contains(&address)).await?;
     vm.set_phase("Running").await?;
     backends(lab, "a/default/kept", |all| all.contains(&address)).await?;
-    unbroken(&stream.stop().await?)?;
+    answers(lab, kept).await?;
     let rows = look::live_rows(lab, "a/default/kept").await?;
     for row in &rows {
         lab.nb(["lb-del", row.uuid.as_str()]).await?;

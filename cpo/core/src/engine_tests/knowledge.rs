@@ -311,7 +311,7 @@ fn an_answer_that_the_watch_overtook_brings_nothing_back() {
 #[test]
 fn a_namesake_of_a_tenant_has_to_be_listed_completely_again() {
     let mut bench = Bench::served();
-    let name: crate::ids::TenantName = "a".parse().unwrap();
+    let name: TenantName = "a".parse().unwrap();
     let mut spec = bench.truth.tenants[&name].spec.clone();
     spec.uid = Uid::new("uid-a-2");
     bench.engine.handle(Input::Under(UnderObject::TenantCluster(name.clone(), Some(spec))));
