@@ -13,24 +13,28 @@ mod brake;
 mod chores;
 mod contention;
 mod input;
+mod job;
+mod lists;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use input::{Input, TenantKind, TenantObject, UnderKind, UnderObject};
+pub use job::{Counters, Job, JobId, Note, Outcome};
 
 use cpo_api::Reason;
 
 use crate::effect::{Effect, TenantEffect};
 use crate::ids::{Install, ServiceKey, TenantName};
-use crate::plan::{self, Plan, Since, plan};
+use crate::plan::{self, Plan, plan};
 use crate::problem::Problem;
 use crate::time::Now;
 use crate::world::World;
 
 use chores::Chores;
 use contention::{Contention, Verdict};
+use job::{Progress, Waiter};
 use timers::Timers;
 
 /// Plans made in one [`Engine::poll`]; the rest waits for the next, so that inputs are never kept
@@ -49,57 +53,6 @@ const TOLD_AFTER_FAILURES: u32 = 5;
 const ROUNDS_IN_A_ROW: u32 = 16;
 /// After this long, plans are counted anew.
 const ROUNDS_PERIOD: Duration = Duration::from_secs(30);
-
-/// Number of a job.
-pub type JobId = u64;
-
-/// One effect to execute.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// Its number, to be given back to [`Engine::done`].
-    pub id: JobId,
-    /// The Service it is for, if it is for one.
-    pub service: Option<ServiceKey>,
-    /// The effect.
-    pub effect: Effect,
-}
-
-/// What an operator should read in the log: a Service's state as it was just told to its tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// The Service.
-    pub service: ServiceKey,
-    /// What stands against it, most severe first.
-    pub problems: Vec<Problem>,
-}
-
-/// How a job ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Done, or nothing was left to do.
-    Done,
-    /// Not done; what it would have changed was handed in before this if it is known.
-    Failed,
-}
-
-/// Who waits for a job.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Waiter {
-    Service(ServiceKey),
-    Chore(chores::Chore),
-    Nobody,
-}
-
-#[derive(Debug, Default)]
-struct Progress {
-    under_way: u32,
-    failed: bool,
-    failures: u32,
-    rounds: u32,
-    rounds_since: Duration,
-    not_before: Duration,
-    since: Since,
-}
 
 /// The pure heart of `cpo`.
 #[derive(Debug)]
@@ -121,17 +74,6 @@ pub struct Engine {
     sweep_period: Duration,
     counters: Counters,
     notes: Vec<Note>,
-}
-
-/// What is counted, for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Live rows of ours that somebody else deleted.
-    pub foreign_deletes: u64,
-    /// Plans made.
-    pub plans: u64,
-    /// Jobs that failed.
-    pub failures: u64,
 }
 
 impl Engine {
