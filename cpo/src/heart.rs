@@ -172,9 +172,9 @@ impl Heart {
     }
 
     /// Takes in what a session observed, unless its tenant is another one by now.
-    fn observed(&mut self, FromTenant { tenant, uid, input }: FromTenant) {
+    fn observed(&mut self, FromTenant { tenant, incarnation, input }: FromTenant) {
         let known = self.engine.world().tenants.get(&tenant);
-        if known.is_some_and(|known| known.spec.uid == uid) {
+        if known.is_some_and(|known| known.incarnation == incarnation) {
             self.handle(input);
         }
     }
@@ -183,8 +183,8 @@ impl Heart {
     fn publish_tenants(&self) {
         let tenants = self.engine.world().tenants.iter();
         let wanted = tenants.map(|(name, tenant)| {
-            let (uid, secret) = (tenant.spec.uid.clone(), tenant.spec.kubeconfig.clone());
-            (name.clone(), Wanted { uid, secret })
+            let secret = tenant.spec.kubeconfig.clone();
+            (name.clone(), Wanted { incarnation: tenant.incarnation, secret })
         });
         let wanted: BTreeMap<_, _> = wanted.collect();
         self.tenants.send_if_modified(|current| {

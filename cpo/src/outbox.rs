@@ -96,7 +96,7 @@ pub(crate) async fn run<E: Executor>(
     }
     under_way.shutdown().await;
     jobs.close();
-    while let Ok((job, _)) = jobs.try_recv() {
+    while let Some((job, _)) = jobs.recv().await {
         let _ = results.send(Finished::failed(job)).await;
     }
     for job in unanswered.into_values() {

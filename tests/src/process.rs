@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -82,12 +82,20 @@ impl Process {
         self.pid().is_some()
     }
 
-    /// SIGSTOP: the process keeps its sockets and answers nothing.
+    /// SIGSTOP: the process keeps its sockets and answers nothing. Returns when each of its threads
+    /// has stopped: the signal alone leaves them running for a moment.
     ///
     /// # Errors
-    /// When it does not run.
+    /// When it does not run, or does not stop within 10 s.
     pub fn pause(&self) -> Result<()> {
-        self.signal(Signal::SIGSTOP)
+        self.signal(Signal::SIGSTOP)?;
+        let tasks = format!("/proc/{}/task", self.pid().context("it does not run")?);
+        let end = Instant::now() + Duration::from_secs(10);
+        while !all_stopped(&tasks)? {
+            ensure!(Instant::now() < end, "{} does not stop", self.name);
+            std::thread::yield_now();
+        }
+        Ok(())
     }
 
     /// SIGCONT: ends a [`pause`](Self::pause).
@@ -173,4 +181,16 @@ impl Drop for Process {
             let _ = child.wait();
         }
     }
+}
+
+/// Whether every thread of that directory of `/proc` is stopped (`proc_pid_stat(5)`, state `T`).
+fn all_stopped(tasks: &str) -> Result<bool> {
+    for task in std::fs::read_dir(tasks)? {
+        // A thread that has just ended is none that runs; the next look will tell.
+        let Ok(stat) = std::fs::read_to_string(task?.path().join("stat")) else { return Ok(false) };
+        if !stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T')) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

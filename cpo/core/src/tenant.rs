@@ -93,6 +93,8 @@ pub struct Node {
 pub struct Tenant {
     /// What the operator wants.
     pub spec: TenantSpec,
+    /// Counts the tenants that were learnt of: what was observed for one is not another's.
+    pub incarnation: u64,
     /// How far the tenant's own objects are known.
     pub link: Link,
     /// The three complete lists are in: before that, an absent object proves nothing.
@@ -133,6 +135,7 @@ impl Tenant {
     pub const fn new(spec: TenantSpec) -> Self {
         Self {
             spec,
+            incarnation: 0,
             link: Link::Connecting,
             synced: false,
             braked: BTreeSet::new(),

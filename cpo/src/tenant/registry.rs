@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cpo_core::effect::{Effect, Notice, TenantEffect};
 use cpo_core::engine::{Input, JobId};
-use cpo_core::ids::{TenantName, Uid};
+use cpo_core::ids::TenantName;
 use cpo_core::kubeconfig::Server;
 use cpo_core::tenant::SecretKey;
 use kube::Client;
@@ -69,8 +69,8 @@ impl Routes {
 /// One incarnation of a tenant, and where its kubeconfig is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    /// UID of the `TenantCluster`.
-    pub(crate) uid: Uid,
+    /// Which of the tenants of this name it is, as the engine counts them.
+    pub(crate) incarnation: u64,
     /// Where the kubeconfig is kept.
     pub(crate) secret: SecretKey,
 }
@@ -80,8 +80,8 @@ pub(crate) struct Wanted {
 pub(crate) struct FromTenant {
     /// The tenant.
     pub(crate) tenant: TenantName,
-    /// UID of the `TenantCluster` it was observed for: a namesake does not inherit it.
-    pub(crate) uid: Uid,
+    /// Which of the tenants of this name it was observed for: a later one does not inherit it.
+    pub(crate) incarnation: u64,
     /// What was observed.
     pub(crate) input: Input,
 }
@@ -154,7 +154,7 @@ impl Registry {
         let (content, kubeconfig) = watch::channel(Content::Unknown);
         let session = Session {
             tenant: name.clone(),
-            uid: wanted.uid.clone(),
+            incarnation: wanted.incarnation,
             kubeconfig,
             under: self.under.clone(),
             jobs: job_queue,

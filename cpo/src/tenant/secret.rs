@@ -34,12 +34,14 @@ pub(super) enum Content {
 pub(super) async fn follow(client: Client, secret: SecretKey, published: watch::Sender<Content>) {
     let api: Api<Secret> = Api::namespaced(client, &secret.namespace);
     let config = watcher::Config::default().fields(&format!("metadata.name={}", secret.name));
+    let mut failures = 0_u32;
     loop {
         let error = follow_once(&api, &config, &secret.key, &published).await;
         let (namespace, name) = (&secret.namespace, &secret.name);
         tracing::warn!(namespace, name, error, "kubeconfig Secret cannot be watched");
-        // What was read before stands.
-        if !matches!(*published.borrow(), Content::Present(_) | Content::Absent) {
+        failures += 1;
+        // What was read before stands, and one failure at a start is no news.
+        if failures > 1 && !matches!(*published.borrow(), Content::Present(_) | Content::Absent) {
             publish(
                 &published,
                 Content::Unreadable(format!("Secret {namespace}/{name} cannot be read: {error}")),

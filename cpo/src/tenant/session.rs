@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use cpo_core::effect::{Effect, Notice};
 use cpo_core::engine::{Input, JobId, TenantKind, TenantObject};
-use cpo_core::ids::{TenantName, Uid};
+use cpo_core::ids::TenantName;
 use cpo_core::kubeconfig::{self, Kubeconfig, Server};
 use cpo_core::tenant::Link;
 use k8s_openapi::api::core::v1::{Node, Service};
@@ -45,7 +45,7 @@ const LAST_RETRY: Duration = Duration::from_secs(10);
 /// What a session reads from and writes to.
 pub(super) struct Session {
     pub(super) tenant: TenantName,
-    pub(super) uid: Uid,
+    pub(super) incarnation: u64,
     pub(super) kubeconfig: watch::Receiver<Content>,
     pub(super) under: Server,
     pub(super) jobs: mpsc::Receiver<(JobId, Effect)>,
@@ -68,7 +68,7 @@ impl Session {
         let mut tasks = JoinSet::new();
         tasks.spawn(secret);
         tasks.spawn(Events::new(current.clone(), self.notices).run());
-        tasks.spawn(forward(self.tenant.clone(), self.uid, observed, self.inputs));
+        tasks.spawn(forward(self.tenant.clone(), self.incarnation, observed, self.inputs));
         let connector = Connector {
             tenant: self.tenant,
             kubeconfig: self.kubeconfig,
@@ -80,7 +80,8 @@ impl Session {
         // Cancel safe: nothing is lost by stopping.
         let told = tokio::select! {
             () = self.stop.cancelled() => true,
-            _ = tasks.join_next() => false,
+            // Told to stop, the queues close and their tasks end too.
+            _ = tasks.join_next() => self.stop.is_cancelled(),
             _ = &mut outbox => return self.stop.is_cancelled(),
         };
         self.stop.cancel();
@@ -93,13 +94,13 @@ impl Session {
 /// others' turns come in between.
 async fn forward(
     tenant: TenantName,
-    uid: Uid,
+    incarnation: u64,
     mut observed: mpsc::Receiver<Input>,
     inputs: mpsc::Sender<FromTenant>,
 ) {
     while let Some(input) = observed.recv().await {
-        let (tenant, uid) = (tenant.clone(), uid.clone());
-        if inputs.send(FromTenant { tenant, uid, input }).await.is_err() {
+        let tenant = tenant.clone();
+        if inputs.send(FromTenant { tenant, incarnation, input }).await.is_err() {
             return;
         }
     }

@@ -104,6 +104,12 @@ pub(crate) async fn events_of(tenant: &Tenant, name: &str) -> Result<Vec<(String
     let api: Api<Event> = Api::namespaced(tenant.cluster().client(), "default");
     let fields = format!("involvedObject.kind=Service,involvedObject.name={name}");
     let mut events = api.list(&ListParams::default().fields(&fields)).await?.items;
+    // The API server tells of Services too, when it allocates their addresses.
+    let ours = |event: &Event| {
+        let source = event.source.as_ref().and_then(|source| source.component.as_deref());
+        source == Some("cloud-provider-ovn")
+    };
+    events.retain(ours);
     events.sort_by_key(|event| event.first_timestamp.clone().map(|time| time.0));
     let told = |event: Event| (event.reason.unwrap_or_default(), event.message.unwrap_or_default());
     Ok(events.into_iter().map(told).collect())

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use super::{Engine, Input, TenantObject, UnderObject};
 use crate::ids::{ServiceKey, TenantName};
 use crate::ovn::{Concern, RowChange};
-use crate::tenant::{Tenant, TenantSpec};
+use crate::tenant::{Link, Tenant, TenantSpec};
 
 impl Engine {
     /// Takes in one observation.
@@ -23,7 +23,13 @@ impl Engine {
             Input::TenantListed(tenant, kind, names) => self.tenant_listed(tenant, kind, &names),
             Input::TenantLink(name, link) => {
                 if let Some(tenant) = self.world.tenants.get_mut(&name) {
+                    let up = |link: &Link| matches!(link, Link::Up { .. });
+                    let turned = up(&tenant.link) != up(&link);
                     tenant.link = link;
+                    // What is done for a tenant that goes depends on whether it answers.
+                    if turned && tenant.spec.deleting {
+                        self.soil_tenant(&name);
+                    }
                     self.chores.tenant_changed(name);
                 }
             }
@@ -173,6 +179,14 @@ impl Engine {
         }
     }
 
+    /// A tenant of which nothing is known yet.
+    fn learn_of(&mut self, name: &TenantName, spec: TenantSpec) {
+        self.tenants_learnt += 1;
+        let mut tenant = Tenant::new(spec);
+        tenant.incarnation = self.tenants_learnt;
+        self.world.tenants.insert(name.clone(), tenant);
+    }
+
     fn tenant_cluster(&mut self, name: TenantName, spec: Option<TenantSpec>) {
         let keys = self.world.keys_of(&name);
         let uid = |t: &Tenant| t.spec.uid.clone();
@@ -181,7 +195,7 @@ impl Engine {
             // A namesake is another tenant: nothing of the old one is known of it.
             Some(spec) if before.as_ref().is_some_and(|uid| *uid != spec.uid) => {
                 self.tenant_listed.remove(&name);
-                self.world.tenants.insert(name.clone(), Tenant::new(spec));
+                self.learn_of(&name, spec);
             }
             Some(spec) => match self.world.tenants.get_mut(&name) {
                 Some(tenant) if tenant.spec.version > spec.version => return,
@@ -198,7 +212,7 @@ impl Engine {
                     self.release_brake(&name);
                 }
                 None => {
-                    self.world.tenants.insert(name.clone(), Tenant::new(spec));
+                    self.learn_of(&name, spec);
                 }
             },
             None => {
