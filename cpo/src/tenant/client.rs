@@ -48,10 +48,10 @@ pub(super) fn connect(kubeconfig: &Kubeconfig, under: &Server) -> Result<Client,
         return Err(ClientError::UnderCluster);
     }
     let config = config(kubeconfig)?;
-    let tls = config.rustls_client_config().map_err(|_| ClientError::Credential)?;
-    drop(tls);
     let mut http = HttpConnector::new_with_resolver(CheckedResolver);
     http.enforce_http(false);
+    // A request is small and waits for nothing.
+    http.set_nodelay(true);
     let https =
         config.rustls_https_connector_with_connector(http).map_err(|_| ClientError::Credential)?;
     let mut connector = TimeoutConnector::new(https);
