@@ -111,7 +111,15 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     };
     spawn(&mut tasks, "heart", heart.run());
     tracing::info!(listen = %args.listen, "cpo runs");
-    supervise(tasks, stop).await
+    let mut terminate = signal(SignalKind::terminate()).context("handle SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("handle SIGINT")?;
+    let told = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    supervise(tasks, stop, told).await
 }
 
 fn spawn(
@@ -125,17 +133,15 @@ fn spawn(
     });
 }
 
-/// Waits for a signal, or for a task that ends though nobody told it to.
+/// Waits until the process is told to stop, or a task ends though nobody told it to.
 async fn supervise(
     mut tasks: JoinSet<&'static str>,
     stop: CancellationToken,
+    told: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("handle SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("handle SIGINT")?;
     // Cancel safe: whatever ends first ends the process.
     let ended = tokio::select! {
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
+        () = told => None,
         ended = tasks.join_next() => ended,
     };
     stop.cancel();
@@ -172,4 +178,38 @@ fn server_of(config: &Config) -> anyhow::Result<Server> {
     let host = url.host().context("the under cluster's URL has no host")?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     Ok(Server { host, port: url.port_u16().unwrap_or(443) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    async fn ended(task: impl Future<Output = ()> + Send + 'static) -> String {
+        let mut tasks = JoinSet::new();
+        spawn(&mut tasks, "heart", task);
+        spawn(&mut tasks, "another", pending());
+        let error = supervise(tasks, CancellationToken::new(), pending()).await.unwrap_err();
+        error.to_string()
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_by_itself_ends_the_process() {
+        assert_eq!(ended(ready(())).await, "heart ended unexpectedly");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_ends_the_process() {
+        let text = ended(async { panic!("boom") }).await;
+        assert!(text.starts_with("a task panicked") && text.contains("boom"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn told_to_stop_everything_ends_without_an_error() {
+        let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
+        spawn(&mut tasks, "heart", stop.clone().cancelled_owned());
+        supervise(tasks, stop.clone(), ready(())).await.unwrap();
+        assert!(stop.is_cancelled());
+    }
 }

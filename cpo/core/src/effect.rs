@@ -32,6 +32,17 @@ impl Effect {
             Self::Ovn(_) => "ovn-transaction",
         }
     }
+
+    /// Whether it tells of something that was done, and so has to wait until it is.
+    #[must_use]
+    pub const fn is_good_news(&self) -> bool {
+        match self {
+            Self::Tenant(TenantEffect::Event(notice)) => !notice.warning,
+            Self::Tenant(TenantEffect::PatchService { .. }) | Self::Under(_) | Self::Ovn(_) => {
+                false
+            }
+        }
+    }
 }
 
 /// An effect on a tenant's API server.

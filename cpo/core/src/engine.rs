@@ -27,33 +27,25 @@ use cpo_api::Reason;
 
 use crate::effect::{Effect, TenantEffect};
 use crate::ids::{Install, ServiceKey, TenantName};
-use crate::plan::{self, Plan, plan};
+use crate::plan::{self, plan};
 use crate::problem::Problem;
 use crate::time::Now;
 use crate::world::World;
 
 use chores::Chores;
 use contention::{Contention, Verdict};
-use job::{Progress, Waiter};
+use job::{Lane, Load, Progress, Waiter};
 use timers::Timers;
 
 /// Plans made in one [`Engine::poll`]; the rest waits for the next, so that inputs are never kept
 /// waiting by a long list.
 const PLANS_PER_POLL: usize = 256;
-/// Jobs of one tenant under way at a time.
-const JOBS_PER_TENANT: usize = 24;
 /// First wait after a failure, doubled with each.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// Longest wait after a failure.
-const LAST_BACKOFF: Duration = Duration::from_secs(30);
+pub(super) const LAST_BACKOFF: Duration = Duration::from_secs(30);
 /// After this many failures in a row, some three seconds, the tenant is told.
 const TOLD_AFTER_FAILURES: u32 = 5;
-/// Plans of one Service in a row that may each have effects, within [`ROUNDS_PERIOD`]; more is a
-/// fight with somebody, and is slowed down.
-const ROUNDS_IN_A_ROW: u32 = 16;
-/// After this long, plans are counted anew.
-const ROUNDS_PERIOD: Duration = Duration::from_secs(30);
-
 /// The pure heart of `cpo`.
 #[derive(Debug)]
 pub struct Engine {
@@ -68,7 +60,7 @@ pub struct Engine {
     everybody: bool,
     tenants_learnt: u64,
     jobs: BTreeMap<JobId, Waiter>,
-    jobs_of: BTreeMap<TenantName, usize>,
+    jobs_of: BTreeMap<TenantName, Load>,
     next_job: JobId,
     chores: Chores,
     contention: Contention,
@@ -185,22 +177,24 @@ impl Engine {
     pub fn done(&mut self, job: JobId, outcome: Outcome, now: Now) {
         if outcome == Outcome::Failed {
             self.counters.failures += 1;
-            if let Some(Waiter::Service(key)) = self.jobs.get(&job) {
+            if let Some(Waiter::Service(key, _)) = self.jobs.get(&job) {
                 // What was not written is no correction when it is tried again.
                 self.contention.forget(key);
             }
         }
         match self.jobs.remove(&job) {
-            Some(Waiter::Service(key)) => self.service_done(&key, outcome, now),
+            Some(Waiter::Service(key, lane)) => {
+                if let Some(load) = self.jobs_of.get_mut(key.tenant()) {
+                    load.end(lane);
+                }
+                self.service_done(&key, outcome, now);
+            }
             Some(Waiter::Chore(chore)) => self.chores.done(&chore, outcome, now),
             Some(Waiter::Nobody) | None => {}
         }
     }
 
     fn service_done(&mut self, key: &ServiceKey, outcome: Outcome, now: Now) {
-        if let Some(count) = self.jobs_of.get_mut(key.tenant()) {
-            *count = count.saturating_sub(1);
-        }
         let progress = self.progress.entry(key.clone()).or_default();
         progress.under_way = progress.under_way.saturating_sub(1);
         progress.failed |= outcome == Outcome::Failed;
@@ -211,8 +205,10 @@ impl Engine {
             let wait = FIRST_BACKOFF.saturating_mul(1 << progress.failures.min(10));
             progress.not_before = now.mono + wait.min(LAST_BACKOFF);
             progress.failures += 1;
+            progress.hoped.clear();
         } else {
             progress.failures = 0;
+            progress.news.append(&mut progress.hoped);
         }
         self.soil(key.clone());
     }
@@ -239,7 +235,7 @@ impl Engine {
     }
 
     fn room(&self, tenant: &TenantName) -> bool {
-        self.jobs_of.get(tenant).is_none_or(|count| *count < JOBS_PER_TENANT)
+        self.jobs_of.get(tenant).is_none_or(|load| load.has_room())
     }
 
     /// The next dirty Service: one of each tenant in turn.
@@ -264,36 +260,49 @@ impl Engine {
         }
         if progress.not_before > now.mono {
             self.timers.set(&key, Some(progress.not_before));
+            self.tell_news(&key, jobs);
             return;
         }
         self.counters.plans += 1;
         let plan = plan(&self.world, &key, &progress.since, now);
-        remember(progress, &plan, now);
+        progress.remember(&plan, now);
         self.timers.set(&key, plan.wake.map(|wake| wake.max(now.mono)));
         if plan.effects.is_empty() {
-            progress.rounds = 0;
-            progress.failures = 0;
-            if progress.since.is_empty() {
-                self.progress.remove(&key);
-            }
+            self.rest(&key, jobs);
             return;
         }
-        if progress.rounds == 0 || now.mono >= progress.rounds_since + ROUNDS_PERIOD {
-            (progress.rounds, progress.rounds_since) = (0, now.mono);
-        }
-        progress.rounds += 1;
-        if progress.rounds > ROUNDS_IN_A_ROW {
-            progress.not_before = now.mono + LAST_BACKOFF / 10;
-        }
+        progress.count_round(now);
+        let failing = progress.failures == TOLD_AFTER_FAILURES;
+        let (news, effects) = plan.effects.into_iter().partition(Effect::is_good_news);
+        progress.hoped = news;
+        let effects: Vec<Effect> = effects;
         let told = |e: &Effect| matches!(e, Effect::Tenant(TenantEffect::PatchService { .. }));
-        if !plan.problems.is_empty() && plan.effects.iter().any(told) {
+        if !plan.problems.is_empty() && effects.iter().any(told) {
             self.notes.push(Note { service: key.clone(), problems: plan.problems });
         }
-        if progress.failures == TOLD_AFTER_FAILURES {
+        if failing {
             self.tell_failing(&key, jobs);
         }
-        for effect in plan.effects {
+        for effect in effects {
             self.settle(&key, effect, now, jobs);
+        }
+    }
+
+    /// Nothing is to be done for the Service now: what was done is told.
+    fn rest(&mut self, key: &ServiceKey, jobs: &mut Vec<Job>) {
+        self.tell_news(key, jobs);
+        let Some(progress) = self.progress.get_mut(key) else { return };
+        progress.rounds = 0;
+        progress.failures = 0;
+        if progress.since.is_empty() {
+            self.progress.remove(key);
+        }
+    }
+
+    fn tell_news(&mut self, key: &ServiceKey, jobs: &mut Vec<Job>) {
+        let news = self.progress.get_mut(key).map(|progress| std::mem::take(&mut progress.news));
+        for news in news.into_iter().flatten() {
+            self.dispatch(Waiter::Nobody, news, jobs);
         }
     }
 
@@ -330,20 +339,25 @@ impl Engine {
     }
 
     fn dispatch_for(&mut self, key: &ServiceKey, effect: Effect, jobs: &mut Vec<Job>) {
-        let waiter = if matches!(effect, Effect::Tenant(TenantEffect::Event(_))) {
-            Waiter::Nobody
-        } else {
-            *self.jobs_of.entry(key.tenant().clone()).or_default() += 1;
-            self.progress.entry(key.clone()).or_default().under_way += 1;
-            Waiter::Service(key.clone())
+        let lane = match &effect {
+            Effect::Tenant(TenantEffect::Event(_)) => None,
+            Effect::Tenant(TenantEffect::PatchService { .. }) | Effect::Under(_) => {
+                Some(Lane::Calls)
+            }
+            Effect::Ovn(_) => Some(Lane::Rows),
         };
+        let waiter = lane.map_or(Waiter::Nobody, |lane| {
+            self.jobs_of.entry(key.tenant().clone()).or_default().begin(lane);
+            self.progress.entry(key.clone()).or_default().under_way += 1;
+            Waiter::Service(key.clone(), lane)
+        });
         self.dispatch(waiter, effect, jobs);
     }
 
     fn dispatch(&mut self, waiter: Waiter, effect: Effect, jobs: &mut Vec<Job>) {
         self.next_job += 1;
         let service = match &waiter {
-            Waiter::Service(key) => Some(key.clone()),
+            Waiter::Service(key, _) => Some(key.clone()),
             Waiter::Chore(_) | Waiter::Nobody => None,
         };
         if waiter != Waiter::Nobody {
@@ -360,14 +374,6 @@ fn contended() -> Problem {
          minutes: run the cluster's cloud-controller-manager without its service controller, and \
          keep other load-balancer controllers off this class",
     )
-}
-
-/// Keeps since when each tolerated state lasts, and forgets those that ended.
-fn remember(progress: &mut Progress, plan: &Plan, now: Now) {
-    progress.since.retain(|wait, _| plan.waits.contains(wait));
-    for wait in &plan.waits {
-        progress.since.entry(*wait).or_insert(now.mono);
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use cpo_core::effect::LbEdit;
 use cpo_core::engine::JobId;
 
-use super::write::OPERATIONS_PER_EDIT;
+use super::write;
 
 /// Operations in one transaction, at most.
 const OPERATIONS: usize = 200;
@@ -26,7 +26,7 @@ impl Batch {
     }
 
     fn operations(&self) -> usize {
-        self.edits().count() * OPERATIONS_PER_EDIT
+        self.edits().map(write::operations).sum()
     }
 
     /// Rows are deleted in transactions of their own: northd recomputes everything for them.
@@ -55,6 +55,15 @@ impl Waiting {
         self.0.is_empty()
     }
 
+    /// Whether no transaction could take all that waits.
+    pub(super) fn overflows(&self) -> bool {
+        let mut operations = 0;
+        self.0.iter().any(|batch| {
+            operations += batch.operations();
+            operations > OPERATIONS
+        })
+    }
+
     /// The next transaction: whole jobs, as many as fit.
     pub(super) fn next(&mut self) -> Option<Batch> {
         let mut batch = self.0.pop_front()?;
@@ -78,6 +87,9 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
+    use cpo_core::effect::RouterRef;
+    use cpo_core::ovn::LoadBalancer;
+    use cpo_core::service::Protocol;
     use ovn_client::Uuid;
 
     use super::*;
@@ -90,6 +102,19 @@ mod tests {
         batch.jobs.iter().map(|(job, _)| *job).collect()
     }
 
+    fn insert() -> Vec<LbEdit> {
+        let router = RouterRef { uuid: Uuid::nil(), name: "vpc-a".into() };
+        let row = LoadBalancer {
+            name: String::new(),
+            protocol: Protocol::Tcp,
+            vips: [].into(),
+            options: [].into(),
+            selection_fields: [].into(),
+            external_ids: [].into(),
+        };
+        vec![LbEdit::Insert { row, router }]
+    }
+
     fn waiting(jobs: u64) -> Waiting {
         let mut waiting = Waiting::default();
         (1..=jobs).for_each(|job| waiting.push(job, detach()));
@@ -98,9 +123,12 @@ mod tests {
 
     #[test]
     fn a_transaction_takes_whole_jobs_as_many_as_fit() {
-        let mut waiting = waiting(60);
-        assert_eq!(waiting.next().unwrap().jobs.len(), OPERATIONS / OPERATIONS_PER_EDIT);
-        assert_eq!(waiting.next().unwrap().jobs.len(), 10);
+        let mut waiting = Waiting::default();
+        (1..=70).for_each(|job| waiting.push(job, insert()));
+        assert!(waiting.overflows());
+        assert_eq!(waiting.next().unwrap().jobs.len(), OPERATIONS / 3);
+        assert!(!waiting.overflows());
+        assert_eq!(waiting.next().unwrap().jobs.len(), 4);
         assert!(waiting.next().is_none() && waiting.is_empty());
     }
 

@@ -5,7 +5,8 @@
 //! jobs ─► batch ─► transaction ─► Finished ─────┴─► heart, in this order
 //! ```
 //! What a transaction changed is handed to the heart before the end of its jobs. A transaction is
-//! sent at once when none is in flight and the last was long enough ago; otherwise jobs gather.
+//! sent at once when none is in flight and the last was long enough ago; otherwise jobs gather,
+//! until there are more than it can take.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -105,7 +106,7 @@ impl Link {
         while let Ok((job, edits)) = self.jobs.try_recv() {
             self.waiting.push(job, edits);
         }
-        if self.sent.is_some_and(|sent| sent.elapsed() < GATHER) {
+        if self.sent.is_some_and(|sent| sent.elapsed() < GATHER) && !self.waiting.overflows() {
             return None;
         }
         let batch = self.waiting.next()?;

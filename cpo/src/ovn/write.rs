@@ -56,8 +56,14 @@ pub(super) fn transaction<'a>(
     txn
 }
 
-/// How many operations an edit is, at most.
-pub(super) const OPERATIONS_PER_EDIT: usize = 4;
+/// How many operations an edit is, at most: guards that several edits share count for each.
+pub(super) const fn operations(edit: &LbEdit) -> usize {
+    match edit {
+        LbEdit::Insert { .. } | LbEdit::Attach { .. } => 3,
+        LbEdit::Change { .. } => 2,
+        LbEdit::Detach { .. } | LbEdit::Delete { .. } => 1,
+    }
+}
 
 fn router_of(edit: &LbEdit) -> Option<(Uuid, &RouterRef)> {
     match edit {

@@ -7,6 +7,8 @@ use lab::harness;
 
 #[path = "bench/crowd.rs"]
 mod crowd;
+#[path = "bench/fill.rs"]
+mod fill;
 #[path = "bench/report.rs"]
 mod report;
 #[path = "bench/single.rs"]

@@ -6,6 +6,7 @@ use super::bench::{Bench, WEB, new_service};
 use crate::effect::{Effect, TenantEffect, UnderEffect};
 use crate::engine::{Input, Job, Outcome, UnderKind};
 use crate::ids::Uid;
+use crate::ovn::RowChange;
 use crate::tenant::Tenant;
 use crate::testing::{at, tenant, world};
 use crate::world::World;
@@ -66,17 +67,61 @@ fn one_plan_of_a_service_is_under_way_at_a_time() {
 }
 
 #[test]
-fn an_event_holds_nothing_back() {
-    let mut bench = Bench::told(world().with_service(WEB, *new_service()));
-    let jobs = bench.poll();
-    let event = |job: &&Job| matches!(job.effect, Effect::Tenant(TenantEffect::Event(_)));
-    assert_eq!(jobs.iter().filter(event).count(), 1);
-    // Everything but the Event ends: the next step follows.
-    for job in jobs.iter().filter(|job| !event(job)) {
-        bench.finish(job);
+fn rows_lost_together_are_written_together_not_a_few_at_a_time() {
+    let mut bench = Bench::told(crowd(100));
+    bench.run();
+    let lost: Vec<_> = bench.truth.ovn.load_balancers.keys().copied().collect();
+    for row in lost {
+        bench.truth.ovn.apply(RowChange::LoadBalancer(row, None), "default");
     }
-    let next = bench.poll();
-    assert!(next.iter().any(|job| matches!(job.effect, Effect::Under(_))), "{next:?}");
+    bench.feed();
+    let jobs = bench.poll();
+    let rows = jobs.iter().filter(|job| matches!(job.effect, Effect::Ovn(_))).count();
+    assert_eq!(rows, 100);
+}
+
+fn events(jobs: &[Job]) -> Vec<String> {
+    let event = |job: &Job| match &job.effect {
+        Effect::Tenant(TenantEffect::Event(notice)) => Some(notice.reason.clone()),
+        _ => None,
+    };
+    jobs.iter().filter_map(event).collect()
+}
+
+#[test]
+fn good_news_is_told_when_it_is_true_and_nothing_else_is_to_be_done() {
+    let mut bench = Bench::told(world().with_service(WEB, *new_service()));
+    for step in ["finalizer", "OvnEip"] {
+        let jobs = bench.poll();
+        assert!(events(&jobs).is_empty(), "{step}");
+        jobs.iter().for_each(|job| bench.finish(job));
+    }
+    // Kube-OVN has the turn: there is time to tell.
+    assert_eq!(events(&bench.poll()), ["EnsuringLoadBalancer"]);
+}
+
+#[test]
+fn good_news_of_what_failed_is_not_told() {
+    let mut bench = Bench::told(world().with_service(WEB, *new_service()));
+    let mut refusals = 3;
+    let mut told = Vec::new();
+    for _ in 0..60 {
+        crate::testing::kube_ovn(&mut bench.truth);
+        bench.feed();
+        let jobs = bench.poll();
+        told.extend(events(&jobs));
+        for job in jobs {
+            if refusals > 0 && matches!(job.effect, Effect::Under(UnderEffect::CreateEip { .. })) {
+                refusals -= 1;
+                bench.engine.done(job.id, Outcome::Failed, bench.now);
+            } else {
+                bench.finish(&job);
+            }
+        }
+        bench.now = at(u64::try_from(bench.now.mono.as_millis()).unwrap() + 100);
+    }
+    assert_eq!(refusals, 0);
+    assert_eq!(told, ["EnsuringLoadBalancer", "IPAllocated", "EnsuredLoadBalancer"]);
 }
 
 #[test]

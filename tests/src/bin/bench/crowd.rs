@@ -13,32 +13,31 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::report::Report;
-use crate::single;
+use crate::{fill, single};
 
 /// Services; each has a row for TCP, UDP and SCTP.
 const SERVICES: usize = 3_334;
 const ROWS: usize = 3 * SERVICES;
 const SOON: Duration = Duration::from_secs(60);
+/// How long the product may take to write them all.
+const FILLED: Duration = Duration::from_secs(600);
+const SAY_EVERY: Duration = Duration::from_secs(15);
 
 /// Measures them.
 pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     let lab = Lab::overlay().tenants(1).vms(2).many_addresses().start().await?;
-    let _cpo = single::start(&lab).await?;
+    single::install(&lab).await?;
     let tenant = lab.tenant("a")?;
     tenant.add_pod("web", "vm1", &[("app", "probe")]).await?;
     let observer = Observer::start(&lab).await?;
+    eprintln!("bench: {SERVICES} Services with {ROWS} rows");
     let begin = Instant::now();
-    fill(tenant).await?;
-    wait::until("all rows", Duration::from_secs(600), || async {
-        let rows = observer.ours().len();
-        if rows < ROWS {
-            eprintln!("bench: {rows} of {ROWS} rows after {:.0?}", begin.elapsed());
-            tokio::time::sleep(Duration::from_secs(10)).await;
-        }
-        ensure!(rows >= ROWS, "{rows}");
-        Ok(())
-    })
-    .await?;
+    fill::fill(&lab, tenant, SERVICES).await?;
+    eprintln!("bench: Services are there after {:.0?}", begin.elapsed());
+    let started = Instant::now();
+    let _cpo = single::start(&lab).await?;
+    observer.has_rows(ROWS).await?;
+    eprintln!("bench: their rows {:.0?} after the start of cpo", started.elapsed());
     change_to_traffic(report, &lab, tenant, &observer).await?;
     for (count, target) in [(20, Duration::from_millis(50)), (2_000, Duration::from_secs(1))] {
         let healed = heal(&lab, &observer, count).await?;
@@ -49,27 +48,6 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
             target,
         );
     }
-    Ok(())
-}
-
-async fn fill(tenant: &Tenant) -> Result<()> {
-    use futures::{StreamExt as _, TryStreamExt as _, stream};
-    let api = single::services(tenant);
-    let create = |number: usize| {
-        let api = api.clone();
-        let built = service(&format!("crowd-{number}")).port(80).udp(80).spec(|spec| {
-            let ports = spec.ports.get_or_insert_default();
-            ports.push(k8s_openapi::api::core::v1::ServicePort {
-                name: Some("sctp".to_owned()),
-                protocol: Some("SCTP".to_owned()),
-                port: 80,
-                ..Default::default()
-            });
-        });
-        let built = built.build();
-        async move { api.create(&kube::api::PostParams::default(), &built).await.map(|_| ()) }
-    };
-    stream::iter(0..SERVICES).map(create).buffer_unordered(16).try_collect::<()>().await?;
     Ok(())
 }
 
@@ -178,6 +156,24 @@ impl Observer {
         tokio::spawn(driver.run(stop.clone()));
         client.connected().await.context("no connection to the Northbound database")?;
         Ok(Self { client, _stop: stop.drop_guard() })
+    }
+
+    /// Waits until the product has that many live rows; says now and then how many there are.
+    async fn has_rows(&self, wanted: usize) -> Result<()> {
+        let mut events = self.client.subscribe();
+        let (begin, mut said) = (Instant::now(), Instant::now());
+        loop {
+            let rows = self.ours().len();
+            if rows >= wanted {
+                return Ok(());
+            }
+            ensure!(begin.elapsed() < FILLED, "{rows} of {wanted} rows after {FILLED:?}");
+            if said.elapsed() > SAY_EVERY {
+                said = Instant::now();
+                eprintln!("bench: {rows} of {wanted} rows after {:.0?}", begin.elapsed());
+            }
+            tokio::time::timeout(SOON, events.recv()).await.context("no row for a minute")?;
+        }
     }
 
     /// Live rows of the product: UUID and owner.

@@ -23,6 +23,7 @@ const CROWD: usize = 100;
 /// Measures them.
 pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     let lab = Lab::overlay().tenants(1).vms(2).many_addresses().start().await?;
+    install(&lab).await?;
     let cpo = start(&lab).await?;
     let tenant = lab.tenant("a")?;
     eprintln!("bench: {SAMPLES} Services, one after the other");
@@ -44,8 +45,8 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     crowd(report, &lab, tenant).await
 }
 
-/// Installs and starts the product with its log of steps.
-pub(crate) async fn start(lab: &Lab) -> Result<cpo::Cpo> {
+/// Installs the product, with a pool and every tenant of the lab.
+pub(crate) async fn install(lab: &Lab) -> Result<()> {
     cpo::install(lab).await?;
     lab.under()
         .apply(&json!({
@@ -56,6 +57,11 @@ pub(crate) async fn start(lab: &Lab) -> Result<cpo::Cpo> {
     for tenant in lab.tenants() {
         cpo::register(lab, tenant).await?;
     }
+    Ok(())
+}
+
+/// Starts the product with its log of steps.
+pub(crate) async fn start(lab: &Lab) -> Result<cpo::Cpo> {
     let options = cpo::Options {
         args: vec!["--log-json".to_owned()],
         env: vec![("RUST_LOG".to_owned(), "info,cpo::steps=debug".to_owned())],
