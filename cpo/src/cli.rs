@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use cpo_core::ids::Install;
-use ovn_client::{ClientConfig, TlsIdentity, nb};
+use ovn_client::{ClientConfig, TlsFiles, TlsSource, Verify, nb};
 
 /// Load balancers for clusters that run inside clusters.
 #[derive(Debug, Parser)]
@@ -49,6 +49,10 @@ pub(crate) struct OvnArgs {
     /// Folder with `cacert`, `cert` and `key` (Kube-OVN's Secret `kube-ovn-tls`) for `ssl:`.
     #[arg(long, env = "CPO_OVN_TLS")]
     ovn_tls: Option<PathBuf>,
+    /// What a server's certificate has to be, beside valid: `chain` (of the given authority; what
+    /// ovs-pki and Kube-OVN make carries no usable name), `san:NAME`, or `sha256:DIGEST`.
+    #[arg(long, env = "CPO_OVN_VERIFY", default_value = "chain")]
+    ovn_verify: Verify,
     /// Name of this installation; two on one Northbound database need different ones.
     #[arg(long, env = "CPO_INSTALL", default_value = "default")]
     pub(crate) install: Install,
@@ -60,12 +64,15 @@ impl OvnArgs {
         let endpoints = self.ovn_nb.parse().context("read --ovn-nb")?;
         let mut config = ClientConfig::new(endpoints, nb::database());
         if let Some(folder) = &self.ovn_tls {
-            let read = |name: &str| {
-                let path = folder.join(name);
-                std::fs::read(&path).with_context(|| format!("read {}", path.display()))
+            let files = TlsFiles {
+                authority: folder.join("cacert"),
+                certificate: folder.join("cert"),
+                key: folder.join("key"),
+                verify: self.ovn_verify.clone(),
             };
-            let identity = TlsIdentity::from_pem(&read("cacert")?, &read("cert")?, &read("key")?);
-            config.tls = Some(identity.context("use the certificates of --ovn-tls")?);
+            // A mistake is told now; later the last good ones go on.
+            files.load().context("use the certificates of --ovn-tls")?;
+            config.tls = Some(TlsSource::Files(files));
         }
         Ok(config)
     }

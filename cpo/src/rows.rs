@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Reads the database once and prints a table.
-pub(crate) async fn list(config: ClientConfig, install: &str) -> anyhow::Result<()> {
+pub(crate) async fn list(mut config: ClientConfig, install: &str) -> anyhow::Result<()> {
+    // To look, any member of a cluster will do.
+    config.leader_only = false;
     let endpoints = config.endpoints.to_string();
     let (client, driver) = Client::new(config);
     let stop = CancellationToken::new();

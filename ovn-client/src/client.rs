@@ -13,6 +13,7 @@
 mod backoff;
 mod driver;
 mod endpoint;
+mod health;
 mod serve;
 mod stream;
 mod subscription;
@@ -24,16 +25,18 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::ovsdb::message::FrameLimits;
+use crate::ovsdb::message::{FrameLimits, RpcError};
 use crate::ovsdb::replica::{Replica, RowChange};
-use crate::ovsdb::schema::DatabaseSpec;
-use crate::ovsdb::txn::{Outcome, Txn, UnknownReason};
+use crate::ovsdb::schema::{DatabaseSpec, RowFilter};
+use crate::ovsdb::txn::{Name, Outcome, Txn, UnknownReason};
+use crate::ovsdb::value::Uuid;
 
 pub use backoff::Backoff;
 pub use driver::Driver;
 pub use endpoint::{Endpoint, EndpointError, Endpoints, Host};
+pub use health::{Health, Outcomes};
 pub use subscription::Subscription;
-pub use tls::{TlsError, TlsIdentity};
+pub use tls::{TlsError, TlsFiles, TlsIdentity, TlsSource, Verify, VerifyError};
 
 /// How a client behaves.
 #[derive(Clone, Debug)]
@@ -43,7 +46,13 @@ pub struct ClientConfig {
     /// What to keep a replica of.
     pub database: DatabaseSpec,
     /// Who we are and whom we trust; needed for `ssl:` endpoints.
-    pub tls: Option<TlsIdentity>,
+    pub tls: Option<TlsSource>,
+    /// Of a cluster, only the leader will do. A follower answers too, later; one that was cut off
+    /// from its cluster does not know it at once.
+    pub leader_only: bool,
+    /// Only members of this cluster will do; `None`: of any, and of another one once the cluster
+    /// is rebuilt.
+    pub cluster: Option<Uuid>,
     /// After this long without traffic the server is probed, after as long again the connection
     /// is given up. `None` or zero: never.
     pub probe_interval: Option<Duration>,
@@ -66,6 +75,8 @@ impl ClientConfig {
             endpoints,
             database,
             tls: None,
+            leader_only: true,
+            cluster: None,
             probe_interval: Some(Duration::from_secs(5)),
             connect_timeout: Duration::from_secs(5),
             backoff: Backoff::default(),
@@ -98,21 +109,41 @@ pub enum Event {
 pub struct Client {
     requests: mpsc::Sender<Request>,
     shared: Arc<Shared>,
+    tables: Arc<[Name]>,
 }
 
 /// What the driver shares with its handles.
 #[derive(Debug)]
 struct Shared {
     replica: ArcSwap<Replica>,
+    pulse: health::Pulse,
     /// Weak, so that subscriptions end with the driver.
     events: broadcast::WeakSender<Event>,
 }
 
-/// A transaction on its way to the driver.
+/// What is asked of the driver.
 #[derive(Debug)]
-struct Request {
-    txn: Txn,
-    reply: oneshot::Sender<Outcome>,
+enum Request {
+    /// To commit a transaction.
+    Transact { txn: Txn, reply: oneshot::Sender<Outcome> },
+    /// To monitor other rows of a table.
+    Monitor { table: Name, filter: RowFilter, reply: FilterReply },
+}
+
+type FilterReply = oneshot::Sender<Result<(), RpcError>>;
+
+/// Why other rows are not monitored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MonitorError {
+    /// The [`DatabaseSpec`] does not have that table.
+    #[error("table {0} is not among those that are monitored")]
+    UnknownTable(String),
+    /// The server refuses the filter.
+    #[error("the server refuses to monitor these rows: {0}")]
+    Refused(RpcError),
+    /// The driver has ended.
+    #[error("the client's driver has ended")]
+    Ended,
 }
 
 impl Client {
@@ -122,10 +153,12 @@ impl Client {
         let (events, _) = broadcast::channel(config.event_queue.max(1));
         let shared = Arc::new(Shared {
             replica: ArcSwap::from_pointee(Replica::default()),
+            pulse: health::Pulse::default(),
             events: events.downgrade(),
         });
+        let tables = config.database.tables.iter().map(|table| table.name.clone()).collect();
         let driver = Driver::new(config, queue, events, shared.clone());
-        (Self { requests, shared }, driver)
+        (Self { requests, shared, tables }, driver)
     }
 
     /// The latest state of the replica: before the first connection it is empty, while there is
@@ -161,9 +194,35 @@ impl Client {
     /// take the transaction back.
     pub async fn transact(&self, txn: Txn) -> Outcome {
         let (reply, outcome) = oneshot::channel();
-        if self.requests.send(Request { txn, reply }).await.is_err() {
+        if self.requests.send(Request::Transact { txn, reply }).await.is_err() {
             return Outcome::NotConnected;
         }
         outcome.await.unwrap_or(Outcome::Unknown(UnknownReason::ConnectionLost))
+    }
+
+    /// Monitors other rows of a table from now on, also after a reconnection. When this returns,
+    /// the replica holds exactly those rows; they came and went as [`Event::Changes`]. Waits for a
+    /// connection if there is none.
+    ///
+    /// # Errors
+    /// The table is not monitored at all, or the server refuses the filter.
+    pub async fn monitor(
+        &self,
+        table: impl Into<Name>,
+        filter: RowFilter,
+    ) -> Result<(), MonitorError> {
+        let table = table.into();
+        if !self.tables.contains(&table) {
+            return Err(MonitorError::UnknownTable(table.into_owned()));
+        }
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Monitor { table, filter, reply };
+        self.requests.send(request).await.map_err(|_| MonitorError::Ended)?;
+        answer.await.map_err(|_| MonitorError::Ended)?.map_err(MonitorError::Refused)
+    }
+
+    /// How the connection is doing.
+    pub fn health(&self) -> Health {
+        self.shared.pulse.read()
     }
 }

@@ -46,12 +46,14 @@ pub mod nb;
 pub mod ovsdb;
 
 pub use client::{
-    Backoff, Client, ClientConfig, Driver, Endpoint, EndpointError, Endpoints, Event, Host,
-    Subscription, TlsError, TlsIdentity,
+    Backoff, Client, ClientConfig, Driver, Endpoint, EndpointError, Endpoints, Event, Health, Host,
+    MonitorError, Outcomes, Subscription, TlsError, TlsFiles, TlsIdentity, TlsSource, Verify,
+    VerifyError,
 };
 pub use ovsdb::message::{FrameLimits, RpcError};
 pub use ovsdb::replica::{Replica, Row, RowChange, Table};
-pub use ovsdb::schema::{DatabaseSchema, DatabaseSpec, Missing, TableSpec};
+pub use ovsdb::schema::{DatabaseSchema, DatabaseSpec, IndexSpec, Missing, RowFilter, TableSpec};
+pub use ovsdb::session::{Progress, Unsuitable};
 pub use ovsdb::txn::{
     Columns, Condition, CountMismatch, Delete, Function, Insert, Mutate, Operation,
     OperationResult, Outcome, Select, TransactError, Txn, UnknownReason, Update, Wait,

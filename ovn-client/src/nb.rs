@@ -37,8 +37,7 @@ pub trait TypedRow: Columns + Sized {
 
     /// What to monitor for this type.
     fn spec() -> TableSpec {
-        let columns = Self::COLUMNS.iter().map(|&column| column.into()).collect();
-        TableSpec { name: Self::TABLE.into(), columns }
+        TableSpec::new(Self::TABLE, Self::COLUMNS.iter().copied())
     }
 
     /// The row as the replica would hold it.
@@ -49,7 +48,7 @@ pub trait TypedRow: Columns + Sized {
 
 /// The `OVN_Northbound` database with every table of this module.
 pub fn database() -> DatabaseSpec {
-    let tables = vec![
+    let tables = [
         GatewayChassis::spec(),
         LoadBalancer::spec(),
         LoadBalancerGroup::spec(),
@@ -60,7 +59,7 @@ pub fn database() -> DatabaseSpec {
         Nat::spec(),
         NbGlobal::spec(),
     ];
-    DatabaseSpec { name: "OVN_Northbound".into(), tables }
+    DatabaseSpec::new("OVN_Northbound", tables)
 }
 
 /// Declares the type of a table's rows: for each field its type and its column.

@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::serve::{Ended, Serve};
 use super::stream;
-use super::{ClientConfig, Endpoint, Event, Request, Shared};
+use super::tls::{TlsIdentity, TlsSource};
+use super::{ClientConfig, Endpoint, Event, FilterReply, Request, Shared};
 use crate::ovsdb::replica::{Replica, RowChange};
-use crate::ovsdb::session::{Resume, SessionConfig};
-use crate::ovsdb::txn::Outcome;
+use crate::ovsdb::schema::RowFilter;
+use crate::ovsdb::session::{Acceptance, Progress, Resume, SessionConfig};
+use crate::ovsdb::txn::{Name, Outcome};
 
 /// The task behind a client. It ends only when told to: servers come and go.
 #[derive(Debug)]
@@ -25,6 +27,13 @@ pub struct Driver {
     events: broadcast::Sender<Event>,
     shared: Arc<Shared>,
     pub(super) replica: Replica,
+    /// What was seen of the cluster.
+    pub(super) progress: Progress,
+    /// The filters of the rows in the replica; `None` while that is not certain.
+    pub(super) filters: Option<Vec<(Name, RowFilter)>>,
+    /// Who waits for filters to come into effect with the next contents.
+    pub(super) filters_awaited: Vec<FilterReply>,
+    identity: Option<TlsIdentity>,
 }
 
 /// A connection that was in sync for this long was a good one: the next may follow at once.
@@ -37,7 +46,17 @@ impl Driver {
         events: broadcast::Sender<Event>,
         shared: Arc<Shared>,
     ) -> Self {
-        Self { config, requests, events, shared, replica: Replica::default() }
+        Self {
+            config,
+            requests,
+            events,
+            shared,
+            replica: Replica::default(),
+            progress: Progress::default(),
+            filters: None,
+            filters_awaited: Vec::new(),
+            identity: None,
+        }
     }
 
     /// Runs until `shutdown`; transactions in flight then have an unknown outcome.
@@ -66,7 +85,9 @@ impl Driver {
 
     /// Connects to one server and serves the connection to its end. Tells whether it was good.
     async fn visit(&mut self, endpoint: &Endpoint, shutdown: &CancellationToken) -> bool {
-        let tls = self.config.tls.as_ref().map(|tls| tls.config().clone());
+        self.shared.pulse.visiting(endpoint);
+        self.load_identity();
+        let tls = self.identity.as_ref().map(|identity| identity.config().clone());
         let open = stream::open(endpoint, tls.as_ref());
         let open = tokio::time::timeout(self.config.connect_timeout, open);
         let (reader, writer) = match self.answering(open, shutdown).await {
@@ -74,19 +95,37 @@ impl Driver {
             Some(Ok(Ok(stream))) => stream,
             Some(Ok(Err(error))) => {
                 warn!(%endpoint, %error, "connecting failed");
+                self.shared.pulse.failed(&error.to_string(), self.progress);
                 return false;
             }
             Some(Err(_)) => {
                 warn!(%endpoint, "connecting took too long");
+                self.shared.pulse.failed("connecting took too long", self.progress);
                 return false;
             }
         };
-        info!(%endpoint, "connected");
+        debug!(%endpoint, "connected");
         let ended = Serve::new(self, reader, writer).run(shutdown).await;
         let Ended { synced_at, reason } = ended;
         warn!(%endpoint, %reason, "connection ended");
         self.disconnect(&reason);
+        self.shared.pulse.failed(&reason, self.progress);
         synced_at.is_some_and(|at| now().saturating_duration_since(at) >= GOOD_CONNECTION)
+    }
+
+    /// Reads certificates that may have been replaced.
+    fn load_identity(&mut self) {
+        match &self.config.tls {
+            None => {}
+            Some(TlsSource::Fixed(identity)) => self.identity = Some(identity.clone()),
+            Some(TlsSource::Files(files)) => match files.load() {
+                Ok(identity) => self.identity = Some(identity),
+                Err(error) => {
+                    let source = std::error::Error::source(&error).map(ToString::to_string);
+                    warn!(%error, source, "certificates cannot be used, the last ones go on");
+                }
+            },
+        }
     }
 
     /// Waits for something while there is no connection; `None` on shutdown.
@@ -102,10 +141,21 @@ impl Driver {
                 biased;
                 () = shutdown.cancelled() => return None,
                 output = &mut future => return Some(output),
-                Some(request) = self.requests.recv() => {
-                    // Whoever no longer waits for an outcome needs none.
-                    let _ = request.reply.send(Outcome::NotConnected);
-                }
+                Some(request) = self.requests.recv() => self.answer_unconnected(request),
+            }
+        }
+    }
+
+    fn answer_unconnected(&mut self, request: Request) {
+        match request {
+            Request::Transact { reply, .. } => {
+                self.shared.pulse.count(&Outcome::NotConnected);
+                // Whoever no longer waits for an outcome needs none.
+                let _ = reply.send(Outcome::NotConnected);
+            }
+            Request::Monitor { table, filter, reply } => {
+                self.config.database.set_filter(&table, filter);
+                self.filters_awaited.push(reply);
             }
         }
     }
@@ -115,12 +165,17 @@ impl Driver {
             spec: Arc::new(self.config.database.clone()),
             probe_interval: self.config.probe_interval,
             limits: self.config.limits,
+            acceptance: Acceptance {
+                leader_only: self.config.leader_only,
+                cluster: self.config.cluster,
+            },
         }
     }
 
     pub(super) fn resume(&self) -> Option<Resume> {
         let layouts = self.replica.resolved().layouts.clone();
-        self.replica.last_transaction().map(|transaction| Resume { transaction, layouts })
+        let filters = self.filters.clone()?;
+        self.replica.last_transaction().map(|transaction| Resume { transaction, layouts, filters })
     }
 
     /// Makes the replica visible, then tells the subscribers what changed.
@@ -134,13 +189,23 @@ impl Driver {
 
     pub(super) fn connect(&mut self) {
         self.replica.set_connected(true);
+        self.shared.pulse.synced(self.progress);
         self.show();
         self.tell(Event::Connected);
+        for reply in std::mem::take(&mut self.filters_awaited) {
+            // Whoever no longer waits needs no answer.
+            let _ = reply.send(Ok(()));
+        }
+    }
+
+    pub(super) fn count(&self, outcome: &Outcome) {
+        self.shared.pulse.count(outcome);
     }
 
     pub(super) fn disconnect(&mut self, reason: &str) {
         if self.replica.connected() {
             self.replica.set_connected(false);
+            self.shared.pulse.lost();
             self.show();
             self.tell(Event::Disconnected { reason: reason.to_owned() });
         }

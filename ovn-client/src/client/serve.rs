@@ -6,14 +6,16 @@ use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::Request;
 use super::driver::{Driver, now};
 use super::stream::{Reader, Writer};
+use super::{FilterReply, Request};
+use crate::ovsdb::message::RpcError;
 use crate::ovsdb::replica::RowChange;
-use crate::ovsdb::session::{Session, SessionEvent, TransactionId};
+use crate::ovsdb::session::{Decoded, FilterId, Session, SessionEvent, TransactionId};
 use crate::ovsdb::txn::{Outcome, UnknownReason};
 
 /// How much is read at once.
@@ -30,6 +32,9 @@ pub(super) struct Serve<'d> {
     reader: Reader,
     output: Output,
     replies: BTreeMap<TransactionId, oneshot::Sender<Outcome>>,
+    filters: BTreeMap<FilterId, FilterReply>,
+    /// A large message being decoded on a thread of its own.
+    decoding: Option<JoinHandle<Decoded>>,
     synced_at: Option<Instant>,
 }
 
@@ -46,9 +51,18 @@ pub(super) struct Ended {
 
 impl<'d> Serve<'d> {
     pub(super) fn new(driver: &'d mut Driver, reader: Reader, writer: Writer) -> Self {
-        let session = Session::new(driver.session_config(), driver.resume(), now());
-        let output = Output { writer, bytes: Vec::new(), written: 0 };
-        Self { driver, session, reader, output, replies: BTreeMap::new(), synced_at: None }
+        let (config, resume) = (driver.session_config(), driver.resume());
+        let session = Session::new(config, resume, driver.progress, now());
+        Self {
+            driver,
+            session,
+            reader,
+            output: Output { writer, bytes: Vec::new(), written: 0 },
+            replies: BTreeMap::new(),
+            filters: BTreeMap::new(),
+            decoding: None,
+            synced_at: None,
+        }
     }
 
     pub(super) async fn run(mut self, shutdown: &CancellationToken) -> Ended {
@@ -57,9 +71,16 @@ impl<'d> Serve<'d> {
             Err(error) => chain(&*error),
         };
         for reply in self.replies.into_values() {
+            let outcome = Outcome::Unknown(UnknownReason::ConnectionLost);
+            self.driver.count(&outcome);
             // Whoever no longer waits for an outcome needs none.
-            let _ = reply.send(Outcome::Unknown(UnknownReason::ConnectionLost));
+            let _ = reply.send(outcome);
         }
+        self.driver.filters_awaited.extend(self.filters.into_values());
+        if !self.session.filters_settled() {
+            self.driver.filters = None;
+        }
+        self.driver.progress = self.session.progress();
         Ended { synced_at: self.synced_at, reason }
     }
 
@@ -71,15 +92,24 @@ impl<'d> Serve<'d> {
         let queue = self.driver.config.transaction_queue.max(1);
         loop {
             self.drain()?;
+            self.decode();
             self.session.poll_transmit(&mut self.output.bytes);
             let due = self.session.poll_timeout();
-            // Cancel safe: `read` and `recv` lose nothing, `Output::send` notes what is written.
+            let reads = self.output.bytes.len() < UNSENT && self.session.wants_input();
+            // Cancel safe: `read` and `recv` lose nothing, `Output::send` notes what is written,
+            // the decoding thread is waited for by reference.
             // In this order: what the server sent counts before its silence does.
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
                 sent = self.output.send(), if self.output.pending() => sent?,
-                read = self.reader.read(&mut input), if self.output.bytes.len() < UNSENT => {
+                decoded = ended(&mut self.decoding) => {
+                    self.decoding = None;
+                    let handled = self.session.handle_decoded(decoded?);
+                    self.drain()?;
+                    handled?;
+                }
+                read = self.reader.read(&mut input), if reads => {
                     let bytes = input.get(..read?).unwrap_or_default();
                     if bytes.is_empty() {
                         return Err("the server closed the connection".into());
@@ -90,19 +120,35 @@ impl<'d> Serve<'d> {
                     handled?;
                 }
                 Some(request) = self.driver.requests.recv(),
-                    if self.session.in_flight() < queue => self.transact(request),
+                    if self.session.in_flight() < queue => self.request(request),
                 () = sleep_until(due) => self.session.handle_timeout(now())?,
             }
         }
     }
 
-    fn transact(&mut self, Request { txn, reply }: Request) {
-        match self.session.handle_transact(&txn) {
-            Some(id) => {
-                self.replies.insert(id, reply);
+    fn decode(&mut self) {
+        if let Some(decode) = self.session.poll_decode() {
+            self.decoding = Some(tokio::task::spawn_blocking(move || decode.run()));
+        }
+    }
+
+    fn request(&mut self, request: Request) {
+        match request {
+            Request::Transact { txn, reply } => match self.session.handle_transact(&txn) {
+                Some(id) => {
+                    self.replies.insert(id, reply);
+                }
+                None => {
+                    self.driver.count(&Outcome::NotConnected);
+                    // Whoever no longer waits for an outcome needs none.
+                    drop(reply.send(Outcome::NotConnected));
+                }
+            },
+            Request::Monitor { table, filter, reply } => {
+                self.driver.config.database.set_filter(&table, filter.clone());
+                let id = self.session.handle_filter(table, filter);
+                self.filters.insert(id, reply);
             }
-            // Whoever no longer waits for an outcome needs none.
-            None => drop(reply.send(Outcome::NotConnected)),
         }
     }
 
@@ -132,18 +178,36 @@ impl<'d> Serve<'d> {
                 }
                 SessionEvent::Transacted(id, outcome) => {
                     debug!(%outcome, "transaction answered");
+                    self.driver.count(&outcome);
                     if let Some(reply) = self.replies.remove(&id) {
                         // Whoever no longer waits for an outcome needs none.
                         let _ = reply.send(outcome);
                     }
                 }
+                SessionEvent::Filtered { filters, answer } => self.filtered(&filters, &answer),
             }
         }
         Ok(())
     }
 
+    fn filtered(&mut self, filters: &[FilterId], answer: &Result<(), RpcError>) {
+        for reply in filters.iter().filter_map(|id| self.filters.remove(id)) {
+            // Whoever no longer waits needs no answer.
+            let _ = reply.send(answer.clone());
+        }
+        self.settle();
+    }
+
+    /// Notes which rows the replica holds, if that is certain.
+    fn settle(&mut self) {
+        let settled = self.session.filters_settled();
+        self.driver.filters = settled.then(|| self.driver.config.database.filters());
+    }
+
     fn synced(&mut self, changes: Vec<RowChange>) {
         info!(changes = changes.len(), "in sync");
+        self.driver.progress = self.session.progress();
+        self.settle();
         self.driver.publish(changes);
         self.driver.connect();
         self.synced_at = Some(now());
@@ -173,6 +237,14 @@ impl Output {
         self.bytes.clear();
         self.written = 0;
         Ok(())
+    }
+}
+
+/// Waits for the decoding thread; for ever where there is none.
+async fn ended(decoding: &mut Option<JoinHandle<Decoded>>) -> Result<Decoded, JoinError> {
+    match decoding {
+        Some(decoding) => decoding.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,23 +1,35 @@
 //! TLS as OVN deployments use it: both sides show a certificate of one private authority.
 
+mod verify;
+
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::server::ParsedCertificate;
-use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::RootCertStore;
+use rustls::crypto::ring;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-/// Who we are and whom we trust. The server's certificate must lead to the given authority; its
-/// name is not looked at, because `ovs-pki` and Kube-OVN write none that could be verified.
+use verify::Verifier;
+pub use verify::{Verify, VerifyError};
+
+/// Who we are and whom we trust.
 #[derive(Clone)]
 pub struct TlsIdentity(Arc<rustls::ClientConfig>);
 
-/// Why PEM texts are no identity.
+/// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
+    /// A file cannot be read.
+    #[error("{} cannot be read", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A text is no PEM of the kind it should be.
     #[error("the {what} cannot be read")]
     Pem {
@@ -30,17 +42,25 @@ pub enum TlsError {
     /// There is no certificate in a text.
     #[error("the {0} holds no certificate")]
     Empty(&'static str),
+    /// The name to verify is neither a DNS name nor an address.
+    #[error("{0:?} is no name that a certificate could have")]
+    Name(String),
     /// Certificate and key cannot be used.
     #[error("the certificates and the key cannot be used")]
     Unusable(#[source] rustls::Error),
 }
 
 impl TlsIdentity {
-    /// Reads the authority's certificates, our certificate with its chain, and its key.
+    /// Reads the authority's certificates, our certificate with its chain, and its key, all PEM.
     ///
     /// # Errors
     /// A text is no such PEM, or the key does not fit.
-    pub fn from_pem(authority: &[u8], certificate: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+    pub fn from_pem(
+        authority: &[u8],
+        certificate: &[u8],
+        key: &[u8],
+        verify: Verify,
+    ) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let mut roots = RootCertStore::empty();
         for root in certificates("authority", authority)? {
@@ -49,7 +69,7 @@ impl TlsIdentity {
         let chain = certificates("certificate", certificate)?;
         let key = PrivateKeyDer::from_pem_slice(key)
             .map_err(|source| TlsError::Pem { what: "key", source })?;
-        let verifier = Arc::new(ChainVerifier { roots, provider: provider.clone() });
+        let verifier = Arc::new(Verifier::new(roots, verify, provider.clone())?);
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Unusable)?
@@ -71,60 +91,46 @@ impl fmt::Debug for TlsIdentity {
     }
 }
 
+/// Where the identity comes from.
+#[derive(Clone, Debug)]
+pub enum TlsSource {
+    /// It never changes.
+    Fixed(TlsIdentity),
+    /// It is read again for each connection: files that are replaced are used from the next
+    /// connection on. While they cannot be used, the last that could are.
+    Files(TlsFiles),
+}
+
+/// The files of an identity, all PEM; for example those of Kube-OVN's Secret `kube-ovn-tls`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The authority's certificates (`cacert`).
+    pub authority: PathBuf,
+    /// Our certificate with its chain (`cert`).
+    pub certificate: PathBuf,
+    /// Its key (`key`).
+    pub key: PathBuf,
+    /// What a server's certificate has to be.
+    pub verify: Verify,
+}
+
+impl TlsFiles {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// A file cannot be read or holds something else.
+    pub fn load(&self) -> Result<TlsIdentity, TlsError> {
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map_err(|source| TlsError::File { path: path.clone(), source })
+        };
+        let (authority, certificate) = (read(&self.authority)?, read(&self.certificate)?);
+        TlsIdentity::from_pem(&authority, &certificate, &read(&self.key)?, self.verify.clone())
+    }
+}
+
 fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let certificates = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|source| TlsError::Pem { what, source })?;
     if certificates.is_empty() { Err(TlsError::Empty(what)) } else { Ok(certificates) }
-}
-
-/// Accepts any certificate that leads to the authority and is valid now.
-#[derive(Debug)]
-struct ChainVerifier {
-    roots: RootCertStore,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for ChainVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        rustls::client::verify_server_cert_signed_by_trust_anchor(
-            &ParsedCertificate::try_from(end_entity)?,
-            &self.roots,
-            intermediates,
-            now,
-            self.provider.signature_verification_algorithms.all,
-        )?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -2,6 +2,7 @@
 //! the next.
 
 mod apply;
+mod index;
 mod row;
 mod rows;
 mod update;

@@ -1,31 +1,52 @@
 //! One connection to a server, as a state machine without I/O.
 //!
 //! ```text
-//!  handle_input ──► framer ──► message ──► phase ──► poll_event   (contents, updates, outcomes)
-//!  handle_timeout ► probe ────────────────────┴────► poll_transmit (bytes to send)
-//!                                                    poll_timeout  (when to call again)
+//!  handle_input ──► framer ──► interpret ──► absorb ──► poll_event    (contents, updates, outcomes)
+//!                     └ large ─► poll_decode … handle_decoded ┘ └──► poll_transmit (bytes to send)
+//!  handle_timeout ► probe ───────────────────────────────────────► poll_timeout  (when to call again)
 //! ```
 //!
-//! A session starts by itself: `get_schema`, then `monitor_cond_since`, or `monitor_cond` where
-//! that method is unknown. It never restarts after an error: drop it and open another
-//! connection. Events come in the order of the messages: what a transaction changed comes before
-//! its outcome.
+//! A session starts by itself: what the server says of itself (`_Server`), then `get_schema`, then
+//! `monitor_cond_since`, or `monitor_cond` where that method is unknown. It never restarts after an
+//! error: drop it and open another connection. Events come in the order of the messages: what a
+//! transaction changed comes before its outcome.
+//!
+//! A large message is given out by `poll_decode`, to be decoded beside the session; until it comes
+//! back by `handle_decoded`, what follows waits, but an `echo` of the server is answered at once.
 
+mod absorb;
+mod filters;
+mod interpret;
 mod probe;
-mod receive;
+mod server;
 mod start;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::message::{FrameError, FrameLimits, Framer, MessageError, RpcError, write_request};
-use super::replica::Updates;
-use super::schema::{DatabaseSpec, Layout, Resolved, SchemaError};
+use super::replica::{ReplicaError, Updates};
+use super::schema::{DatabaseSpec, Layout, Resolved, RowFilter, SchemaError};
 use super::txn::{Expectation, Operation, Outcome, Txn};
 use super::value::Uuid;
+use interpret::Context;
 use probe::Probe;
+use server::ServerWatch;
 use start::Phase;
+
+pub use filters::FilterId;
+pub use interpret::{Decode, Decoded};
+pub use server::{Acceptance, Progress, Unsuitable};
+
+/// A message at least this long, in bytes, is decoded beside the session: some milliseconds.
+const LARGE: usize = 512 * 1024;
+/// With more than this waiting behind a message that is being decoded, in bytes, nothing more is
+/// taken in.
+const BACKLOG: usize = 16 * 1024 * 1024;
 
 /// How a session behaves.
 #[derive(Clone, Debug)]
@@ -37,6 +58,8 @@ pub struct SessionConfig {
     pub probe_interval: Option<Duration>,
     /// What the server may send.
     pub limits: FrameLimits,
+    /// Which servers will do.
+    pub acceptance: Acceptance,
 }
 
 /// The state of a replica from which a server may send the difference only.
@@ -46,6 +69,8 @@ pub struct Resume {
     pub transaction: Uuid,
     /// The columns in the replica: if they are others now, nothing is resumed.
     pub layouts: Vec<Arc<Layout>>,
+    /// The filters of the rows in the replica: likewise.
+    pub filters: Vec<(Cow<'static, str>, RowFilter)>,
 }
 
 /// A transaction in flight.
@@ -82,6 +107,13 @@ pub enum SessionEvent {
     Restarted,
     /// A transaction has an outcome.
     Transacted(TransactionId, Outcome),
+    /// Filters have come into effect, or were refused.
+    Filtered {
+        /// Which.
+        filters: Vec<FilterId>,
+        /// Whether.
+        answer: Result<(), RpcError>,
+    },
 }
 
 /// Why a session is over.
@@ -116,6 +148,12 @@ pub enum SessionError {
     /// The server is silent.
     #[error("the server is silent")]
     Silent,
+    /// What the server says about itself makes no sense.
+    #[error("what the server says about itself does not fit together")]
+    Server(#[source] ReplicaError),
+    /// The server will not do; another may.
+    #[error("the server will not do: {0}")]
+    Unsuitable(#[from] Unsuitable),
 }
 
 /// One connection to a server.
@@ -126,23 +164,52 @@ pub struct Session {
     framer: Framer,
     probe: Probe,
     phase: Phase,
+    server: Option<ServerWatch>,
+    progress: Progress,
     next_id: u64,
     transactions: BTreeMap<u64, Vec<Expectation>>,
+    filters_due: Vec<(FilterId, Cow<'static, str>)>,
+    filters_asked: BTreeMap<u64, Vec<(FilterId, Cow<'static, str>)>>,
+    decoding: Decoding,
+    waiting: VecDeque<Bytes>,
     out: Vec<u8>,
     events: VecDeque<SessionEvent>,
 }
 
+/// Whether a large message is being decoded.
+#[derive(Debug)]
+enum Decoding {
+    /// None is.
+    No,
+    /// One is to be given out.
+    Due(Bytes),
+    /// One was given out.
+    Out,
+}
+
 impl Session {
-    /// A session on a connection that was just opened.
-    pub fn new(config: SessionConfig, resume: Option<Resume>, now: Instant) -> Self {
+    /// A session on a connection that was just opened. `progress` is what earlier sessions saw of
+    /// the cluster.
+    pub fn new(
+        config: SessionConfig,
+        resume: Option<Resume>,
+        progress: Progress,
+        now: Instant,
+    ) -> Self {
         let mut session = Self {
             framer: Framer::new(config.limits),
             probe: Probe::new(config.probe_interval, now),
             config,
             resume,
-            phase: Phase::Schema { request: 0 },
+            phase: Phase::ServerSchema { request: 0 },
+            server: None,
+            progress,
             next_id: 0,
             transactions: BTreeMap::new(),
+            filters_due: Vec::new(),
+            filters_asked: BTreeMap::new(),
+            decoding: Decoding::No,
+            waiting: VecDeque::new(),
             out: Vec::new(),
             events: VecDeque::new(),
         };
@@ -158,9 +225,66 @@ impl Session {
         self.probe.handle_traffic(now);
         self.framer.push(bytes);
         while let Some(message) = self.framer.next_message()? {
-            self.receive(&message)?;
+            self.arrive(message)?;
         }
         Ok(())
+    }
+
+    /// Whether to read on. Not while too much waits behind a message that is being decoded.
+    pub fn wants_input(&self) -> bool {
+        self.waiting.iter().map(Bytes::len).sum::<usize>() < BACKLOG
+    }
+
+    /// A large message to be decoded, wherever there is time; its [`Decode::run`] goes to
+    /// [`handle_decoded`](Self::handle_decoded).
+    pub fn poll_decode(&mut self) -> Option<Decode> {
+        match std::mem::replace(&mut self.decoding, Decoding::Out) {
+            Decoding::Due(message) => Some(Decode { message, context: self.context() }),
+            before @ (Decoding::No | Decoding::Out) => {
+                self.decoding = before;
+                None
+            }
+        }
+    }
+
+    /// Takes a decoded message, and then what waited behind it.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub fn handle_decoded(&mut self, decoded: Decoded) -> Result<(), SessionError> {
+        self.decoding = Decoding::No;
+        self.absorb(decoded.0?)?;
+        while matches!(self.decoding, Decoding::No)
+            && let Some(message) = self.waiting.pop_front()
+        {
+            self.take(message)?;
+        }
+        Ok(())
+    }
+
+    fn arrive(&mut self, message: Bytes) -> Result<(), SessionError> {
+        if matches!(self.decoding, Decoding::No) {
+            return self.take(message);
+        }
+        match (message.len() < LARGE).then(|| interpret::echo(&message)).flatten() {
+            Some(mut reply) => self.out.append(&mut reply),
+            None => self.waiting.push_back(message),
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, message: Bytes) -> Result<(), SessionError> {
+        if message.len() >= LARGE {
+            self.decoding = Decoding::Due(message);
+            return Ok(());
+        }
+        let meaning = interpret::interpret(&message, &self.context())?;
+        self.absorb(meaning)
+    }
+
+    fn context(&self) -> Context {
+        let server = self.server.as_ref().map(|server| server.resolved().clone());
+        Context { phase: self.phase.clone(), server }
     }
 
     /// To be called when the time of [`poll_timeout`](Self::poll_timeout) has come.
@@ -204,6 +328,11 @@ impl Session {
     /// The next event.
     pub fn poll_event(&mut self) -> Option<SessionEvent> {
         self.events.pop_front()
+    }
+
+    /// How far the log of the cluster was seen.
+    pub fn progress(&self) -> Progress {
+        self.progress
     }
 
     /// Whether the monitored tables are complete and followed.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ovn_client::nb::{LoadBalancer, Protocol, TypedRow};
 use ovn_client::{
-    Backoff, Client, ClientConfig, DatabaseSpec, Event, Outcome, Subscription, Txn, UnknownReason,
-    Uuid,
+    Backoff, Client, ClientConfig, Condition, DatabaseSpec, Event, IndexSpec, MonitorError,
+    Outcome, RowFilter, Subscription, Txn, UnknownReason, Uuid,
 };
 use serde_json::{Value, json};
 use server::{Connection, Server};
@@ -19,6 +19,10 @@ use tokio_util::sync::CancellationToken;
 /// Longer than anything here takes; met only by a failing test.
 const DEADLINE: Duration = Duration::from_secs(20);
 
+fn by_name() -> IndexSpec {
+    IndexSpec::column(LoadBalancer::TABLE, "name")
+}
+
 struct Scene {
     client: Client,
     events: Subscription,
@@ -27,7 +31,7 @@ struct Scene {
 }
 
 fn config(endpoints: &str) -> ClientConfig {
-    let database = DatabaseSpec { name: "D".into(), tables: vec![LoadBalancer::spec()] };
+    let database = DatabaseSpec::new("D", [LoadBalancer::spec()]).index(by_name());
     let config = ClientConfig::new(endpoints.parse().unwrap(), database);
     let delay = Duration::from_millis(1);
     ClientConfig { backoff: Backoff { min: delay, max: delay }, ..config }
@@ -322,4 +326,112 @@ async fn a_silent_server_is_left() {
     connection.expect("echo").await;
     let Some(Event::Disconnected { reason }) = scene.events.recv().await else { panic!() };
     assert_eq!(reason, "the server is silent");
+}
+
+#[tokio::test]
+async fn rows_are_found_by_what_is_indexed() {
+    let server = Server::bind().await;
+    let mut scene = start(config(&server.endpoint()));
+    let mut connection = server.accept().await;
+    connection.sync(rows(&[(1, initial("a")), (2, initial("b")), (3, initial("a"))])).await;
+    scene.changed().await;
+    let before = scene.client.snapshot();
+    let found = |name: &str| {
+        let snapshot = scene.client.snapshot();
+        let table = snapshot.table(LoadBalancer::TABLE);
+        table.find(&by_name(), name).map(|row| row.uuid().as_u128()).collect::<Vec<_>>()
+    };
+    assert_eq!(found("a"), [1, 3]);
+    connection.update(None, rows(&[(3, json!({"modify": {"name": "b"}}))])).await;
+    scene.connected().await;
+    assert!(matches!(scene.events.recv().await, Some(Event::Changes(_))));
+    assert_eq!(before.table(LoadBalancer::TABLE).find(&by_name(), "a").count(), 2);
+    let snapshot = scene.client.snapshot();
+    assert_eq!(snapshot.table(LoadBalancer::TABLE).find(&by_name(), "b").count(), 2);
+}
+
+#[tokio::test]
+async fn other_rows_are_monitored_when_asked_and_after_a_reconnection() {
+    let server = Server::bind().await;
+    let mut scene = start(config(&server.endpoint()));
+    let mut connection = server.accept().await;
+    connection.sync(rows(&[(1, initial("a")), (2, initial("b"))])).await;
+    scene.changed().await;
+    scene.connected().await;
+    let client = scene.client.clone();
+    let only = RowFilter::Any(vec![Condition::equal("name", "a")]);
+    let call = tokio::spawn(async move { client.monitor("Load_Balancer", only).await });
+    let request = connection.expect("monitor_cond_change").await;
+    connection.update(Some(7), rows(&[(2, json!({"delete": null}))])).await;
+    connection.answer(&request, json!({})).await;
+    call.await.unwrap().unwrap();
+    assert_eq!(scene.client.snapshot().table("Load_Balancer").len(), 1);
+    drop(connection);
+    let mut connection = server.accept().await;
+    connection.schema().await;
+    let request = connection.expect("monitor_cond_since").await;
+    let expected = json!([["name", "==", "a"]]);
+    assert_eq!(request["params"][2]["Load_Balancer"][0]["where"], expected);
+    assert_eq!(request["params"][3], json!(uuid(7)), "settled filters may be resumed");
+}
+
+#[tokio::test]
+async fn a_filter_that_cannot_be_is_refused() {
+    let server = Server::bind().await;
+    let mut scene = start(config(&server.endpoint()));
+    let unknown = scene.client.monitor("Nonsense", RowFilter::Nothing).await;
+    assert_eq!(unknown, Err(MonitorError::UnknownTable("Nonsense".to_owned())));
+    let mut connection = server.accept().await;
+    connection.sync(json!({})).await;
+    scene.connected().await;
+    let client = scene.client.clone();
+    let only = RowFilter::Any(vec![Condition::equal("nonsense", "a")]);
+    let call = tokio::spawn(async move { client.monitor("Load_Balancer", only).await });
+    let request = connection.expect("monitor_cond_change").await;
+    connection.send(json!({"id": request["id"], "error": "unknown column"})).await;
+    assert!(matches!(call.await.unwrap(), Err(MonitorError::Refused(_))));
+}
+
+#[tokio::test]
+async fn a_filter_set_without_a_connection_is_asked_for_with_the_contents() {
+    let server = Server::bind().await;
+    let scene = start(config(&server.endpoint()));
+    let client = scene.client.clone();
+    let call =
+        tokio::spawn(async move { client.monitor("Load_Balancer", RowFilter::Nothing).await });
+    let mut connection = server.accept().await;
+    connection.schema().await;
+    let request = connection.expect("monitor_cond_since").await;
+    connection.answer(&request, json!([false, uuid(0), {}])).await;
+    // Asked for with the contents, or right after them.
+    if request["params"][2]["Load_Balancer"][0]["where"] != json!([false]) {
+        let request = connection.expect("monitor_cond_change").await;
+        connection.answer(&request, json!({})).await;
+    }
+    call.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn health_tells_of_connections_and_outcomes() {
+    let server = Server::bind().await;
+    let mut scene = start(config(&server.endpoint()));
+    assert_eq!(scene.client.transact(Txn::new().comment("c")).await, Outcome::NotConnected);
+    let mut connection = server.accept().await;
+    connection.sync(json!({})).await;
+    scene.connected().await;
+    let client = scene.client.clone();
+    let call = tokio::spawn(async move { client.transact(Txn::new().comment("c")).await });
+    let request = connection.expect("transact").await;
+    connection.answer(&request, json!([{}])).await;
+    assert!(call.await.unwrap().is_committed());
+    let health = scene.client.health();
+    assert_eq!((health.connected, health.connections, health.failures), (true, 1, 0));
+    assert_eq!((health.outcomes.committed, health.outcomes.not_connected), (1, 1));
+    drop(connection);
+    scene.disconnected().await;
+    scene.shutdown.cancel();
+    scene.driver.await.unwrap();
+    let health = scene.client.health();
+    assert!(!health.connected && health.failures >= 1);
+    assert_eq!(health.endpoint.unwrap().to_string(), server.endpoint());
 }

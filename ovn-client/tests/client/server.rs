@@ -30,7 +30,7 @@ impl Server {
 
     /// The next connection of the client.
     pub(crate) async fn accept(&self) -> Connection {
-        Connection::new(self.0.accept().await.unwrap().0)
+        Connection::open(self.0.accept().await.unwrap().0).await
     }
 }
 
@@ -41,9 +41,14 @@ pub(crate) struct Connection<S = TcpStream> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Takes an open stream.
-    pub(crate) fn new(stream: S) -> Self {
-        Self { stream, framer: Framer::new(FrameLimits::default()) }
+    /// Takes an open stream, as a server too old to know about itself.
+    pub(crate) async fn open(stream: S) -> Self {
+        let mut connection = Self { stream, framer: Framer::new(FrameLimits::default()) };
+        connection.expect("set_db_change_aware").await;
+        let request = connection.expect("get_schema").await;
+        assert_eq!(request["params"], json!(["_Server"]));
+        connection.send(json!({"id": request["id"], "error": "unknown database"})).await;
+        connection
     }
 
     /// The next message of the client.

@@ -49,7 +49,8 @@ impl Replica {
         contents: Updates,
         last_transaction: Option<Uuid>,
     ) -> Vec<RowChange> {
-        let mut tables: Vec<Table> = resolved.layouts.iter().cloned().map(Table::new).collect();
+        let empty = resolved.layouts.iter().cloned().map(Table::new);
+        let mut tables: Vec<Table> = empty.map(|table| table.indexed(&resolved.indexes)).collect();
         let mut changes = Vec::new();
         for update in contents.0 {
             let name = update.layout.table();

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Row;
-use crate::ovsdb::schema::Layout;
-use crate::ovsdb::value::Uuid;
+use super::index::Index;
+use crate::ovsdb::schema::{IndexSpec, Layout};
+use crate::ovsdb::value::{ToDatum, Uuid};
 
 /// One shard for each value of a UUID's first byte: the order of shards is the order of rows.
 const SHARDS: usize = 256;
@@ -18,6 +19,7 @@ const SHARDS: usize = 256;
 pub struct Table {
     layout: Arc<Layout>,
     shards: Vec<Arc<Shard>>,
+    indexes: Vec<Index>,
     len: usize,
 }
 
@@ -25,7 +27,14 @@ type Shard = BTreeMap<Uuid, Arc<Row>>;
 
 impl Table {
     pub(crate) fn new(layout: Arc<Layout>) -> Self {
-        Self { layout, shards: vec![Arc::default(); SHARDS], len: 0 }
+        Self { layout, shards: vec![Arc::default(); SHARDS], indexes: Vec::new(), len: 0 }
+    }
+
+    /// Keeps the indexes that are of this table; while it is empty.
+    pub(super) fn indexed(self, specs: &[IndexSpec]) -> Self {
+        let of_us = specs.iter().filter(|spec| *spec.table == **self.name());
+        let indexes = of_us.cloned().map(Index::new).collect();
+        Self { indexes, ..self }
     }
 
     /// The name of the table.
@@ -58,10 +67,26 @@ impl Table {
         self.shards.iter().flat_map(|shard| shard.values())
     }
 
+    /// The rows that hold this value, ascending by UUID. An index that was not asked for in the
+    /// [`DatabaseSpec`](crate::DatabaseSpec) finds nothing.
+    pub fn find(
+        &self,
+        index: &IndexSpec,
+        value: &(impl ToDatum + ?Sized),
+    ) -> impl Iterator<Item = &Arc<Row>> {
+        let index = self.indexes.iter().find(|other| other.spec() == index);
+        let value = value.to_datum();
+        let found = index.zip(value.as_scalar()).map(|(index, value)| index.find(value));
+        // Collected, for the value is not kept.
+        let uuids: Vec<Uuid> = found.into_iter().flatten().collect();
+        uuids.into_iter().filter_map(|uuid| self.get(uuid))
+    }
+
     /// Stores a row and gives back the one it replaces.
     pub(super) fn insert(&mut self, row: Arc<Row>) -> Option<Arc<Row>> {
         let shard = self.shards.get_mut(shard_of(row.uuid()))?;
-        let old = Arc::make_mut(shard).insert(row.uuid(), row);
+        let old = Arc::make_mut(shard).insert(row.uuid(), row.clone());
+        self.indexes.iter_mut().for_each(|index| index.follow(old.as_deref(), Some(&row)));
         self.len += usize::from(old.is_none());
         old
     }
@@ -73,6 +98,7 @@ impl Table {
             return None;
         }
         let old = Arc::make_mut(shard).remove(&uuid);
+        self.indexes.iter_mut().for_each(|index| index.follow(old.as_deref(), None));
         self.len -= usize::from(old.is_some());
         old
     }

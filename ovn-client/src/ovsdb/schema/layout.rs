@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use super::filter::RowFilter;
 use super::types::{ColumnType, DatabaseSchema};
+use crate::ovsdb::value::Atom;
 
 /// The tables and columns to keep a replica of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +15,44 @@ pub struct DatabaseSpec {
     pub name: Cow<'static, str>,
     /// The tables.
     pub tables: Vec<TableSpec>,
+    /// By what rows can be looked up, beside their identifier.
+    pub indexes: Vec<IndexSpec>,
+}
+
+impl DatabaseSpec {
+    /// A database with these tables, without indexes.
+    pub fn new(
+        name: impl Into<Cow<'static, str>>,
+        tables: impl IntoIterator<Item = TableSpec>,
+    ) -> Self {
+        let tables = tables.into_iter().collect();
+        Self { name: name.into(), tables, indexes: Vec::new() }
+    }
+
+    /// Keeps an index.
+    #[must_use]
+    pub fn index(mut self, index: IndexSpec) -> Self {
+        self.indexes.push(index);
+        self
+    }
+
+    /// Which rows of a table are monitored.
+    pub fn filter(&self, table: &str) -> &RowFilter {
+        let spec = self.tables.iter().find(|spec| spec.name == table);
+        spec.map_or(&RowFilter::All, |spec| &spec.filter)
+    }
+
+    /// The filters of all tables that have one.
+    pub fn filters(&self) -> Vec<(Cow<'static, str>, RowFilter)> {
+        let filtered = self.tables.iter().filter(|spec| !spec.filter.is_all());
+        filtered.map(|spec| (spec.name.clone(), spec.filter.clone())).collect()
+    }
+
+    pub(crate) fn set_filter(&mut self, table: &str, filter: RowFilter) {
+        if let Some(spec) = self.tables.iter_mut().find(|spec| spec.name == table) {
+            spec.filter = filter;
+        }
+    }
 }
 
 /// The columns of one table to keep a replica of.
@@ -22,6 +62,52 @@ pub struct TableSpec {
     pub name: Cow<'static, str>,
     /// The names of the columns.
     pub columns: Vec<Cow<'static, str>>,
+    /// Which rows.
+    pub filter: RowFilter,
+}
+
+impl TableSpec {
+    /// These columns of every row.
+    pub fn new<C: Into<Cow<'static, str>>>(
+        name: impl Into<Cow<'static, str>>,
+        columns: impl IntoIterator<Item = C>,
+    ) -> Self {
+        let columns = columns.into_iter().map(Into::into).collect();
+        Self { name: name.into(), columns, filter: RowFilter::All }
+    }
+
+    /// Only these rows.
+    #[must_use]
+    pub fn filter(self, filter: RowFilter) -> Self {
+        Self { filter, ..self }
+    }
+}
+
+/// By what rows of a table can be looked up. Several rows may have the same value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexSpec {
+    pub(crate) table: Cow<'static, str>,
+    pub(crate) column: Cow<'static, str>,
+    pub(crate) key: Option<Atom>,
+}
+
+impl IndexSpec {
+    /// By a column: its value, each element of a set, each key of a map.
+    pub fn column(
+        table: impl Into<Cow<'static, str>>,
+        column: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { table: table.into(), column: column.into(), key: None }
+    }
+
+    /// By the value of one key of a map of strings, for example of `external_ids`.
+    pub fn map_key(
+        table: impl Into<Cow<'static, str>>,
+        column: impl Into<Cow<'static, str>>,
+        key: &str,
+    ) -> Self {
+        Self { key: Some(Atom::String(key.into())), ..Self::column(table, column) }
+    }
 }
 
 /// A table or a column that was asked for and that the server does not have.
@@ -89,6 +175,8 @@ pub struct Resolved {
     pub schema: DatabaseSchema,
     /// What there is to monitor, ascending by table name.
     pub layouts: Vec<Arc<Layout>>,
+    /// By what rows are looked up.
+    pub indexes: Vec<IndexSpec>,
     /// What was asked for in vain.
     pub missing: Vec<Missing>,
 }
@@ -115,7 +203,7 @@ impl Resolved {
         }
         layouts.sort_by(|a, b| a.table.cmp(&b.table));
         layouts.dedup_by(|a, b| a.table == b.table);
-        Self { schema, layouts, missing }
+        Self { schema, layouts, indexes: spec.indexes.clone(), missing }
     }
 
     /// The layout of a table.
@@ -134,12 +222,8 @@ mod tests {
         let schema = DatabaseSchema::parse(
             r#"{"name":"D","version":"1.0.0","tables":{"T":{"columns":{"a":{"type":"string"}}}}}"#,
         );
-        let table = |name: &'static str, columns: &[&'static str]| TableSpec {
-            name: name.into(),
-            columns: columns.iter().map(|column| (*column).into()).collect(),
-        };
-        let tables = vec![table("U", &["x"]), table("T", &["b", "a"])];
-        let resolved = Resolved::new(schema.unwrap(), &DatabaseSpec { name: "D".into(), tables });
+        let tables = [TableSpec::new("U", ["x"]), TableSpec::new("T", ["b", "a"])];
+        let resolved = Resolved::new(schema.unwrap(), &DatabaseSpec::new("D", tables));
         let missing: Vec<_> = resolved.missing.iter().map(ToString::to_string).collect();
         assert_eq!(missing, ["U", "T.b"]);
         let layout = resolved.layout("T").unwrap();

@@ -1,4 +1,4 @@
-//! The way into sync: the schema, then the monitor.
+//! The way into sync: what the server says of itself, the schema, the monitor.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
-use super::{Session, SessionError, SessionEvent};
-use crate::ovsdb::message::RpcError;
+use super::Session;
+use super::server::{SERVER_DATABASE, SERVER_MONITOR};
 use crate::ovsdb::replica::{Updates, UpdatesSeed};
-use crate::ovsdb::schema::{DatabaseSchema, Resolved};
+use crate::ovsdb::schema::{DatabaseSpec, Resolved, RowFilter};
 use crate::ovsdb::value::Uuid;
 use crate::ovsdb::value::decode::UuidText;
 
@@ -19,8 +18,12 @@ use crate::ovsdb::value::decode::UuidText;
 pub(super) const MONITOR: &str = "ovn-client";
 
 /// How far a session is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Phase {
+    /// It is asked whether the server knows about itself.
+    ServerSchema { request: u64 },
+    /// It is asked what the server knows about itself.
+    Server { request: u64, resolved: Arc<Resolved> },
     /// The schema is asked for.
     Schema { request: u64 },
     /// The contents are asked for.
@@ -29,7 +32,7 @@ pub(super) enum Phase {
     Synced { resolved: Arc<Resolved> },
 }
 
-/// How the contents are asked for.
+/// How contents are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Method {
     /// From the last transaction known, on servers from 2.12 on.
@@ -39,7 +42,7 @@ pub(super) enum Method {
 }
 
 impl Method {
-    fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::CondSince => "monitor_cond_since",
             Self::Cond => "monitor_cond",
@@ -48,120 +51,105 @@ impl Method {
 }
 
 impl Session {
-    /// Begins, or begins again on the same connection.
+    /// Begins on a connection that was just opened. Aware of changes of databases, the client is
+    /// told of them instead of being cut off.
     pub(super) fn start(&mut self) {
-        let request = self.request("get_schema", &[&self.config.spec.clone().name]);
+        self.request("set_db_change_aware", &[true]);
+        let request = self.request("get_schema", &[SERVER_DATABASE]);
+        self.phase = Phase::ServerSchema { request };
+    }
+
+    pub(super) fn ask_server(&mut self, resolved: Arc<Resolved>) {
+        let spec = super::server::spec();
+        let tables = requests(&resolved, &spec);
+        let method = Method::Cond.name();
+        let request = self.request(method, &(SERVER_DATABASE, SERVER_MONITOR, tables));
+        self.phase = Phase::Server { request, resolved };
+    }
+
+    /// Begins with the database itself, or begins again on the same connection.
+    pub(super) fn ask_for_schema(&mut self) {
+        let spec = self.config.spec.clone();
+        let request = self.request("get_schema", &[&spec.name]);
         self.phase = Phase::Schema { request };
     }
 
-    pub(super) fn receive_schema(
-        &mut self,
-        result: Result<&RawValue, RpcError>,
-    ) -> Result<(), SessionError> {
-        let schema =
-            result.map_err(|error| SessionError::Refused { method: "get_schema", error })?;
-        let schema = DatabaseSchema::parse(schema.get())?;
-        let resolved = Arc::new(Resolved::new(schema, &self.config.spec));
-        if self.resume.as_ref().is_some_and(|resume| resume.layouts != resolved.layouts) {
-            self.resume = None;
-        }
-        self.monitor(Method::CondSince, resolved);
-        Ok(())
-    }
-
-    pub(super) fn receive_contents(
-        &mut self,
-        method: Method,
-        resolved: Arc<Resolved>,
-        result: Result<&RawValue, RpcError>,
-    ) -> Result<(), SessionError> {
-        let result = match result {
-            Ok(result) => result,
-            Err(error) if error.error == "unknown method" && method == Method::CondSince => {
-                self.monitor(Method::Cond, resolved);
-                return Ok(());
-            }
-            Err(error) => return Err(SessionError::Refused { method: method.name(), error }),
-        };
-        let mut json = serde_json::Deserializer::from_str(result.get());
-        let contents =
-            match method {
-                Method::CondSince => SinceSeed(&resolved).deserialize(&mut json),
-                Method::Cond => UpdatesSeed(&resolved)
-                    .deserialize(&mut json)
-                    .map(|updates| Since { found: false, last_transaction: None, updates }),
-            };
-        let Since { found, last_transaction, updates } =
-            contents.map_err(|source| SessionError::Contents { method: method.name(), source })?;
-        // A difference is of use only if it was asked for.
-        let event = if found && self.resume.is_some() {
-            SessionEvent::Resumed { updates, last_transaction }
-        } else {
-            let (resolved, contents) = (resolved.clone(), updates);
-            SessionEvent::Contents { resolved, contents, last_transaction }
-        };
-        self.events.push_back(event);
-        self.phase = Phase::Synced { resolved };
-        Ok(())
-    }
-
-    fn monitor(&mut self, method: Method, resolved: Arc<Resolved>) {
-        let tables: BTreeMap<&str, [Columns<'_>; 1]> = resolved
-            .layouts
-            .iter()
-            .map(|layout| {
-                let columns = layout.names().iter().map(AsRef::as_ref).collect();
-                (layout.table().as_ref(), [Columns { columns }])
-            })
-            .collect();
-        let database = self.config.spec.clone();
-        let database = &database.name;
+    pub(super) fn ask_for_contents(&mut self, method: Method, resolved: Arc<Resolved>) {
+        let spec = self.config.spec.clone();
+        let tables = requests(&resolved, &spec);
         let request = match method {
             Method::CondSince => {
                 let last = self.resume.as_ref().map_or(Uuid::nil(), |resume| resume.transaction);
-                self.request(method.name(), &(database, MONITOR, tables, last.to_string()))
+                self.request(method.name(), &(&spec.name, MONITOR, tables, last.to_string()))
             }
-            Method::Cond => self.request(method.name(), &(database, MONITOR, tables)),
+            Method::Cond => self.request(method.name(), &(&spec.name, MONITOR, tables)),
         };
         self.phase = Phase::Monitor { request, method, resolved };
     }
 }
 
+/// What to monitor, by table (ovsdb-server(7), "monitor_cond").
+fn requests<'r>(
+    resolved: &'r Resolved,
+    spec: &'r DatabaseSpec,
+) -> BTreeMap<&'r str, [TableRequest<'r>; 1]> {
+    let request = |layout: &'r Arc<crate::ovsdb::schema::Layout>| {
+        let columns = layout.names().iter().map(AsRef::as_ref).collect();
+        let filter = spec.filter(layout.table());
+        (layout.table().as_ref(), [TableRequest { columns, filter }])
+    };
+    resolved.layouts.iter().map(request).collect()
+}
+
 #[derive(Serialize)]
-struct Columns<'l> {
-    columns: Vec<&'l str>,
+struct TableRequest<'r> {
+    columns: Vec<&'r str>,
+    #[serde(rename = "where", skip_serializing_if = "RowFilter::is_all")]
+    filter: &'r RowFilter,
 }
 
-/// The reply to `monitor_cond_since`: `[found, last transaction, updates]`.
-struct Since {
-    found: bool,
-    last_transaction: Option<Uuid>,
-    updates: Updates,
+/// The reply to `monitor_cond_since`, `[found, last transaction, updates]`, or to `monitor_cond`,
+/// the updates alone.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) found: bool,
+    pub(super) last_transaction: Option<Uuid>,
+    pub(super) updates: Updates,
 }
 
-struct SinceSeed<'r>(&'r Resolved);
+pub(super) struct ContentsSeed<'r> {
+    pub(super) method: Method,
+    pub(super) resolved: &'r Resolved,
+}
 
-impl<'de> DeserializeSeed<'de> for SinceSeed<'_> {
-    type Value = Since;
+impl<'de> DeserializeSeed<'de> for ContentsSeed<'_> {
+    type Value = Contents;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Since, D::Error> {
-        deserializer.deserialize_seq(self)
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Contents, D::Error> {
+        match self.method {
+            Method::CondSince => deserializer.deserialize_seq(self),
+            Method::Cond => {
+                let updates = UpdatesSeed(self.resolved).deserialize(deserializer)?;
+                Ok(Contents { found: false, last_transaction: None, updates })
+            }
+        }
     }
 }
 
-impl<'de> Visitor<'de> for SinceSeed<'_> {
-    type Value = Since;
+impl<'de> Visitor<'de> for ContentsSeed<'_> {
+    type Value = Contents;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("whether the transaction was found, the last transaction, and updates")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Since, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Contents, A::Error> {
         let short = || A::Error::invalid_length(3, &"three elements");
         let found = seq.next_element()?.ok_or_else(short)?;
         let UuidText(last) = seq.next_element()?.ok_or_else(short)?;
-        let updates = seq.next_element_seed(UpdatesSeed(self.0))?.ok_or_else(short)?;
+        let updates = seq.next_element_seed(UpdatesSeed(self.resolved))?.ok_or_else(short)?;
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Since { found, last_transaction: Some(last).filter(|last| !last.is_nil()), updates })
+        let last_transaction = Some(last).filter(|last| !last.is_nil());
+        Ok(Contents { found, last_transaction, updates })
     }
 }

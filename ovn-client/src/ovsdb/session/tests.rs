@@ -9,11 +9,11 @@ const SCHEMA: &str = r#"{"name":"D","version":"1.0.0","tables":{"T":{"columns":{
     "name":{"type":"string"}}}}}"#;
 
 fn config() -> SessionConfig {
-    let tables = vec![TableSpec { name: "T".into(), columns: vec!["name".into()] }];
     SessionConfig {
-        spec: Arc::new(DatabaseSpec { name: "D".into(), tables }),
+        spec: Arc::new(DatabaseSpec::new("D", [TableSpec::new("T", ["name"])])),
         probe_interval: Some(Duration::from_secs(5)),
         limits: FrameLimits::default(),
+        acceptance: Acceptance::default(),
     }
 }
 
@@ -28,9 +28,20 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(resume: Option<Resume>) -> Self {
+    /// A session on a connection that was just opened.
+    fn opened(resume: Option<Resume>) -> Self {
         let now = Instant::now();
-        Self { session: Session::new(config(), resume, now), now }
+        Self { session: Session::new(config(), resume, Progress::default(), now), now }
+    }
+
+    /// A session with a server too old to know about itself.
+    fn new(resume: Option<Resume>) -> Self {
+        let mut scene = Self::opened(resume);
+        let request = scene.sent().pop().unwrap();
+        assert_eq!(request["params"], json!(["_Server"]));
+        let error = json!({"error": "unknown database", "details": "no _Server"});
+        scene.send(json!({"id": request["id"], "error": error})).unwrap();
+        scene
     }
 
     /// A scene whose session is in sync with an empty table.
@@ -126,7 +137,8 @@ fn a_difference_is_taken_only_if_the_columns_are_the_same() {
         vec![Arc::new(Layout::new("T", [(column.into(), ty)]))]
     };
     for (column, asked) in [("name", uuid(7)), ("other", uuid(0))] {
-        let mut scene = Scene::new(Some(Resume { transaction: uuid(7), layouts: layout(column) }));
+        let (layouts, filters) = (layout(column), Vec::new());
+        let mut scene = Scene::new(Some(Resume { transaction: uuid(7), layouts, filters }));
         scene.answer_schema();
         let request = scene.answer(json!([true, uuid(8), {}]));
         assert_eq!(request["params"][3], json!(asked));
@@ -137,7 +149,7 @@ fn a_difference_is_taken_only_if_the_columns_are_the_same() {
 
 #[test]
 fn an_echo_is_answered_verbatim_in_every_phase() {
-    let mut scene = Scene::new(None);
+    let mut scene = Scene::opened(None);
     scene.sent();
     scene.send(json!({"id": ["x", 1], "method": "echo", "params": ["a", {"b": 2}]})).unwrap();
     let reply = json!({"id": ["x", 1], "result": ["a", {"b": 2}], "error": null});
@@ -251,6 +263,168 @@ fn hostile_servers_get_an_error_not_a_panic() {
     assert!(scene.session.poll_event().is_none());
 }
 
+const SERVER_SCHEMA: &str = r#"{"name":"_Server","version":"1.2.0","tables":{"Database":{"columns":{
+    "name":{"type":"string"},"model":{"type":"string"},"connected":{"type":"boolean"},
+    "leader":{"type":"boolean"},"cid":{"type":{"key":"uuid","min":0,"max":1}},
+    "index":{"type":{"key":"integer","min":0,"max":1}}}}}}"#;
+
+/// A session with a member of a cluster, and what became of it.
+fn joined(leader: bool, index: i64, seen: Progress) -> (Scene, Result<(), SessionError>) {
+    let now = Instant::now();
+    let mut scene = Scene { session: Session::new(config(), None, seen, now), now };
+    let sent = scene.sent();
+    assert_eq!(sent[0]["method"], "set_db_change_aware");
+    let schema: Value = serde_json::from_str(SERVER_SCHEMA).unwrap();
+    scene.send(json!({"id": sent[1]["id"], "error": null, "result": schema})).unwrap();
+    let request = scene.sent().pop().unwrap();
+    assert_eq!(
+        (&request["method"], &request["params"][0]),
+        (&json!("monitor_cond"), &json!("_Server"))
+    );
+    let row = json!({
+        "name": "D", "model": "clustered", "connected": true, "leader": leader,
+        "cid": ["uuid", uuid(70)], "index": index,
+    });
+    let contents = json!({"Database": {uuid(1).to_string(): {"initial": row}}});
+    let result = scene.send(json!({"id": request["id"], "error": null, "result": contents}));
+    (scene, result)
+}
+
+fn told(columns: Value) -> Value {
+    let rows = json!({"Database": {uuid(1).to_string(): {"modify": columns}}});
+    json!({"id": null, "method": "update2", "params": ["ovn-client-server", rows]})
+}
+
+#[test]
+fn a_follower_is_left_before_the_database_is_asked_for() {
+    let (mut scene, result) = joined(false, 5, Progress::default());
+    assert!(matches!(result, Err(SessionError::Unsuitable(Unsuitable::NotLeader))));
+    assert!(scene.sent().is_empty());
+}
+
+#[test]
+fn a_leader_is_followed_until_it_leads_no_more() {
+    let (mut scene, result) = joined(true, 5, Progress::default());
+    result.unwrap();
+    scene.answer_schema();
+    scene.answer(json!([false, uuid(7), {}]));
+    assert!(scene.session.is_synced());
+    scene.send(told(json!({"index": 6}))).unwrap();
+    assert_eq!(scene.session.progress(), Progress { cluster: Some(uuid(70)), index: 6 });
+    let lost = scene.send(told(json!({"leader": false})));
+    assert!(matches!(lost, Err(SessionError::Unsuitable(Unsuitable::NotLeader))));
+}
+
+#[test]
+fn a_server_that_forgot_what_was_seen_is_left() {
+    let seen = Progress { cluster: Some(uuid(70)), index: 6 };
+    let (_, result) = joined(true, 5, seen);
+    let stale = Unsuitable::Stale { index: 5, seen: 6 };
+    assert!(matches!(result, Err(SessionError::Unsuitable(found)) if found == stale));
+}
+
+#[test]
+fn a_database_that_is_removed_ends_the_session() {
+    let (mut scene, result) = joined(true, 5, Progress::default());
+    result.unwrap();
+    let rows = json!({"Database": {uuid(1).to_string(): {"delete": null}}});
+    let gone = json!({"id": null, "method": "update2", "params": ["ovn-client-server", rows]});
+    let removed = scene.send(gone);
+    assert!(matches!(removed, Err(SessionError::Unsuitable(Unsuitable::NoDatabase(_)))));
+}
+
+#[test]
+fn a_canceled_monitor_starts_again_without_asking_the_server_about_itself_twice() {
+    let (mut scene, result) = joined(true, 5, Progress::default());
+    result.unwrap();
+    scene.answer_schema();
+    scene.answer(json!([false, uuid(7), {}]));
+    let canceled = |monitor| json!({"id": null, "method": "monitor_canceled", "params": [monitor]});
+    scene.send(canceled("another")).unwrap();
+    assert!(scene.sent().is_empty());
+    scene.send(canceled("ovn-client")).unwrap();
+    scene.answer_schema();
+}
+
+#[test]
+fn other_rows_are_asked_for_when_the_session_is_in_sync() {
+    let mut scene = Scene::new(None);
+    scene.answer_schema();
+    // The contents were asked for before.
+    let only = RowFilter::Any(vec![crate::ovsdb::txn::Condition::equal("name", "a")]);
+    let id = scene.session.handle_filter("T".into(), only);
+    assert!(!scene.session.filters_settled());
+    scene.answer(json!([false, uuid(7), {}]));
+    let request = scene.answer(json!({}));
+    assert_eq!(request["method"], "monitor_cond_change");
+    let tables = json!({"T": [{"where": [["name", "==", "a"]]}]});
+    assert_eq!(request["params"], json!(["ovn-client", "ovn-client", tables]));
+    assert!(matches!(scene.session.poll_event(), Some(SessionEvent::Contents { .. })));
+    let Some(SessionEvent::Filtered { filters, answer: Ok(()) }) = scene.session.poll_event()
+    else {
+        panic!()
+    };
+    assert_eq!(filters, [id]);
+    assert!(scene.session.filters_settled());
+}
+
+#[test]
+fn a_difference_is_taken_only_if_the_rows_are_the_same() {
+    let ty = crate::ovsdb::schema::ColumnType::scalar(crate::ovsdb::schema::Kind::String);
+    let layouts = vec![Arc::new(Layout::new("T", [("name".into(), ty)]))];
+    let filters = vec![("T".into(), RowFilter::Nothing)];
+    let mut scene = Scene::new(Some(Resume { transaction: uuid(7), layouts, filters }));
+    scene.answer_schema();
+    let request = scene.answer(json!([true, uuid(8), {}]));
+    assert_eq!(request["params"][3], json!(uuid(0)));
+}
+
+/// A session that was sent contents too large to be decoded beside everything else.
+fn with_large_contents() -> Scene {
+    let mut scene = Scene::new(None);
+    scene.answer_schema();
+    let name = "x".repeat(LARGE);
+    scene
+        .answer(json!([false, uuid(7), {"T": {uuid(1).to_string(): {"initial": {"name": name}}}}]));
+    scene
+}
+
+#[test]
+fn an_echo_is_answered_while_large_contents_are_decoded_and_updates_wait_for_them() {
+    let mut scene = with_large_contents();
+    let decode = scene.session.poll_decode().unwrap();
+    assert!(scene.session.poll_decode().is_none());
+    let rows = json!({"T": {uuid(1).to_string(): {"modify": {"name": "b"}}}});
+    let update = json!({"id": null, "method": "update3", "params": ["ovn-client", uuid(8), rows]});
+    scene.send(update).unwrap();
+    scene.send(json!({"id": "e", "method": "echo", "params": [1]})).unwrap();
+    assert_eq!(scene.sent(), [json!({"id": "e", "result": [1], "error": null})]);
+    assert!(scene.session.poll_event().is_none());
+    scene.session.handle_decoded(decode.run()).unwrap();
+    assert!(matches!(scene.session.poll_event(), Some(SessionEvent::Contents { .. })));
+    assert!(matches!(scene.session.poll_event(), Some(SessionEvent::Updated { .. })));
+}
+
+#[test]
+fn a_server_is_not_read_on_for_ever_while_large_contents_are_decoded() {
+    let mut scene = with_large_contents();
+    let decode = scene.session.poll_decode().unwrap();
+    let notice = json!({"id": null, "method": "x", "params": ["y".repeat(LARGE)]});
+    while scene.session.wants_input() {
+        scene.send(notice.clone()).unwrap();
+    }
+    let mut decoded = decode.run();
+    loop {
+        scene.session.handle_decoded(decoded).unwrap();
+        match scene.session.poll_decode() {
+            Some(next) => decoded = next.run(),
+            None => break,
+        }
+    }
+    assert!(scene.session.wants_input());
+    assert!(matches!(scene.session.poll_event(), Some(SessionEvent::Contents { .. })));
+}
+
 proptest! {
     /// A whole life of a session with bytes damaged and the stream cut anywhere.
     #[test]
@@ -263,8 +437,10 @@ proptest! {
         let modify = json!({"T": {uuid(1).to_string(): {"modify": {"name": "b"}}}});
         let mut stream = Vec::new();
         for message in [
-            json!({"id": 1, "error": null, "result": schema}),
-            json!({"id": 2, "error": null, "result": [false, uuid(7), rows]}),
+            json!({"id": 1, "error": null, "result": {}}),
+            json!({"id": 2, "error": "unknown database"}),
+            json!({"id": 3, "error": null, "result": schema}),
+            json!({"id": 4, "error": null, "result": [false, uuid(7), rows]}),
             json!({"id": null, "method": "update3", "params": ["ovn-client", uuid(8), modify]}),
             json!({"id": "e", "method": "echo", "params": []}),
         ] {
@@ -273,7 +449,7 @@ proptest! {
         for (index, byte) in &damage {
             *index.get_mut(&mut stream) = *byte;
         }
-        let mut session = Session::new(config(), None, Instant::now());
+        let mut session = Session::new(config(), None, Progress::default(), Instant::now());
         let result = stream.chunks(chunk).try_for_each(|bytes| {
             session.handle_input(bytes, Instant::now())
         });

@@ -35,7 +35,7 @@ pub enum Function {
 }
 
 /// A condition that a row meets or not.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     column: Name,
     function: Function,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::UpdatesSeed;
 use super::*;
-use crate::ovsdb::schema::{DatabaseSchema, DatabaseSpec, TableSpec};
+use crate::ovsdb::schema::{DatabaseSchema, DatabaseSpec, IndexSpec, TableSpec};
 use crate::ovsdb::value::{Atom, ToDatum};
 
 const SCHEMA: &str = r#"{"name":"D","version":"1.0.0","tables":{"T":{"columns":{
@@ -16,10 +16,13 @@ const SCHEMA: &str = r#"{"name":"D","version":"1.0.0","tables":{"T":{"columns":{
     "map":{"type":{"key":"string","value":"string","min":0,"max":"unlimited"}}}}}}"#;
 
 fn resolved() -> Arc<Resolved> {
-    let columns = ["name", "note", "set", "map", "absent"].map(Into::into).to_vec();
-    let tables = vec![TableSpec { name: "T".into(), columns }];
-    let spec = DatabaseSpec { name: "D".into(), tables };
+    let table = TableSpec::new("T", ["name", "note", "set", "map", "absent"]);
+    let spec = DatabaseSpec::new("D", [table]).index(by_name());
     Arc::new(Resolved::new(DatabaseSchema::parse(SCHEMA).unwrap(), &spec))
+}
+
+fn by_name() -> IndexSpec {
+    IndexSpec::column("T", "name")
 }
 
 fn uuid(number: u128) -> Uuid {

@@ -1,0 +1,185 @@
+//! Rows by a value of theirs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use super::Row;
+use crate::ovsdb::schema::IndexSpec;
+use crate::ovsdb::value::{Atom, Datum, Uuid};
+
+/// As many as a table has: what changes is copied a shard at a time while an older state is held.
+const SHARDS: usize = 256;
+
+/// The identifiers of the rows of a table, by a value.
+#[derive(Clone, Debug)]
+pub(super) struct Index {
+    spec: IndexSpec,
+    shards: Vec<Arc<BTreeMap<Atom, Holders>>>,
+}
+
+/// The rows that hold a value; seldom more than one.
+#[derive(Clone, Debug)]
+enum Holders {
+    One(Uuid),
+    Many(BTreeSet<Uuid>),
+}
+
+impl Index {
+    pub(super) fn new(spec: IndexSpec) -> Self {
+        Self { spec, shards: vec![Arc::default(); SHARDS] }
+    }
+
+    pub(super) fn spec(&self) -> &IndexSpec {
+        &self.spec
+    }
+
+    /// The rows that hold this value, ascending.
+    pub(super) fn find(&self, value: &Atom) -> impl Iterator<Item = Uuid> + '_ {
+        let holders = self.shards.get(shard_of(value)).and_then(|shard| shard.get(value));
+        let (one, many) = match holders {
+            None => (None, None),
+            Some(Holders::One(uuid)) => (Some(*uuid), None),
+            Some(Holders::Many(uuids)) => (None, Some(uuids)),
+        };
+        one.into_iter().chain(many.into_iter().flatten().copied())
+    }
+
+    /// Follows a row from one version to the next.
+    pub(super) fn follow(&mut self, old: Option<&Row>, new: Option<&Row>) {
+        let (before, after) = (self.values(old), self.values(new));
+        if before == after {
+            return;
+        }
+        if let Some(old) = old {
+            before.iter().filter(|v| !after.contains(v)).for_each(|v| self.remove(v, old.uuid()));
+        }
+        if let Some(new) = new {
+            after.iter().filter(|v| !before.contains(v)).for_each(|v| self.add(v, new.uuid()));
+        }
+    }
+
+    fn values(&self, row: Option<&Row>) -> Vec<Atom> {
+        let datum = row.and_then(|row| row.get(&self.spec.column));
+        match (datum, &self.spec.key) {
+            (None, _) => Vec::new(),
+            (Some(Datum::Set(set)), None) => set.iter().cloned().collect(),
+            (Some(Datum::Set(_)), Some(_)) => Vec::new(),
+            (Some(Datum::Map(map)), None) => map.iter().map(|(key, _)| key.clone()).collect(),
+            (Some(Datum::Map(map)), Some(key)) => map.get(key).cloned().into_iter().collect(),
+        }
+    }
+
+    fn add(&mut self, value: &Atom, uuid: Uuid) {
+        let Some(shard) = self.shards.get_mut(shard_of(value)).map(Arc::make_mut) else { return };
+        match shard.get_mut(value) {
+            None => {
+                shard.insert(value.clone(), Holders::One(uuid));
+            }
+            Some(Holders::Many(uuids)) => {
+                uuids.insert(uuid);
+            }
+            Some(holders @ Holders::One(_)) => {
+                if let Holders::One(first) = *holders {
+                    *holders = Holders::Many([first, uuid].into());
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, value: &Atom, uuid: Uuid) {
+        let Some(shard) = self.shards.get_mut(shard_of(value)).map(Arc::make_mut) else { return };
+        let empty = match shard.get_mut(value) {
+            None => false,
+            Some(Holders::One(only)) => *only == uuid,
+            Some(Holders::Many(uuids)) => {
+                uuids.remove(&uuid);
+                uuids.is_empty()
+            }
+        };
+        if empty {
+            shard.remove(value);
+        }
+    }
+}
+
+fn shard_of(value: &Atom) -> usize {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    usize::try_from(hasher.finish() % 256).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ovsdb::value::ToDatum;
+
+    fn index() -> Index {
+        Index::new(IndexSpec::map_key("T", "external_ids", "owner"))
+    }
+
+    fn row(uuid: u128, owner: &str) -> Row {
+        let ids = BTreeMap::from([("owner".to_owned(), owner.to_owned())]);
+        Row::new(Uuid::from_u128(uuid), [("external_ids", ids.to_datum())])
+    }
+
+    fn found(index: &Index, owner: &str) -> Vec<u128> {
+        index.find(&Atom::String(owner.into())).map(|uuid| uuid.as_u128()).collect()
+    }
+
+    #[test]
+    fn several_rows_may_hold_a_value_and_a_row_may_change_its_own() {
+        let mut index = index();
+        index.follow(None, Some(&row(2, "a")));
+        index.follow(None, Some(&row(1, "a")));
+        index.follow(None, Some(&row(3, "b")));
+        assert_eq!((found(&index, "a"), found(&index, "b")), (vec![1, 2], vec![3]));
+        index.follow(Some(&row(2, "a")), Some(&row(2, "b")));
+        index.follow(Some(&row(3, "b")), None);
+        assert_eq!((found(&index, "a"), found(&index, "b")), (vec![1], vec![2]));
+    }
+
+    #[test]
+    fn a_set_is_indexed_by_each_element_and_a_map_by_each_key() {
+        let mut sets = Index::new(IndexSpec::column("T", "ports"));
+        let ports = ["a", "b"].map(str::to_owned).to_datum();
+        sets.follow(None, Some(&Row::new(Uuid::from_u128(1), [("ports", ports)])));
+        assert_eq!((found(&sets, "a"), found(&sets, "b")), (vec![1], vec![1]));
+        let mut keys = Index::new(IndexSpec::column("T", "external_ids"));
+        keys.follow(None, Some(&row(1, "x")));
+        assert_eq!((found(&keys, "owner"), found(&keys, "x")), (vec![1], vec![]));
+    }
+
+    #[test]
+    fn an_older_state_finds_what_it_held() {
+        let mut index = index();
+        index.follow(None, Some(&row(1, "a")));
+        let older = index.clone();
+        index.follow(Some(&row(1, "a")), None);
+        assert_eq!((found(&older, "a"), found(&index, "a")), (vec![1], vec![]));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_it_finds_what_a_search_would(
+            steps in prop::collection::vec((0_u128..6, prop::option::of("[ab]")), 0..60),
+        ) {
+            let (mut index, mut rows) = (index(), BTreeMap::new());
+            for (uuid, owner) in steps {
+                let new = owner.map(|owner| row(uuid, &owner));
+                index.follow(rows.get(&uuid), new.as_ref());
+                match new {
+                    Some(new) => rows.insert(uuid, new),
+                    None => rows.remove(&uuid),
+                };
+            }
+            for owner in ["a", "b", "c"] {
+                let holds = |row: &&Row| row.map_str("external_ids", "owner") == Some(owner);
+                let expected: Vec<_> = rows.values().filter(holds).map(|r| r.uuid().as_u128()).collect();
+                prop_assert_eq!(found(&index, owner), expected);
+            }
+        }
+    }
+}
