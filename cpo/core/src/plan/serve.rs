@@ -183,9 +183,13 @@ impl Serving<'_> {
         };
         let blocked = against.iter().any(|p| p.severity > Severity::Warning);
         let live = rows::rows_of(&world.ovn, self.key).any(|(_, row)| !row.is_tombstone());
-        if blocked && live && !plan.overdue(Wait::Precondition, since, self.now) {
+        // Kube-OVN rebuilds routes and policies for a moment now and then: that is no news.
+        let served = live && (blocked || !self.service.status.ingress.is_empty());
+        if !against.is_empty() && served && !plan.overdue(Wait::Precondition, since, self.now) {
             report.silent = true;
-            return;
+            if blocked {
+                return;
+            }
         }
         report.problems.extend(against);
         let Ok(site) = site else { return };

@@ -92,6 +92,21 @@ fn a_missing_return_path_is_a_warning_on_a_service_that_is_served() {
 }
 
 #[test]
+fn a_return_path_that_is_missing_for_a_moment_is_no_news_to_who_is_served() {
+    let mut model = served();
+    let policy = model.world.ovn.policies[&POLICY].clone();
+    let without = |w: &mut crate::world::World| w.put_row(RowChange::Policy(POLICY, None));
+    model.when(without).after(Duration::from_millis(9_999));
+    assert!(model.log.is_empty(), "Kube-OVN rebuilds policies");
+    model.when(|w| w.node("vm1").excluded = true);
+    assert_eq!(row_of(&model.world, WEB).unwrap().1.vips["198.51.100.10:80"], "10.0.0.3:30080");
+    model.when(|w| w.put_row(RowChange::Policy(POLICY, Some(policy))));
+    assert_eq!(model.programmed(WEB), (true, "Programmed".into()));
+    model.when(without).after_seconds(10);
+    assert_eq!(model.programmed(WEB), (true, "ReturnPathMissing".into()));
+}
+
+#[test]
 fn nodes_in_several_vpcs_are_a_problem_unless_one_is_named() {
     let mut model = served();
     model.when(|world| {
