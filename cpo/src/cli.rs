@@ -62,7 +62,8 @@ impl OvnArgs {
     /// How to connect.
     pub(crate) fn client_config(&self) -> anyhow::Result<ClientConfig> {
         let endpoints = self.ovn_nb.parse().context("read --ovn-nb")?;
-        let mut config = ClientConfig::new(endpoints, nb::database());
+        let database = nb::database().index(crate::ovn::by_role());
+        let mut config = ClientConfig::new(endpoints, database);
         if let Some(folder) = &self.ovn_tls {
             let files = TlsFiles {
                 authority: folder.join("cacert"),

@@ -18,8 +18,12 @@ struct Shared {
 }
 
 /// Answers until the process ends.
-pub(crate) async fn serve(listener: TcpListener, snapshot: watch::Receiver<Arc<Snapshot>>) {
-    let metrics = Arc::new(Metrics::new(snapshot.clone()));
+pub(crate) async fn serve(
+    listener: TcpListener,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    northbound: ovn_client::Client,
+) {
+    let metrics = Arc::new(Metrics::new(snapshot.clone(), northbound));
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))

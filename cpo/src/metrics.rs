@@ -53,11 +53,19 @@ pub(crate) struct Metrics(Registry);
 #[derive(Debug)]
 struct Figures(watch::Receiver<Arc<Snapshot>>);
 
+/// How the connection to the Northbound database is doing.
+#[derive(Debug)]
+struct Northbound(ovn_client::Client);
+
 impl Metrics {
-    /// Figures of whatever snapshot is the latest.
-    pub(crate) fn new(snapshot: watch::Receiver<Arc<Snapshot>>) -> Self {
+    /// Figures of whatever snapshot is the latest, and of the connection as it is.
+    pub(crate) fn new(
+        snapshot: watch::Receiver<Arc<Snapshot>>,
+        northbound: ovn_client::Client,
+    ) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Figures(snapshot)));
+        registry.register_collector(Box::new(Northbound(northbound)));
         Self(registry)
     }
 
@@ -102,5 +110,81 @@ impl Collector for Figures {
             counter.encode(metric)?;
         }
         Ok(())
+    }
+}
+
+impl Collector for Northbound {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let health = self.0.health();
+        let help = "How far the log of the clustered Northbound database was seen; 0 if it is none";
+        let index =
+            encoder.encode_descriptor("cpo_ovn_log_index", help, None, MetricType::Gauge)?;
+        ConstGauge::new(health.progress.index).encode(index)?;
+        let counters = [
+            (
+                "cpo_ovn_connections",
+                "Connections to the Northbound database that came in sync",
+                health.connections,
+            ),
+            (
+                "cpo_ovn_connection_failures",
+                "Connections to it that failed, ended, or led to a server that will not do",
+                health.failures,
+            ),
+        ];
+        for (name, help, value) in counters {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(value).encode(metric)?;
+        }
+        let ovn_client::Outcomes {
+            committed,
+            mismatched,
+            retry,
+            fenced,
+            hard,
+            unknown,
+            not_connected,
+        } = health.outcomes;
+        let outcomes = [
+            ("committed", committed),
+            ("mismatched", mismatched),
+            ("retry", retry),
+            ("fenced", fenced),
+            ("refused", hard),
+            ("unknown", unknown),
+            ("not_connected", not_connected),
+        ];
+        let help = "Transactions on the Northbound database by what became of them";
+        let name = "cpo_ovn_transactions";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (outcome, value) in outcomes {
+            let labels = [("outcome", outcome)];
+            let metric = family.encode_family(&labels)?;
+            ConstCounter::new(value).encode(metric)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_connection_is_told_beside_the_figures() {
+        let database = ovn_client::nb::database();
+        let endpoints = "tcp:127.0.0.1:1".parse().unwrap();
+        let config = ovn_client::ClientConfig::new(endpoints, database);
+        let (client, _driver) = ovn_client::Client::new(config);
+        let (_sender, snapshot) = watch::channel(Arc::new(Snapshot::default()));
+        let text = Metrics::new(snapshot, client).text();
+        for line in [
+            "cpo_ready 0",
+            "cpo_ovn_connections_total 0",
+            "cpo_ovn_connection_failures_total 0",
+            "cpo_ovn_transactions_total{outcome=\"fenced\"} 0",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
+        }
     }
 }

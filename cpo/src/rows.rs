@@ -37,7 +37,8 @@ fn table(replica: &Replica, install: &str) -> String {
     let mut lines = Vec::new();
     for row in nb::LoadBalancer::all(replica) {
         let id = |key: &str| row.external_ids.get(key).map_or("", String::as_str);
-        if id(VENDOR) != VENDOR_US || id(INSTALL) != install {
+        // The epoch's row is ours too, and serves nobody.
+        if id(VENDOR) != VENDOR_US || id(INSTALL) != install || id(SERVICE).is_empty() {
             continue;
         }
         let attached = routers.iter().filter(|r| r.load_balancer.contains(&row.uuid));

@@ -74,7 +74,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     let routes = Routes::default();
 
     let (ovn_client, driver) = ovn_client::Client::new(ovn_config);
-    let link = ovn::Link::new(ovn_client, install.clone(), ovn_queue, ovn_messages);
+    let link = ovn::Link::new(ovn_client.clone(), install.clone(), ovn_queue, ovn_messages);
     let driver_stop = stop.clone();
     spawn(&mut tasks, "connection to the Northbound database", driver.run(driver_stop));
     spawn(&mut tasks, "link to the Northbound database", link.run());
@@ -94,7 +94,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
         results,
     };
     spawn(&mut tasks, "registry of tenants", registry.run());
-    spawn(&mut tasks, "http server", http::serve(listener, snapshots));
+    spawn(&mut tasks, "http server", http::serve(listener, snapshots, ovn_client));
     let heart = Heart {
         engine: Engine::new(install).sweep_every(args.sweep_period),
         clock: Clock::start(),

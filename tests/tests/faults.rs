@@ -28,6 +28,8 @@ mod rights;
 mod stage;
 #[path = "faults/storm.rs"]
 mod storm;
+#[path = "faults/writers.rs"]
+mod writers;
 #[path = "faults/writes.rs"]
 mod writes;
 
@@ -42,6 +44,7 @@ use preconditions::overlay_preconditions_have_reasons;
 use restarts::{overlay_restart_of_cpo_writes_nothing, overlay_survives_kube_ovn_restart};
 use rights::rbac_is_sufficient_and_minimal;
 use storm::overlay_kills_at_any_write_leak_nothing;
+use writers::overlay_writer_that_was_replaced_stops;
 
 fn main() -> ExitCode {
     harness::run(tests![
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         overlay_restart_of_cpo_writes_nothing,
         overlay_kill_at_each_step,
         overlay_kills_at_any_write_leak_nothing,
+        overlay_writer_that_was_replaced_stops,
         overlay_preconditions_have_reasons,
         overlay_waits_for_the_northbound_database,
         overlay_notices_a_northbound_database_that_hangs,

@@ -1,14 +1,15 @@
 //! Jobs into transactions. Pure.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use cpo_core::effect::LbEdit;
 use cpo_core::engine::JobId;
+use ovn_client::Uuid;
 
 use super::write;
 
-/// Operations in one transaction, at most.
-const OPERATIONS: usize = 200;
+/// Operations in one transaction, at most; with the two of the fence, 200.
+const OPERATIONS: usize = 198;
 
 /// Whole jobs that go in one transaction.
 #[derive(Debug, Default, PartialEq)]
@@ -29,14 +30,17 @@ impl Batch {
         self.edits().map(write::operations).sum()
     }
 
+    fn routers(&self) -> BTreeSet<Uuid> {
+        self.edits().filter_map(write::router).collect()
+    }
+
     /// Rows are deleted in transactions of their own: northd recomputes everything for them.
     fn deletes(&self) -> bool {
         self.edits().any(|edit| matches!(edit, LbEdit::Delete { .. }))
     }
 
-    fn takes(&self, next: &Self) -> bool {
-        !(self.alone || next.alone || self.deletes() || next.deletes())
-            && self.operations() + next.operations() <= OPERATIONS
+    fn joins(&self, first: &Self) -> bool {
+        !(self.alone || first.alone || self.deletes() || first.deletes())
     }
 }
 
@@ -67,7 +71,13 @@ impl Waiting {
     /// The next transaction: whole jobs, as many as fit.
     pub(super) fn next(&mut self) -> Option<Batch> {
         let mut batch = self.0.pop_front()?;
-        while self.0.front().is_some_and(|next| batch.takes(next)) {
+        let (mut operations, mut routers) = (batch.operations(), batch.routers());
+        while let Some(next) = self.0.front().filter(|next| next.joins(&batch)) {
+            operations += next.operations();
+            routers.extend(next.routers());
+            if operations + routers.len() > OPERATIONS {
+                break;
+            }
             batch.jobs.extend(self.0.pop_front().into_iter().flat_map(|next| next.jobs));
         }
         Some(batch)
@@ -90,7 +100,6 @@ mod tests {
     use cpo_core::effect::RouterRef;
     use cpo_core::ovn::LoadBalancer;
     use cpo_core::service::Protocol;
-    use ovn_client::Uuid;
 
     use super::*;
 
@@ -124,9 +133,9 @@ mod tests {
     #[test]
     fn a_transaction_takes_whole_jobs_as_many_as_fit() {
         let mut waiting = Waiting::default();
-        (1..=70).for_each(|job| waiting.push(job, insert()));
+        (1..=102).for_each(|job| waiting.push(job, insert()));
         assert!(waiting.overflows());
-        assert_eq!(waiting.next().unwrap().jobs.len(), OPERATIONS / 3);
+        assert_eq!(waiting.next().unwrap().jobs.len(), 98, "they share the guard on their router");
         assert!(!waiting.overflows());
         assert_eq!(waiting.next().unwrap().jobs.len(), 4);
         assert!(waiting.next().is_none() && waiting.is_empty());

@@ -5,8 +5,9 @@
 //! jobs ─► batch ─► transaction ─► Finished ─────┴─► heart, in this order
 //! ```
 //! What a transaction changed is handed to the heart before the end of its jobs. A transaction is
-//! sent at once when none is in flight and the last was long enough ago; otherwise jobs gather,
-//! until there are more than it can take.
+//! sent at once when none is in flight and the last was long enough ago; otherwise jobs gather. When
+//! there are more than one transaction can take, a second is sent behind the first, so that the
+//! server never waits for us.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -18,17 +19,21 @@ use cpo_core::effect::LbEdit;
 use cpo_core::engine::{Input, JobId, Outcome as JobOutcome};
 use cpo_core::ids::Install;
 use cpo_core::ovn::{OvnLink, RowChange};
-use futures::FutureExt as _;
+use futures::stream::FuturesOrdered;
+use futures::{FutureExt as _, StreamExt as _};
 use ovn_client::{Client, Event, Outcome, Subscription, Uuid};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::batch::{Batch, Waiting};
+use super::epoch::{Epoch, Guard};
 use super::{observe, write};
 use crate::outbox::Finished;
 
 /// Jobs gather for this long after a transaction was sent.
 const GATHER: Duration = Duration::from_millis(20);
+/// Transactions in flight at a time.
+const IN_FLIGHT: usize = 2;
 
 /// What the link hands to the heart.
 #[derive(Debug)]
@@ -40,7 +45,8 @@ pub(crate) enum Message {
     Finished(Finished),
 }
 
-type InFlight = Pin<Box<dyn Future<Output = (Batch, Outcome)> + Send>>;
+/// A transaction on its way, and whether it takes the epoch.
+type InFlight = Pin<Box<dyn Future<Output = (Batch, bool, Outcome)> + Send>>;
 
 /// Connects the heart with the Northbound database.
 pub(crate) struct Link {
@@ -49,13 +55,25 @@ pub(crate) struct Link {
     jobs: mpsc::Receiver<(JobId, Vec<LbEdit>)>,
     heart: mpsc::Sender<Message>,
     install: Install,
+    epoch: Epoch,
     waiting: Waiting,
+    in_flight: FuturesOrdered<InFlight>,
+    /// The transaction in flight takes the epoch: nothing may be sent before it is committed.
+    taking: bool,
     sent: Option<Instant>,
     known: BTreeSet<(Arc<str>, Uuid)>,
 }
 
-/// The heart is gone: the process ends.
-struct HeartGone;
+/// Why the link ends.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    /// The heart is gone: the process ends.
+    #[error("the process ends")]
+    HeartGone,
+    /// Another process is the writer now.
+    #[error("another process of this installation has taken over writing")]
+    Fenced,
+}
 
 impl Link {
     /// A link; subscribe before the client's driver runs, so that nothing is missed.
@@ -65,33 +83,43 @@ impl Link {
         jobs: mpsc::Receiver<(JobId, Vec<LbEdit>)>,
         heart: mpsc::Sender<Message>,
     ) -> Self {
-        let events = client.subscribe();
-        let (waiting, known) = (Waiting::default(), BTreeSet::new());
-        Self { client, events, jobs, heart, install, waiting, sent: None, known }
+        Self {
+            events: client.subscribe(),
+            client,
+            jobs,
+            heart,
+            epoch: Epoch::new(install.clone(), Uuid::new_v4().to_string()),
+            install,
+            waiting: Waiting::default(),
+            in_flight: FuturesOrdered::new(),
+            taking: false,
+            sent: None,
+            known: BTreeSet::new(),
+        }
     }
 
-    /// Runs until the client's driver or the heart ends.
+    /// Runs until the client's driver or the heart ends, or another process writes.
     pub(crate) async fn run(mut self) {
-        let _ended = self.follow().await;
+        if let Err(error @ Ended::Fenced) = self.follow().await {
+            tracing::error!(%error, "this one stops: two may not run with one name of installation");
+        }
     }
 
-    async fn follow(&mut self) -> Result<(), HeartGone> {
-        let mut in_flight: Option<InFlight> = None;
+    async fn follow(&mut self) -> Result<(), Ended> {
         loop {
-            if in_flight.is_none() {
-                in_flight = self.next_transaction();
+            while let Some(next) = self.next_transaction()? {
+                self.in_flight.push_back(next);
             }
             let gather = self.sent.map(|sent| sent + GATHER);
-            let gathering = in_flight.is_none() && !self.waiting.is_empty();
-            // Cancel safe: `recv` of both channels is, and `in_flight` is polled by reference.
+            let gathering = self.in_flight.is_empty() && !self.waiting.is_empty();
+            // Cancel safe: `recv` of both channels is, and what is in flight stays in its queue.
             tokio::select! {
                 event = self.events.recv() => match event {
                     Some(event) => self.event(event).await?,
                     None => return Ok(()),
                 },
-                (batch, outcome) = ended(&mut in_flight) => {
-                    in_flight = None;
-                    self.ended(batch, outcome).await?;
+                Some((batch, took, outcome)) = self.in_flight.next() => {
+                    self.ended(batch, took, outcome).await?;
                 }
                 job = self.jobs.recv() => match job {
                     Some((job, edits)) => self.waiting.push(job, edits),
@@ -102,30 +130,51 @@ impl Link {
         }
     }
 
-    fn next_transaction(&mut self) -> Option<InFlight> {
+    fn next_transaction(&mut self) -> Result<Option<InFlight>, Ended> {
         while let Ok((job, edits)) = self.jobs.try_recv() {
             self.waiting.push(job, edits);
         }
-        if self.sent.is_some_and(|sent| sent.elapsed() < GATHER) && !self.waiting.overflows() {
-            return None;
+        let busy = self.in_flight.len() >= IN_FLIGHT || self.taking;
+        let early =
+            !self.in_flight.is_empty() || self.sent.is_some_and(|sent| sent.elapsed() < GATHER);
+        if busy || (early && !self.waiting.overflows()) || self.waiting.is_empty() {
+            return Ok(None);
         }
-        let batch = self.waiting.next()?;
-        let txn = write::transaction(batch.edits(), self.install.as_str(), Uuid::new_v4);
+        let guard = match self.epoch.guard(&self.client.snapshot(), Uuid::new_v4) {
+            Guard::Hold(wait) => vec![wait.into()],
+            Guard::Take(_) if !self.in_flight.is_empty() => return Ok(None),
+            Guard::Take(operations) => {
+                self.taking = true;
+                operations
+            }
+            Guard::Lost => return Err(Ended::Fenced),
+        };
+        let Some(batch) = self.waiting.next() else { return Ok(None) };
+        let install = self.install.as_str();
+        let txn = write::transaction(guard, batch.edits(), install, Uuid::new_v4);
         self.sent = Some(Instant::now());
-        let client = self.client.clone();
-        Some(Box::pin(async move {
+        let (client, takes) = (self.client.clone(), self.taking);
+        Ok(Some(Box::pin(async move {
             let outcome = client.transact(txn).await;
-            (batch, outcome)
-        }))
+            (batch, takes, outcome)
+        })))
     }
 
-    async fn ended(&mut self, batch: Batch, outcome: Outcome) -> Result<(), HeartGone> {
+    async fn ended(&mut self, batch: Batch, took: bool, outcome: Outcome) -> Result<(), Ended> {
         // What the transaction changed is queued already: it goes first.
         while let Some(Some(event)) = self.events.recv().now_or_never() {
             self.event(event).await?;
         }
+        if took {
+            self.taking = false;
+        }
         let (batch, outcome) = match outcome {
-            Outcome::Committed(_) => (batch, JobOutcome::Done),
+            Outcome::Committed(_) => {
+                if took {
+                    self.epoch.took();
+                }
+                (batch, JobOutcome::Done)
+            }
             Outcome::Hard(error) => {
                 let jobs = batch.jobs.len();
                 let Some(single) = self.waiting.halve(batch) else {
@@ -147,7 +196,7 @@ impl Link {
         Ok(())
     }
 
-    async fn event(&mut self, event: Event) -> Result<(), HeartGone> {
+    async fn event(&mut self, event: Event) -> Result<(), Ended> {
         let input = match event {
             Event::Changes(changes) => {
                 let replica = self.client.snapshot();
@@ -199,15 +248,7 @@ impl Link {
         rows
     }
 
-    async fn send(&self, message: Message) -> Result<(), HeartGone> {
-        self.heart.send(message).await.map_err(|_| HeartGone)
-    }
-}
-
-/// Waits for the transaction in flight; for ever where there is none.
-async fn ended(in_flight: &mut Option<InFlight>) -> (Batch, Outcome) {
-    match in_flight {
-        Some(in_flight) => in_flight.await,
-        None => std::future::pending().await,
+    async fn send(&mut self, message: Message) -> Result<(), Ended> {
+        self.heart.send(message).await.map_err(|_| Ended::HeartGone)
     }
 }

@@ -9,19 +9,21 @@ use cpo_core::effect::{LbChange, LbEdit, RouterRef};
 use cpo_core::ovn::{INSTALL, LoadBalancer, OWNER};
 use cpo_core::service::Protocol;
 use ovn_client::nb;
-use ovn_client::{Condition, Delete, Insert, Mutate, Txn, Update, Uuid, Wait};
+use ovn_client::{Condition, Delete, Insert, Mutate, Operation, Txn, Update, Uuid, Wait};
 
 const BALANCER: &str = nb::LoadBalancer::TABLE;
 const ROUTER: &str = nb::LogicalRouter::TABLE;
 
-/// The transaction that makes these edits. `fresh` draws the UUID of each new row: one that no
-/// row ever had, for northd crashes on one that returns.
+/// The transaction that makes these edits behind a guard. `fresh` draws the UUID of each new row:
+/// one that no row ever had, for northd crashes on one that returns.
 pub(super) fn transaction<'a>(
+    guard: impl IntoIterator<Item = Operation>,
     edits: impl Iterator<Item = &'a LbEdit> + Clone,
     install: &str,
     mut fresh: impl FnMut() -> Uuid,
 ) -> Txn {
     let mut txn = Txn::new();
+    txn.extend(guard);
     let routers: BTreeMap<Uuid, &RouterRef> = edits.clone().filter_map(router_of).collect();
     for (uuid, router) in routers {
         txn.push(Wait::row(ROUTER, uuid).holds("name", &router.name));
@@ -56,13 +58,17 @@ pub(super) fn transaction<'a>(
     txn
 }
 
-/// How many operations an edit is, at most: guards that several edits share count for each.
+/// How many operations an edit is, its guard on an existing row included.
 pub(super) const fn operations(edit: &LbEdit) -> usize {
     match edit {
-        LbEdit::Insert { .. } | LbEdit::Attach { .. } => 3,
-        LbEdit::Change { .. } => 2,
+        LbEdit::Insert { .. } | LbEdit::Attach { .. } | LbEdit::Change { .. } => 2,
         LbEdit::Detach { .. } | LbEdit::Delete { .. } => 1,
     }
+}
+
+/// The router an edit needs a guard on; edits on one router share it.
+pub(super) fn router(edit: &LbEdit) -> Option<Uuid> {
+    router_of(edit).map(|(uuid, _)| uuid)
 }
 
 fn router_of(edit: &LbEdit) -> Option<(Uuid, &RouterRef)> {

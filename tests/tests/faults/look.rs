@@ -26,7 +26,10 @@ pub(crate) async fn rows(lab: &Lab) -> Result<Vec<Row>> {
     let command = ["--format=json", columns, "find", "Load_Balancer", "external_ids:vendor=cpo"];
     let table: Value = serde_json::from_str(&lab.nb(command).await?)?;
     let rows = table.get("data").and_then(Value::as_array).context("no rows")?;
-    rows.iter().map(row).collect()
+    let mut rows = rows.iter().map(row).collect::<Result<Vec<_>>>()?;
+    // The row that says who writes serves nobody.
+    rows.retain(|row| !row.service.is_empty());
+    Ok(rows)
 }
 
 fn row(cells: &Value) -> Result<Row> {
@@ -41,7 +44,7 @@ fn row(cells: &Value) -> Result<Row> {
 }
 
 /// The pairs of a map as OVSDB writes it.
-fn map(pairs: Option<&Value>) -> BTreeMap<String, String> {
+pub(crate) fn map(pairs: Option<&Value>) -> BTreeMap<String, String> {
     let pairs = pairs.and_then(Value::as_array).into_iter().flatten();
     let text = |pair: &Value, at| pair.get(at).and_then(Value::as_str).map(str::to_owned);
     pairs.filter_map(|pair| Some((text(pair, 0)?, text(pair, 1)?))).collect()

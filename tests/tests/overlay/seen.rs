@@ -42,6 +42,8 @@ pub(crate) async fn all_rows(lab: &Lab) -> Result<Vec<Row>> {
     let filter = "external_ids:vendor=cpo";
     let text = lab.nb(["--format=json", columns, "find", "Load_Balancer", filter]).await?;
     let mut rows: Vec<Row> = cells(&text)?.iter().map(|cells| row(cells)).collect::<Result<_>>()?;
+    // The row that says who writes serves nobody.
+    rows.retain(|row| !row.service.is_empty());
     rows.sort_by_key(|row| (row.service.clone(), row.protocol.clone()));
     Ok(rows)
 }

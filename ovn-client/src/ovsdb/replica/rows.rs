@@ -69,11 +69,11 @@ impl Table {
 
     /// The rows that hold this value, ascending by UUID. An index that was not asked for in the
     /// [`DatabaseSpec`](crate::DatabaseSpec) finds nothing.
-    pub fn find(
-        &self,
+    pub fn find<'t, V: ToDatum + ?Sized>(
+        &'t self,
         index: &IndexSpec,
-        value: &(impl ToDatum + ?Sized),
-    ) -> impl Iterator<Item = &Arc<Row>> {
+        value: &V,
+    ) -> impl Iterator<Item = &'t Arc<Row>> + use<'t, V> {
         let index = self.indexes.iter().find(|other| other.spec() == index);
         let value = value.to_datum();
         let found = index.zip(value.as_scalar()).map(|(index, value)| index.find(value));
