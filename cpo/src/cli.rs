@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use cpo_core::ids::Install;
-use ovn_client::{ClientConfig, TlsFiles, TlsSource, Verify, nb};
+use ovn_client::{ClientConfig, TlsFiles, TlsSource, Verify};
 
 /// Load balancers for clusters that run inside clusters.
 #[derive(Debug, Parser)]
@@ -62,8 +62,7 @@ impl OvnArgs {
     /// How to connect.
     pub(crate) fn client_config(&self) -> anyhow::Result<ClientConfig> {
         let endpoints = self.ovn_nb.parse().context("read --ovn-nb")?;
-        let database = nb::database().index(crate::ovn::by_role());
-        let mut config = ClientConfig::new(endpoints, database);
+        let mut config = ClientConfig::new(endpoints, crate::ovn::database());
         if let Some(folder) = &self.ovn_tls {
             let files = TlsFiles {
                 authority: folder.join("cacert"),

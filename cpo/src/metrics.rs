@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_connection_is_told_beside_the_figures() {
-        let database = ovn_client::nb::database();
+        let database = crate::ovn::database();
         let endpoints = "tcp:127.0.0.1:1".parse().unwrap();
         let config = ovn_client::ClientConfig::new(endpoints, database);
         let (client, _driver) = ovn_client::Client::new(config);

@@ -6,5 +6,48 @@ mod link;
 mod observe;
 mod write;
 
-pub(crate) use epoch::by_role;
+use ovn_client::DatabaseSpec;
+use ovn_client::nb::{self, TypedRow as _};
+
+/// What is read of the Northbound database: more would only be sent and kept.
+pub(crate) fn database() -> DatabaseSpec {
+    let tables = [
+        nb::GatewayChassis::spec().only(["chassis_name", "priority"]),
+        nb::LoadBalancer::spec().only([
+            "name",
+            "protocol",
+            "vips",
+            "options",
+            "selection_fields",
+            "external_ids",
+        ]),
+        nb::LogicalRouter::spec().only([
+            "name",
+            "ports",
+            "load_balancer",
+            "nat",
+            "policies",
+            "static_routes",
+            "external_ids",
+        ]),
+        nb::LogicalRouterPolicy::spec()
+            .only(["priority", "match", "action", "nexthop", "nexthops"]),
+        nb::LogicalRouterPort::spec().only([
+            "name",
+            "networks",
+            "gateway_chassis",
+            "ha_chassis_group",
+        ]),
+        nb::LogicalRouterStaticRoute::spec().only([
+            "ip_prefix",
+            "nexthop",
+            "output_port",
+            "policy",
+            "route_table",
+        ]),
+        nb::Nat::spec().only(["external_ip"]),
+        nb::NbGlobal::spec().only(["options"]),
+    ];
+    nb::database(tables).index(epoch::by_role())
+}
 pub(crate) use link::{Link, Message};

@@ -1,9 +1,9 @@
 //! An OVSDB (RFC 7047) client that keeps a replica of a database in memory, tells what changes,
-//! and commits transactions; with typed rows of the OVN Northbound database.
+//! and commits transactions; with typed rows of OVN's databases.
 //!
 //! - [`Client`] and [`Driver`]: the connection, which is found again for ever; snapshots of the
 //!   replica, a subscription to its changes, transactions with typed outcomes.
-//! - [`nb`]: typed rows.
+//! - [`nb`], [`sb`]: typed rows of OVN's databases; [`table!`] declares those of another table.
 //! - [`ovsdb`]: the protocol core without I/O, for those who bring their own.
 //!
 //! # Order
@@ -14,12 +14,12 @@
 //! # A first program
 //! ```no_run
 //! use ovn_client::nb::{self, LoadBalancer, Protocol};
-//! use ovn_client::{Client, ClientConfig, Txn, Uuid};
+//! use ovn_client::{Client, ClientConfig, Txn, TypedRow, Uuid};
 //! use tokio_util::sync::CancellationToken;
 //!
 //! # async fn program() -> Result<(), Box<dyn std::error::Error>> {
 //! let endpoints = "tcp:127.0.0.1:6641".parse()?;
-//! let (client, driver) = Client::new(ClientConfig::new(endpoints, nb::database()));
+//! let (client, driver) = Client::new(ClientConfig::new(endpoints, nb::database([LoadBalancer::spec()])));
 //! let shutdown = CancellationToken::new();
 //! let task = tokio::spawn(driver.run(shutdown.clone()));
 //!
@@ -44,6 +44,8 @@
 mod client;
 pub mod nb;
 pub mod ovsdb;
+pub mod sb;
+mod table;
 
 pub use client::{
     Backoff, Client, ClientConfig, Driver, Endpoint, EndpointError, Endpoints, Event, Health, Host,
@@ -59,3 +61,4 @@ pub use ovsdb::txn::{
     OperationResult, Outcome, Select, TransactError, Txn, UnknownReason, Update, Wait,
 };
 pub use ovsdb::value::{Atom, AtomMap, AtomSet, Datum, FromDatum, ToDatum, Uuid};
+pub use table::TypedRow;

@@ -20,7 +20,7 @@ const EPOCH: &str = "epoch";
 const WRITER: &str = "writer";
 
 /// The index by which the epoch's row is found.
-pub(crate) fn by_role() -> IndexSpec {
+pub(super) fn by_role() -> IndexSpec {
     IndexSpec::map_key(LoadBalancer::TABLE, "external_ids", ROLE)
 }
 

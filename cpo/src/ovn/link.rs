@@ -21,7 +21,7 @@ use cpo_core::ids::Install;
 use cpo_core::ovn::{OvnLink, RowChange};
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt as _, StreamExt as _};
-use ovn_client::{Client, Event, Outcome, Subscription, Uuid};
+use ovn_client::{Client, Event, Missing, Outcome, Subscription, Uuid};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -62,6 +62,8 @@ pub(crate) struct Link {
     taking: bool,
     sent: Option<Instant>,
     known: BTreeSet<(Arc<str>, Uuid)>,
+    /// What was said to be missing in the server's schema.
+    missing: BTreeSet<Missing>,
 }
 
 /// Why the link ends.
@@ -95,6 +97,7 @@ impl Link {
             taking: false,
             sent: None,
             known: BTreeSet::new(),
+            missing: BTreeSet::new(),
         }
     }
 
@@ -152,6 +155,10 @@ impl Link {
         let Some(batch) = self.waiting.next() else { return Ok(None) };
         let install = self.install.as_str();
         let txn = write::transaction(guard, batch.edits(), install, Uuid::new_v4);
+        let (txn, missing) = txn.fit(&self.client.snapshot().resolved().schema);
+        for missing in missing.into_iter().filter(|missing| self.missing.insert(missing.clone())) {
+            tracing::warn!(%missing, "this OVN does not have it: rows go without");
+        }
         self.sent = Some(Instant::now());
         let (client, takes) = (self.client.clone(), self.taking);
         Ok(Some(Box::pin(async move {

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use super::{References, StringMap, StringSet, table};
+use super::{References, StringMap, StringSet};
 use crate::ovsdb::value::{Datum, FromDatum, ToDatum, Uuid};
+use crate::table;
 
 table! {
     /// A load balancer: Vips and the backends they lead to.
-    LoadBalancer = "Load_Balancer" {
+    pub LoadBalancer = "Load_Balancer" {
         /// A name; not unique.
         name: String = "name",
         /// `address:port` of the Vip to `address:port,…` of its backends; empty for none.
@@ -22,12 +23,28 @@ table! {
         external_ids: StringMap = "external_ids",
         /// Rows of `Load_Balancer_Health_Check`.
         health_check: References = "health_check",
+        /// Addresses of backends to the port and the source address they are probed by.
+        ip_port_mappings: StringMap = "ip_port_mappings",
+    }
+}
+
+table! {
+    /// How the backends of a Vip are probed.
+    pub LoadBalancerHealthCheck = "Load_Balancer_Health_Check" {
+        /// `address:port` of the Vip.
+        vip: String = "vip",
+        /// `interval`, `timeout`, `success_count` and `failure_count`.
+        options: StringMap = "options",
+        /// Keys of other programs.
+        external_ids: StringMap = "external_ids",
     }
 }
 
 table! {
     /// Load balancers that are attached together.
-    LoadBalancerGroup = "Load_Balancer_Group" {
+    pub LoadBalancerGroup = "Load_Balancer_Group" {
+        /// A name, unique among these rows.
+        name: String = "name",
         /// Rows of `Load_Balancer`.
         load_balancer: References = "load_balancer",
     }

@@ -1,11 +1,12 @@
 //! Logical routers, their ports, policies and routes.
 
-use super::{References, StringMap, StringSet, table};
+use super::{References, StringMap, StringSet};
 use crate::ovsdb::value::Uuid;
+use crate::table;
 
 table! {
     /// A logical router.
-    LogicalRouter = "Logical_Router" {
+    pub LogicalRouter = "Logical_Router" {
         /// A name; not unique.
         name: String = "name",
         /// Rows of `Logical_Router_Port`.
@@ -20,6 +21,8 @@ table! {
         policies: References = "policies",
         /// Rows of `Logical_Router_Static_Route`.
         static_routes: References = "static_routes",
+        /// Whether it passes packets; absent for yes.
+        enabled: Option<bool> = "enabled",
         /// Keys of other programs.
         external_ids: StringMap = "external_ids",
         /// Options.
@@ -29,7 +32,7 @@ table! {
 
 table! {
     /// A port of a logical router.
-    LogicalRouterPort = "Logical_Router_Port" {
+    pub LogicalRouterPort = "Logical_Router_Port" {
         /// A name, unique among ports.
         name: String = "name",
         /// The Ethernet address.
@@ -42,6 +45,12 @@ table! {
         ha_chassis_group: Option<Uuid> = "ha_chassis_group",
         /// The port of another router it is joined to.
         peer: Option<String> = "peer",
+        /// Whether it passes packets; absent for yes.
+        enabled: Option<bool> = "enabled",
+        /// Options.
+        options: StringMap = "options",
+        /// What ovn-northd tells of it, among it `hosting-chassis`.
+        status: StringMap = "status",
         /// Keys of other programs.
         external_ids: StringMap = "external_ids",
     }
@@ -49,19 +58,33 @@ table! {
 
 table! {
     /// A chassis that can carry a distributed gateway port.
-    GatewayChassis = "Gateway_Chassis" {
+    pub GatewayChassis = "Gateway_Chassis" {
         /// A name, unique among these rows.
         name: String = "name",
         /// The name of the chassis.
         chassis_name: String = "chassis_name",
         /// The highest that is up carries the port.
         priority: i64 = "priority",
+        /// Keys of other programs.
+        external_ids: StringMap = "external_ids",
+    }
+}
+
+table! {
+    /// Chassis of which one carries a port.
+    pub HaChassisGroup = "HA_Chassis_Group" {
+        /// A name, unique among these rows.
+        name: String = "name",
+        /// Rows of `HA_Chassis`.
+        ha_chassis: References = "ha_chassis",
+        /// Keys of other programs.
+        external_ids: StringMap = "external_ids",
     }
 }
 
 table! {
     /// A routing policy; it goes before routes.
-    LogicalRouterPolicy = "Logical_Router_Policy" {
+    pub LogicalRouterPolicy = "Logical_Router_Policy" {
         /// The highest wins.
         priority: i64 = "priority",
         /// The packets it is about, as an OVN expression.
@@ -72,6 +95,8 @@ table! {
         nexthop: Option<String> = "nexthop",
         /// Where to reroute to.
         nexthops: StringSet = "nexthops",
+        /// Options.
+        options: StringMap = "options",
         /// Keys of other programs.
         external_ids: StringMap = "external_ids",
     }
@@ -79,7 +104,7 @@ table! {
 
 table! {
     /// A static route.
-    LogicalRouterStaticRoute = "Logical_Router_Static_Route" {
+    pub LogicalRouterStaticRoute = "Logical_Router_Static_Route" {
         /// The addresses it is about.
         ip_prefix: String = "ip_prefix",
         /// The next hop, or `discard`.
@@ -90,6 +115,10 @@ table! {
         policy: Option<String> = "policy",
         /// The name of the route table; empty for the main one.
         route_table: String = "route_table",
+        /// A row of `BFD` on which the route depends.
+        bfd: Option<Uuid> = "bfd",
+        /// Options.
+        options: StringMap = "options",
         /// Keys of other programs.
         external_ids: StringMap = "external_ids",
     }

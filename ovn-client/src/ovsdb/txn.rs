@@ -1,6 +1,7 @@
 //! Transactions (RFC 7047 §4.1.3, §5.2): operations, and what became of them.
 
 mod condition;
+mod fit;
 mod operation;
 mod outcome;
 mod read;

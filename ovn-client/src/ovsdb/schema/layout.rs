@@ -76,6 +76,13 @@ impl TableSpec {
         Self { name: name.into(), columns, filter: RowFilter::All }
     }
 
+    /// Only these of the columns.
+    #[must_use]
+    pub fn only<const N: usize>(mut self, columns: [&str; N]) -> Self {
+        self.columns.retain(|column| columns.contains(&column.as_ref()));
+        self
+    }
+
     /// Only these rows.
     #[must_use]
     pub fn filter(self, filter: RowFilter) -> Self {
@@ -110,21 +117,39 @@ impl IndexSpec {
     }
 }
 
-/// A table or a column that was asked for and that the server does not have.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A table, a column or an element of an enumeration that the server does not have.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Missing {
     /// The table.
     pub table: Arc<str>,
     /// The column; `None` if the whole table is missing.
     pub column: Option<Arc<str>>,
+    /// The element; `None` if the whole column is missing.
+    pub element: Option<Arc<str>>,
+}
+
+impl Missing {
+    /// A table.
+    pub(crate) fn table(table: &str) -> Self {
+        Self { table: table.into(), column: None, element: None }
+    }
+
+    /// A column.
+    pub(crate) fn column(table: &str, column: &str) -> Self {
+        Self { column: Some(column.into()), ..Self::table(table) }
+    }
+
+    /// An element of an enumeration.
+    pub(crate) fn element(table: &str, column: &str, element: &str) -> Self {
+        Self { element: Some(element.into()), ..Self::column(table, column) }
+    }
 }
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.column {
-            Some(column) => write!(f, "{}.{column}", self.table),
-            None => self.table.fmt(f),
-        }
+        self.table.fmt(f)?;
+        self.column.iter().try_for_each(|column| write!(f, ".{column}"))?;
+        self.element.iter().try_for_each(|element| write!(f, "={element}"))
     }
 }
 
@@ -188,7 +213,7 @@ impl Resolved {
         for wanted in &spec.tables {
             let table: Arc<str> = wanted.name.as_ref().into();
             let Some(present) = schema.table(&table) else {
-                missing.push(Missing { table, column: None });
+                missing.push(Missing::table(&table));
                 continue;
             };
             let mut columns = Vec::new();
@@ -196,7 +221,7 @@ impl Resolved {
                 let name: Arc<str> = column.as_ref().into();
                 match present.column(column) {
                     Some(ty) => columns.push((name, ty.clone())),
-                    None => missing.push(Missing { table: table.clone(), column: Some(name) }),
+                    None => missing.push(Missing::column(&table, &name)),
                 }
             }
             layouts.push(Arc::new(Layout::new(&table, columns)));

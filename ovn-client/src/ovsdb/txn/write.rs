@@ -11,7 +11,7 @@ use crate::ovsdb::value::{Datum, ToDatum, Uuid};
 /// The rows an operation is about, and how many there must be.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Target {
-    table: Name,
+    pub(super) table: Name,
     conditions: Vec<Condition>,
     pub(super) count: Option<u64>,
 }
@@ -61,9 +61,9 @@ target!(Delete);
 /// Adds a row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Insert {
-    table: Name,
+    pub(super) table: Name,
     uuid: Uuid,
-    columns: BTreeMap<Name, Datum>,
+    pub(super) columns: BTreeMap<Name, Datum>,
 }
 
 impl Insert {
@@ -105,7 +105,7 @@ impl Insert {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Update {
     pub(super) target: Target,
-    columns: BTreeMap<Name, Datum>,
+    pub(super) columns: BTreeMap<Name, Datum>,
 }
 
 impl Update {

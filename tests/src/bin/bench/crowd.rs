@@ -8,6 +8,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use lab::builders::service;
 use lab::overlay::Tenant;
 use lab::{Lab, traffic, wait};
+use ovn_client::nb::TypedRow as _;
 use ovn_client::{Client, ClientConfig, Event, Subscription, Uuid, nb};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -149,7 +150,7 @@ struct Observer {
 impl Observer {
     async fn start(lab: &Lab) -> Result<Self> {
         let endpoints = lab.ovn().northbound().tcp().parse()?;
-        let mut config = ClientConfig::new(endpoints, nb::database());
+        let mut config = ClientConfig::new(endpoints, nb::database([nb::LoadBalancer::spec()]));
         config.event_queue = 65_536;
         let (client, driver) = Client::new(config);
         let stop = CancellationToken::new();
