@@ -1,9 +1,27 @@
-//! The small lab: a Northbound database, for tests of the database client alone.
+//! The small lab: ovsdb-servers of the Northbound database alone, for tests of the database
+//! client.
+
+mod cluster;
+mod dump;
+mod ledger;
+mod member;
+mod proxy;
+mod schema;
 
 use anyhow::Result;
 
 use crate::ovn::Ovn;
 use crate::space::Space;
+
+pub use cluster::Cluster;
+pub use dump::Dump;
+pub use ledger::Ledger;
+pub use member::{Listen, Member};
+pub use proxy::{Pace, Proxy};
+pub use schema::Schema;
+
+/// The name of the database.
+pub const NORTHBOUND: &str = "OVN_Northbound";
 
 /// A lab with OVN's databases and nothing else.
 #[derive(Debug)]

@@ -82,6 +82,12 @@ impl Process {
         self.pid().is_some()
     }
 
+    /// Whether the process is stopped by [`pause`](Self::pause).
+    pub fn paused(&self) -> bool {
+        let tasks = self.pid().map(|pid| format!("/proc/{pid}/task"));
+        tasks.is_some_and(|tasks| all_stopped(&tasks).unwrap_or(false))
+    }
+
     /// SIGSTOP: the process keeps its sockets and answers nothing. Returns when each of its threads
     /// has stopped: the signal alone leaves them running for a moment.
     ///

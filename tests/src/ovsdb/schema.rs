@@ -1,0 +1,102 @@
+//! Schemas: that of the OVN at hand, and others made of it.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::sandbox;
+use crate::space::Space;
+
+/// A schema, to be changed before it is written to a file.
+#[derive(Debug, Clone)]
+pub struct Schema(Value);
+
+impl Schema {
+    /// That of the OVN in the root file system.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn current() -> Result<Self> {
+        Self::read("ovn-nb")
+    }
+
+    /// That of the Southbound database there.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn southbound() -> Result<Self> {
+        Self::read("ovn-sb")
+    }
+
+    /// Its JSON.
+    pub fn text(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn read(name: &str) -> Result<Self> {
+        let path = sandbox::current()?.root.join(format!("usr/share/ovn/{name}.ovsschema"));
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(Self(serde_json::from_str(&text)?))
+    }
+
+    /// As OVN 24.03 had it, as far as the product could notice: version 7.3.0, no IPv6 among the
+    /// fields that select a backend, no `nexthop` of gateway routes by name. Made of the current
+    /// one, since that OVN is in no suite beside it.
+    ///
+    /// # Errors
+    /// When the current one cannot be read.
+    pub fn like_24_03() -> Result<Self> {
+        let mut schema = Self::current()?.version("7.3.0");
+        let fields = ["eth_src", "eth_dst", "ip_src", "ip_dst", "tp_src", "tp_dst"];
+        let path = "/tables/Load_Balancer/columns/selection_fields/type/key/enum";
+        *schema.0.pointer_mut(path).context("no selection_fields")? = json!(["set", fields]);
+        for (table, column) in [("NAT", "match"), ("NAT", "priority"), ("ACL", "sample_new")] {
+            schema = schema.without(table, column);
+        }
+        Ok(schema)
+    }
+
+    /// Without a column.
+    #[must_use]
+    pub fn without(mut self, table: &str, column: &str) -> Self {
+        let columns = self.0.pointer_mut(&format!("/tables/{table}/columns"));
+        if let Some(columns) = columns.and_then(Value::as_object_mut) {
+            columns.remove(column);
+        }
+        self
+    }
+
+    /// With a column of a map of strings more.
+    #[must_use]
+    pub fn with(mut self, table: &str, column: &str) -> Self {
+        let ty =
+            json!({"type": {"key": "string", "value": "string", "min": 0, "max": "unlimited"}});
+        let columns = self.0.pointer_mut(&format!("/tables/{table}/columns"));
+        if let Some(columns) = columns.and_then(Value::as_object_mut) {
+            columns.insert(column.to_owned(), ty);
+        }
+        self
+    }
+
+    /// With another version, `x.y.z`.
+    #[must_use]
+    pub fn version(mut self, version: &str) -> Self {
+        if let Some(schema) = self.0.as_object_mut() {
+            schema.insert("version".to_owned(), json!(version));
+            // It was of the text.
+            schema.remove("cksum");
+        }
+        self
+    }
+
+    /// Writes it to a file that the servers of a lab can read.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, space: &Space, name: &str) -> Result<PathBuf> {
+        let path = space.data().join(format!("{name}.ovsschema"));
+        std::fs::write(&path, self.0.to_string())?;
+        Ok(path)
+    }
+}

@@ -1,0 +1,57 @@
+//! The database client against real ovsdb-servers, alone and clustered, and what may happen to
+//! them. Every scenario ends with a replica that equals what `ovsdb-client dump` prints, and with
+//! no write lost or doubled.
+
+use std::process::ExitCode;
+
+use lab::{harness, tests};
+
+#[path = "ovsdb/cluster.rs"]
+mod cluster;
+#[path = "ovsdb/network.rs"]
+mod network;
+#[path = "ovsdb/scene.rs"]
+mod scene;
+#[path = "ovsdb/schemas.rs"]
+mod schemas;
+#[path = "ovsdb/single.rs"]
+mod single;
+#[path = "ovsdb/tls.rs"]
+mod tls;
+
+use cluster::*;
+use network::*;
+use schemas::*;
+use single::*;
+use tls::*;
+
+fn main() -> ExitCode {
+    harness::run(tests![
+        standalone_server_is_followed_and_written,
+        standalone_server_killed_and_started_is_found_again,
+        unix_socket_serves_as_well,
+        database_deleted_and_created_anew_is_followed,
+        database_removed_and_added_while_the_server_runs_is_followed,
+        rows_of_a_filter_come_and_go,
+        lost_reply_leaves_one_row,
+        half_open_connection_is_given_up,
+        stream_cut_at_every_byte_is_read,
+        connections_cut_again_and_again_lose_nothing,
+        typed_rows_fit_the_real_schemas,
+        writes_fit_an_older_schema,
+        schemas_of_other_versions_are_followed,
+        schema_converted_up_and_down_is_followed,
+        tls_of_every_version_with_certificates_of_kube_ovn,
+        tls_certificates_are_rotated,
+        tls_strangers_and_expired_certificates_are_refused,
+        leadership_is_transferred_under_load,
+        follower_is_killed_and_started,
+        leader_is_killed_and_started,
+        leader_is_paused_and_resumed,
+        follower_is_paused_and_resumed,
+        compaction_is_not_noticed,
+        stale_member_is_left,
+        cluster_rebuilt_with_another_id_is_followed,
+        stale_writer_is_fenced_through_another_server,
+    ])
+}

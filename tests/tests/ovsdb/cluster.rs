@@ -1,0 +1,240 @@
+//! Three servers of one database.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+use lab::ovsdb::{Cluster, Member};
+use lab::space::Space;
+use lab::wait;
+use ovn_client::nb::{LoadBalancer, Protocol};
+use ovn_client::{ClientConfig, Outcome, Txn, Update, Uuid, Wait};
+
+use crate::scene::{SOON, Scene, config, space};
+
+async fn cluster() -> Result<(Space, std::path::PathBuf, Cluster, Scene)> {
+    let (space, schema) = space()?;
+    let cluster = Cluster::start(&space, "m", &schema, 3).await?;
+    cluster.leader().await?;
+    let scene = Scene::start(&space, &cluster.endpoints()).await?;
+    Ok((space, schema, cluster, scene))
+}
+
+/// Waits until every member holds the same, and the replica too.
+async fn agree(cluster: &Cluster, scene: &Scene) -> Result<()> {
+    cluster.leader().await?;
+    for member in cluster.members() {
+        member.joined().await?;
+        scene.settles(member).await?;
+    }
+    Ok(())
+}
+
+/// Whether the client is connected to this member.
+fn at(scene: &Scene, member: &Member) -> bool {
+    let health = scene.client.health();
+    let there = health.endpoint.is_some_and(|there| there.to_string() == member.endpoint());
+    there && health.connected
+}
+
+async fn follows(scene: &Scene, member: &Member) -> Result<()> {
+    wait::until("the client to go to the leader", SOON, || async {
+        ensure!(at(scene, member), "{:?}", scene.client.health());
+        Ok(())
+    })
+    .await
+}
+
+pub(crate) async fn leadership_is_transferred_under_load() -> Result<()> {
+    let (_space, _schema, cluster, scene) = cluster().await?;
+    follows(&scene, cluster.leader().await?).await?;
+    let load = scene.load();
+    for _ in 0..4 {
+        scene.write(10).await?;
+        let leader = cluster.transfer_leadership().await?;
+        follows(&scene, leader).await?;
+    }
+    ensure!(load.stop().await? > 0, "nothing was written under way");
+    agree(&cluster, &scene).await
+}
+
+pub(crate) async fn follower_is_killed_and_started() -> Result<()> {
+    let (_space, _schema, cluster, scene) = cluster().await?;
+    let load = scene.load();
+    for _ in 0..3 {
+        let follower = cluster.follower().await?;
+        follower.process().kill().await?;
+        scene.write(20).await?;
+        follower.kill_and_start().await?;
+        follower.joined().await?;
+    }
+    load.stop().await?;
+    let health = scene.client.health();
+    ensure!(health.connections == 1, "a follower's end was noticed: {health:?}");
+    agree(&cluster, &scene).await
+}
+
+pub(crate) async fn leader_is_killed_and_started() -> Result<()> {
+    let (_space, _schema, cluster, scene) = cluster().await?;
+    let load = scene.load();
+    for _ in 0..3 {
+        let leader = cluster.leader().await?;
+        follows(&scene, leader).await?;
+        leader.process().kill().await?;
+        let next = cluster.another_leader(leader).await?;
+        follows(&scene, next).await?;
+        scene.write(20).await?;
+        leader.kill_and_start().await?;
+        leader.joined().await?;
+    }
+    ensure!(load.stop().await? > 0, "nothing was written under way");
+    agree(&cluster, &scene).await
+}
+
+pub(crate) async fn leader_is_paused_and_resumed() -> Result<()> {
+    let (_space, _schema, cluster, scene) = cluster().await?;
+    let load = scene.load();
+    let leader = cluster.leader().await?;
+    follows(&scene, leader).await?;
+    leader.process().pause()?;
+    let next = cluster.another_leader(leader).await?;
+    // The old connection is open and silent.
+    follows(&scene, next).await?;
+    scene.write(20).await?;
+    leader.process().resume()?;
+    leader.joined().await?;
+    scene.write(20).await?;
+    load.stop().await?;
+    agree(&cluster, &scene).await
+}
+
+pub(crate) async fn follower_is_paused_and_resumed() -> Result<()> {
+    let (_space, _schema, cluster, scene) = cluster().await?;
+    let load = scene.load();
+    let follower = cluster.follower().await?;
+    follower.process().pause()?;
+    scene.write(50).await?;
+    follower.process().resume()?;
+    follower.joined().await?;
+    scene.write(20).await?;
+    load.stop().await?;
+    agree(&cluster, &scene).await
+}
+
+pub(crate) async fn compaction_is_not_noticed() -> Result<()> {
+    let (_space, _schema, cluster, scene) = cluster().await?;
+    let load = scene.load();
+    for _ in 0..3 {
+        scene.write(20).await?;
+        for member in cluster.members() {
+            member.compact().await?;
+        }
+    }
+    load.stop().await?;
+    agree(&cluster, &scene).await
+}
+
+/// A member that was cut off shows an old database to whoever believes it.
+pub(crate) async fn stale_member_is_left() -> Result<()> {
+    let (space, _schema, cluster, scene) = cluster().await?;
+    // This client takes any member, so that nothing but staleness can make it leave one.
+    let any = ClientConfig { leader_only: false, ..config(&cluster.endpoints())? };
+    let reader = Scene::with(&space, any).await?;
+    let stale = cluster.follower().await?;
+    stale.control(["cluster/failure-test", "stop-raft-rpc"]).await?;
+    let row = scene.ledger.write(&scene.client, "unknown to the stale one").await?;
+    scene.write(20).await?;
+    // It leaves a member that has lost its cluster; whoever comes back to it is sent away again.
+    wait::until("the reader to see what the stale member does not know", SOON, || async {
+        let snapshot = reader.client.snapshot();
+        let seen = snapshot.row(LoadBalancer::TABLE, row).is_some() && snapshot.connected();
+        ensure!(seen && !at(&reader, stale), "{:?}", reader.client.health());
+        Ok(())
+    })
+    .await?;
+    let seen = reader.client.health().progress;
+    // The others are gone: the stale one alone answers, with an old database.
+    for member in cluster.members().iter().filter(|member| member.port() != stale.port()) {
+        member.process().kill().await?;
+    }
+    wait::until("the stale member to be tried and left", SOON, || async {
+        let health = reader.client.health();
+        let reason = health.last_failure.unwrap_or_default();
+        ensure!(reason.contains("stale") || reason.contains("not connected"), "{reason}");
+        Ok(())
+    })
+    .await?;
+    let snapshot = reader.client.snapshot();
+    ensure!(!snapshot.connected(), "the stale member is believed");
+    ensure!(snapshot.row(LoadBalancer::TABLE, row).is_some(), "a row went with the stale member");
+    for member in cluster.members() {
+        member.kill_and_start().await?;
+    }
+    agree(&cluster, &scene).await?;
+    scene.client.connected().await.context("the driver has ended")?;
+    wait::until("the reader to be back", SOON, || async {
+        let health = reader.client.health();
+        ensure!(health.connected && health.progress.index >= seen.index, "{health:?}");
+        Ok(())
+    })
+    .await
+}
+
+pub(crate) async fn cluster_rebuilt_with_another_id_is_followed() -> Result<()> {
+    let (space, schema, cluster, scene) = cluster().await?;
+    scene.write(50).await?;
+    let before = scene.client.health().progress;
+    let pinned = ClientConfig { cluster: before.cluster, ..config(&cluster.endpoints())? };
+    let pinned = Scene::with(&space, pinned).await?;
+    // On the same ports, with another id and a log that begins anew.
+    cluster.rebuild(&schema).await?;
+    scene.ledger.forget();
+    scene.write(5).await?;
+    let after = scene.client.health().progress;
+    ensure!(after.cluster != before.cluster && after.index < before.index, "{after:?}");
+    wait::until("who asks for the old cluster to refuse the new one", SOON, || async {
+        let health = pinned.client.health();
+        let reason = health.last_failure.unwrap_or_default();
+        ensure!(!health.connected && reason.contains("belongs to cluster"), "{reason}");
+        Ok(())
+    })
+    .await?;
+    agree(&cluster, &scene).await
+}
+
+/// Two hundred transactions of a writer that does not know it was replaced, each behind its own
+/// epoch, through a follower, right after the epoch was raised through the leader.
+pub(crate) async fn stale_writer_is_fenced_through_another_server() -> Result<()> {
+    const EPOCH: Uuid = Uuid::from_u128(0xe90c_0000_0000_4000_8000_0000_0000_0001);
+    let (space, _schema, cluster, scene) = cluster().await?;
+    let follower = cluster.follower().await?;
+    let through_follower = ClientConfig { leader_only: false, ..config(&follower.endpoint())? };
+    let stale = Scene::with(&space, through_follower).await?;
+    let ids = |epoch: u64| BTreeMap::from([("epoch".to_owned(), epoch.to_string())]);
+    let row =
+        LoadBalancer { external_ids: ids(1), ..LoadBalancer::new(EPOCH, "epoch", Protocol::Tcp) };
+    let made = scene.client.transact(Txn::new().insert(&row)).await;
+    ensure!(made.is_committed(), "{made}");
+    let guarded = |epoch: u64, number: u128| {
+        let guard = Wait::row(LoadBalancer::TABLE, EPOCH).holds("external_ids", &ids(epoch));
+        let row = LoadBalancer::new(Uuid::from_u128(number), "guarded", Protocol::Tcp);
+        Txn::new().with(guard.fence()).insert(&row)
+    };
+    // Its own epoch lets it write.
+    let first = stale.client.transact(guarded(1, 1)).await;
+    ensure!(first.is_committed(), "{first}");
+    let raise = Update::row(LoadBalancer::TABLE, EPOCH).set("external_ids", &ids(2));
+    let raised = scene.client.transact(Txn::new().with(raise.expect_count(1))).await;
+    ensure!(raised.is_committed(), "{raised}");
+    let late = (2..202).map(|number| stale.client.transact(guarded(1, number)));
+    let outcomes = futures::future::join_all(late).await;
+    let fenced = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Fenced(_))).count();
+    ensure!(fenced == outcomes.len(), "{fenced} of {} were fenced", outcomes.len());
+    let dump = cluster.leader().await?.dump().await?;
+    let rows: Vec<_> = dump.rows(LoadBalancer::TABLE).collect();
+    ensure!(rows == [Uuid::from_u128(1), EPOCH], "{rows:?}");
+    wait::until("both replicas to equal the dump", SOON, || async {
+        dump.equals(&stale.client.snapshot())?;
+        dump.equals(&scene.client.snapshot())
+    })
+    .await
+}

@@ -1,0 +1,122 @@
+//! Servers of other versions, and versions that change.
+
+use anyhow::{Context as _, Result, ensure};
+use lab::ovsdb::{Listen, Member, Schema};
+use lab::space::Space;
+use lab::wait;
+use ovn_client::nb::{self, LoadBalancer};
+use ovn_client::ovsdb::schema::Resolved;
+use ovn_client::{DatabaseSchema, Outcome, Txn, TypedRow, Uuid, sb};
+
+use crate::scene::{SOON, Scene};
+
+/// No column of the typed rows is invented, and each is read as what it is.
+pub(crate) async fn typed_rows_fit_the_real_schemas() -> Result<()> {
+    for (schema, spec) in [
+        (Schema::current()?, nb::database(nb::tables())),
+        (Schema::southbound()?, sb::database(sb::tables())),
+    ] {
+        let schema = DatabaseSchema::parse(&schema.text())?;
+        let resolved = Resolved::new(schema, &spec);
+        let missing: Vec<_> = resolved.missing.iter().map(ToString::to_string).collect();
+        ensure!(missing.is_empty(), "not in {}: {missing:?}", spec.name);
+    }
+    macro_rules! read {
+        ($schema:expr, $($row:ty),*) => {{
+            let schema = DatabaseSchema::parse(&$schema.text())?;
+            $(
+                let table = schema.table(<$row>::TABLE).context(<$row>::TABLE)?;
+                let mistyped = <$row as TypedRow>::mistyped(table);
+                ensure!(mistyped.is_empty(), "{}: {mistyped:?}", <$row>::TABLE);
+            )*
+        }};
+    }
+    read!(
+        Schema::current()?,
+        nb::Acl,
+        nb::AddressSet,
+        nb::GatewayChassis,
+        nb::HaChassisGroup,
+        LoadBalancer,
+        nb::LoadBalancerGroup,
+        nb::LoadBalancerHealthCheck,
+        nb::LogicalRouter,
+        nb::LogicalRouterPolicy,
+        nb::LogicalRouterPort,
+        nb::LogicalRouterStaticRoute,
+        nb::LogicalSwitch,
+        nb::LogicalSwitchPort,
+        nb::Nat,
+        nb::NbGlobal
+    );
+    read!(Schema::southbound()?, sb::Chassis, sb::PortBinding, sb::ServiceMonitor, sb::SbGlobal);
+    Ok(())
+}
+
+/// What the server lacks is left out of what is written, and told.
+pub(crate) async fn writes_fit_an_older_schema() -> Result<()> {
+    let space = Space::new()?;
+    let schema = Schema::like_24_03()?.write(&space, "like-24-03")?;
+    let member = Member::standalone(&space, "older", &schema, &Listen::Tcp).await?;
+    let scene = Scene::start(&space, &member.endpoint()).await?;
+    let row = LoadBalancer {
+        selection_fields: ["ip_src", "ipv6_src"].map(str::to_owned).into(),
+        ..LoadBalancer::new(Uuid::from_u128(1), "web", nb::Protocol::Tcp)
+    };
+    let refused = scene.client.transact(Txn::new().insert(&row)).await;
+    ensure!(matches!(refused, Outcome::Hard(_)), "{refused}");
+    let (txn, missing) = Txn::new().insert(&row).fit(&scene.client.snapshot().resolved().schema);
+    let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+    ensure!(missing == ["Load_Balancer.selection_fields=ipv6_src"], "{missing:?}");
+    let written = scene.client.transact(txn).await;
+    ensure!(written.is_committed(), "{written}");
+    member.dump().await?.equals(&scene.client.snapshot())
+}
+
+pub(crate) async fn schemas_of_other_versions_are_followed() -> Result<()> {
+    let lacking = Schema::current()?.without("Load_Balancer", "health_check");
+    for (name, schema, missing) in [
+        ("current", Schema::current()?, None),
+        ("like-24-03", Schema::like_24_03()?, None),
+        ("lacking", lacking, Some("Load_Balancer.health_check")),
+        ("more", Schema::current()?.with("Load_Balancer", "of_the_future"), None),
+    ] {
+        let space = Space::new()?;
+        let schema = schema.write(&space, name)?;
+        let member = Member::standalone(&space, name, &schema, &Listen::Tcp).await?;
+        let scene = Scene::start(&space, &member.endpoint()).await?;
+        scene.write(10).await?;
+        scene.settles(&member).await?;
+        let snapshot = scene.client.snapshot();
+        let told: Vec<_> = snapshot.resolved().missing.iter().map(ToString::to_string).collect();
+        ensure!(told.first().map(String::as_str) == missing, "{name}: {told:?} is missing");
+    }
+    Ok(())
+}
+
+pub(crate) async fn schema_converted_up_and_down_is_followed() -> Result<()> {
+    let space = Space::new()?;
+    let full = Schema::current()?.version("99.0.0").write(&space, "full")?;
+    let lacking = Schema::current()?.version("98.0.0").without("Load_Balancer", "health_check");
+    let lacking = lacking.write(&space, "lacking")?;
+    let member = Member::standalone(&space, "alone", &full, &Listen::Tcp).await?;
+    let scene = Scene::start(&space, &member.endpoint()).await?;
+    let load = scene.load();
+    for (schema, version, columns) in
+        [(&lacking, "98.0.0", 7), (&full, "99.0.0", 8), (&lacking, "98.0.0", 7)]
+    {
+        scene.write(5).await?;
+        member.convert(schema).await?;
+        wait::until("the new schema", SOON, || async {
+            let snapshot = scene.client.snapshot();
+            let table = snapshot.table(LoadBalancer::TABLE);
+            let found = (snapshot.resolved().schema.version(), table.layout().names().len());
+            ensure!(found == (version, columns) && snapshot.connected(), "{found:?}");
+            Ok(())
+        })
+        .await?;
+        scene.write(5).await?;
+    }
+    ensure!(load.stop().await? > 0, "nothing was written under way");
+    scene.settles(&member).await
+}
