@@ -1,0 +1,113 @@
+//! What is fuzzed. Each target takes any bytes, and panics only if something is wrong.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ovn_client::ovsdb::replica::RowChange;
+use ovn_client::ovsdb::session::{Acceptance, Progress, Session, SessionConfig, SessionEvent};
+use ovn_client::{
+    DatabaseSpec, FrameLimits, IndexSpec, Replica, Row, RowFilter, TableSpec, Txn, Uuid,
+};
+
+fn spec() -> DatabaseSpec {
+    let table = TableSpec::new("T", ["name", "note", "set", "map"]);
+    DatabaseSpec::new("D", [table]).index(IndexSpec::column("T", "name"))
+}
+
+fn session() -> Session {
+    let config = SessionConfig {
+        spec: Arc::new(spec()),
+        probe_interval: Some(Duration::from_secs(5)),
+        limits: FrameLimits { message: 1 << 20, depth: 64 },
+        acceptance: Acceptance::default(),
+    };
+    Session::new(config, None, Progress::default(), Instant::now())
+}
+
+/// The whole stream of a server, in pieces whose length the first byte says.
+pub(crate) fn decode(bytes: &[u8]) {
+    let Some((first, stream)) = bytes.split_first() else { return };
+    drive(&mut session(), stream.chunks(usize::from(*first).max(1)));
+}
+
+/// Updates of a session that is in sync, a line each.
+pub(crate) fn updates(bytes: &[u8]) {
+    const START: &[u8] = include_bytes!("corpus/decode/session");
+    let start = START.split_first().map_or(START, |(_, start)| start);
+    drive(&mut session(), std::iter::once(start).chain(bytes.split(|byte| *byte == b'\n')));
+}
+
+/// Feeds a session, and keeps a replica as a client does. Whatever is told to have changed is what
+/// leads from one state to the next.
+fn drive<'b>(session: &mut Session, pieces: impl Iterator<Item = &'b [u8]>) {
+    let mut replica = Replica::default();
+    let mut known = BTreeMap::new();
+    for piece in pieces {
+        let handled = session.handle_input(piece, Instant::now());
+        let handled = match session.poll_decode() {
+            Some(decode) => handled.and_then(|()| session.handle_decoded(decode.run())),
+            None => handled,
+        };
+        while let Some(event) = session.poll_event() {
+            let changes = match event {
+                SessionEvent::Contents { resolved, contents, last_transaction } => {
+                    replica.replace(&resolved, contents, last_transaction)
+                }
+                SessionEvent::Resumed { updates, last_transaction }
+                | SessionEvent::Updated { updates, last_transaction } => {
+                    let before = rows(&replica);
+                    match replica.apply(updates, last_transaction) {
+                        Ok(changes) => changes,
+                        Err(_) => {
+                            assert_eq!(rows(&replica), before, "half of it is applied");
+                            return;
+                        }
+                    }
+                }
+                SessionEvent::Restarted
+                | SessionEvent::Transacted(..)
+                | SessionEvent::Filtered { .. } => continue,
+            };
+            follow(&mut known, changes);
+            assert_eq!(known, rows(&replica), "what was told is not what changed");
+            indexed(&replica);
+        }
+        if handled.is_err() {
+            return;
+        }
+        if session.is_synced() {
+            // So that replies have something to answer.
+            let _ = session.handle_transact(&Txn::new().comment("c"));
+            let _ = session.handle_filter("T".into(), RowFilter::All);
+        }
+        session.poll_transmit(&mut Vec::new());
+    }
+}
+
+fn rows(replica: &Replica) -> BTreeMap<Uuid, Arc<Row>> {
+    replica.table("T").iter().map(|row| (row.uuid(), row.clone())).collect()
+}
+
+fn follow(known: &mut BTreeMap<Uuid, Arc<Row>>, changes: Vec<RowChange>) {
+    for change in changes {
+        let before = match &change.new {
+            Some(new) => known.insert(change.uuid, new.clone()),
+            None => known.remove(&change.uuid),
+        };
+        assert_eq!(before, change.old, "the row before is another");
+        assert_ne!(change.old, change.new, "nothing changed");
+    }
+}
+
+/// Every row is found by what is indexed, and nothing else is.
+fn indexed(replica: &Replica) {
+    let index = IndexSpec::column("T", "name");
+    let table = replica.table("T");
+    assert_eq!(table.iter().count(), table.len());
+    for row in table.iter() {
+        let Some(name) = row.get("name") else { continue };
+        let found = table.find(&index, name).filter(|found| found.uuid() == row.uuid()).count();
+        assert_eq!(found, usize::from(name.as_scalar().is_some()));
+    }
+}
