@@ -65,6 +65,19 @@ pub fn ensure() -> Result<Components> {
     })
 }
 
+/// Builds, if it is missing, the client made of libovsdb that the benchmark of the database client
+/// measures beside ours; nothing else needs it. Call it outside of the sandbox first, which has no
+/// network.
+///
+/// # Errors
+/// When Go is missing or the build fails.
+pub fn libovsdb_peer() -> Result<PathBuf> {
+    let cache = cache_dir()?;
+    std::fs::create_dir_all(&cache).with_context(|| format!("create {}", cache.display()))?;
+    let _lock = lock(&cache.join("lock"))?;
+    Ok(go::libovsdb(&cache)?.join("libovsdb-peer"))
+}
+
 /// `${XDG_CACHE_HOME:-$HOME/.cache}/cloud-provider-ovn`.
 ///
 /// # Errors

@@ -4,19 +4,16 @@
 use std::process::ExitCode;
 
 use lab::harness;
+use lab::report::Report;
 
 #[path = "bench/crowd.rs"]
 mod crowd;
 #[path = "bench/fill.rs"]
 mod fill;
-#[path = "bench/report.rs"]
-mod report;
 #[path = "bench/single.rs"]
 mod single;
 #[path = "bench/steps.rs"]
 mod steps;
-
-use report::Report;
 
 fn main() -> ExitCode {
     let mut report = Report::default();

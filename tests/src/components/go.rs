@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::pins::{ETCD, KUBE_OVN, KUBERNETES, KUBERNETES_VERSION, Module};
+use super::pins::{ETCD, KUBE_OVN, KUBERNETES, KUBERNETES_VERSION, LIBOVSDB, Module};
 use super::{cached, host, progress};
 
 /// Where the Kube-OVN module keeps its CRDs.
@@ -41,6 +41,15 @@ pub(super) fn etcd(cache: &Path) -> Result<PathBuf> {
     cached(cache, "etcd", &[ETCD.go_mod, ETCD.go_sum, ETCD.source], |dir| {
         let module = unpack(dir, &ETCD)?;
         build(&module, ".", "-s -w", &dir.join("etcd"), "2 min")
+    })
+}
+
+/// A client made of libovsdb; for the benchmark alone.
+pub(super) fn libovsdb(cache: &Path) -> Result<PathBuf> {
+    let pins = [LIBOVSDB.go_mod, LIBOVSDB.go_sum, LIBOVSDB.source];
+    cached(cache, "libovsdb", &pins, |dir| {
+        let module = unpack(dir, &LIBOVSDB)?;
+        build(&module, ".", "-s -w", &dir.join("libovsdb-peer"), "1 min")
     })
 }
 

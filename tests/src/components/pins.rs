@@ -26,6 +26,13 @@ pub(super) const ETCD: Module = Module {
     file: "main.go",
 };
 
+pub(super) const LIBOVSDB: Module = Module {
+    go_mod: include_str!("../../components/libovsdb/go.mod"),
+    go_sum: include_str!("../../components/libovsdb/go.sum"),
+    source: include_str!("../../components/libovsdb/main.go"),
+    file: "main.go",
+};
+
 pub(super) const KUBE_OVN: Module = Module {
     go_mod: include_str!("../../components/kube-ovn/go.mod"),
     go_sum: include_str!("../../components/kube-ovn/go.sum"),
@@ -38,4 +45,5 @@ pub(super) const SUITE: &str = "trixie";
 
 /// Packages of the root file system; extracted, never installed.
 pub(super) const PACKAGES: &str = "ovn-central,ovn-host,openvswitch-switch,frr,bird2,gobgpd,\
-nftables,iproute2,ethtool,tcpdump,arping,ndisc6,conntrack,curl,bash,coreutils,procps";
+nftables,iproute2,ethtool,tcpdump,arping,ndisc6,conntrack,curl,bash,coreutils,procps,\
+python3-openvswitch";

@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result, ensure};
 use kube::api::{ListParams, Patch, PatchParams};
 use lab::builders::service;
 use lab::overlay::Tenant;
+use lab::report::Report;
 use lab::{Lab, traffic, wait};
 use ovn_client::nb::TypedRow as _;
 use ovn_client::{Client, ClientConfig, Event, Subscription, Uuid, nb};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::report::Report;
 use crate::{fill, single};
 
 /// Services; each has a row for TCP, UDP and SCTP.
@@ -42,7 +42,7 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     change_to_traffic(report, &lab, tenant, &observer).await?;
     for (count, target) in [(20, Duration::from_millis(50)), (2_000, Duration::from_secs(1))] {
         let healed = heal(&lab, &observer, count).await?;
-        report.add(
+        report.time(
             format!("{count} rows deleted by a foreign hand, back, of {ROWS}"),
             healed,
             None,
@@ -85,14 +85,14 @@ async fn change_to_traffic(
     }
     let worst = samples.iter().max().copied().unwrap_or_default();
     let target = Duration::from_millis(250);
-    report.add(
+    report.time(
         format!("vips changed to first answer, {ROWS} rows, worst of 10"),
         worst,
         None,
         target,
     );
-    let p50 = crate::report::percentile(&mut samples, 0.5);
-    report.add(format!("vips changed to first answer, {ROWS} rows, p50"), p50, None, target);
+    let p50 = lab::report::percentile(&mut samples, 0.5);
+    report.time(format!("vips changed to first answer, {ROWS} rows, p50"), p50, None, target);
     ensure!(api.list(&ListParams::default().limit(1)).await.is_ok(), "the tenant's API is gone");
     Ok(())
 }

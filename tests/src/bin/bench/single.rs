@@ -11,10 +11,10 @@ use kube::api::{DynamicObject, ListParams, PostParams, WatchEvent, WatchParams};
 use kube::{Api, ResourceExt as _};
 use lab::builders::service;
 use lab::overlay::Tenant;
+use lab::report::{Report, percentile};
 use lab::{Lab, cpo, kube_ovn};
 use serde_json::json;
 
-use crate::report::{Report, percentile};
 use crate::steps;
 
 const SAMPLES: usize = 100;
@@ -36,12 +36,12 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     let ms = Duration::from_millis;
     let (p50, p99) = (percentile(&mut ours, 0.5), percentile(&mut ours, 0.99));
     let (peer50, peer99) = (percentile(&mut peer, 0.5), percentile(&mut peer, 0.99));
-    report.add("Service created to EXTERNAL-IP, p50", p50, Some(peer50), ms(100));
-    report.add("Service created to EXTERNAL-IP, p99", p99, Some(peer99), ms(300));
+    report.time("Service created to EXTERNAL-IP, p50", p50, Some(peer50), ms(100));
+    report.time("Service created to EXTERNAL-IP, p99", p99, Some(peer99), ms(300));
     let log = lab.space().dir().join(format!("{}.log", cpo.process().name()));
     let mut shares = steps::own_shares(&log, "/single-")?;
     ensure!(shares.len() >= SAMPLES / 2, "the log tells of {} Services only", shares.len());
-    report.add("of it cpo's own share, p50", percentile(&mut shares, 0.5), None, ms(5));
+    report.time("of it cpo's own share, p50", percentile(&mut shares, 0.5), None, ms(5));
     crowd(report, &lab, tenant).await
 }
 
@@ -133,13 +133,13 @@ async fn crowd(report: &mut Report, lab: &Lab, tenant: &Tenant) -> Result<()> {
     let granted = granted.await?.context("no grant was seen")?;
     let total = last.duration_since(begin).saturating_sub(created);
     let ours = last.saturating_duration_since(granted);
-    report.add(
+    report.time(
         format!("{CROWD} Services at once: last create to last address"),
         total,
         Some(granted.duration_since(begin).saturating_sub(created)),
         Duration::from_secs(4),
     );
-    report.add("of it after Kube-OVN's last grant", ours, None, Duration::from_millis(500));
+    report.time("of it after Kube-OVN's last grant", ours, None, Duration::from_millis(500));
     Ok(())
 }
 
