@@ -60,5 +60,5 @@ pub use ovsdb::txn::{
     Columns, Condition, CountMismatch, Delete, Function, Insert, Mutate, Operation,
     OperationResult, Outcome, Select, TransactError, Txn, UnknownReason, Update, Wait,
 };
-pub use ovsdb::value::{Atom, AtomMap, AtomSet, Datum, FromDatum, ToDatum, Uuid};
+pub use ovsdb::value::{Atom, AtomMap, AtomSet, Datum, FromDatum, NamedUuid, ToDatum, Uuid};
 pub use table::TypedRow;

@@ -9,6 +9,6 @@ mod datum;
 pub(crate) mod decode;
 
 pub use atom::{Atom, Real};
-pub use convert::{AtomValue, FromDatum, ToDatum};
+pub use convert::{AtomValue, FromDatum, NamedUuid, ToDatum};
 pub use datum::{AtomMap, AtomSet, Datum};
 pub use uuid::Uuid;

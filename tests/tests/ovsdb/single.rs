@@ -5,7 +5,8 @@ use lab::ovsdb::{Listen, Member};
 use lab::wait;
 use ovn_client::nb::{LoadBalancer, LogicalRouter, TypedRow as _};
 use ovn_client::{
-    Condition, Delete, Event, Insert, Mutate, Outcome, RowFilter, Txn, Update, Uuid, Wait,
+    Condition, Delete, Event, Insert, Mutate, NamedUuid, Outcome, RowFilter, Txn, Update, Uuid,
+    Wait,
 };
 
 use crate::scene::{SOON, Scene, space};
@@ -54,6 +55,16 @@ async fn every_operation_does_what_it_says(scene: &Scene) -> Result<()> {
     let replaced = Mutate::row(table, ROUTER).remove("external_ids", &old);
     commit(Txn::new().with(replaced.insert("external_ids", &new))).await?;
     ensure!(router().is_some_and(|router| router.external_ids == new));
+    let named = Insert::named(LoadBalancer::TABLE, "lb").set("name", "by name");
+    let refer = NamedUuid("lb".to_owned());
+    let attach = Mutate::row(table, ROUTER).insert("load_balancer", &refer).expect_count(1);
+    let results = commit(Txn::new().with(named).with(attach)).await?;
+    let Some(ovn_client::OperationResult::Inserted(balancer)) = results.first() else {
+        anyhow::bail!("{results:?}")
+    };
+    ensure!(router().is_some_and(|router| router.load_balancer.contains(balancer)));
+    commit(Txn::new().with(Delete::row(LoadBalancer::TABLE, *balancer).expect_count(1))).await?;
+    ensure!(router().is_some_and(|router| router.load_balancer.is_empty()));
     let select = ovn_client::Select::all(table).filter(Condition::equal("name", "r2"));
     let results = commit(Txn::new().with(select)).await?;
     ensure!(

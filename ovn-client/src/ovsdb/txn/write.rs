@@ -58,18 +58,34 @@ target!(Update);
 target!(Mutate);
 target!(Delete);
 
+/// How a new row is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Identity {
+    Uuid(Uuid),
+    Name(String),
+}
+
 /// Adds a row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Insert {
     pub(super) table: Name,
-    uuid: Uuid,
+    identity: Identity,
     pub(super) columns: BTreeMap<Name, Datum>,
 }
 
 impl Insert {
     /// A row of this identifier; columns not set hold their default.
     pub fn new(table: impl Into<Name>, uuid: Uuid) -> Self {
-        Self { table: table.into(), uuid, columns: BTreeMap::new() }
+        Self { table: table.into(), identity: Identity::Uuid(uuid), columns: BTreeMap::new() }
+    }
+
+    /// A row whose identifier the server draws. Within the transaction it goes by this name
+    /// ([`NamedUuid`](crate::NamedUuid)), a letter or `_` and then letters, digits and `_`
+    /// (RFC 7047 §3.1, `<id>`). A repetition makes another row: where the outcome may be unknown,
+    /// use [`new`](Self::new).
+    pub fn named(table: impl Into<Name>, name: impl Into<String>) -> Self {
+        let identity = Identity::Name(name.into());
+        Self { table: table.into(), identity, columns: BTreeMap::new() }
     }
 
     /// A typed row under its own identifier. Empty columns are left out: they are the default,
@@ -77,7 +93,7 @@ impl Insert {
     pub fn row(row: &impl Columns) -> Self {
         let columns = row.columns().into_iter().filter(|(_, value)| !value.is_empty());
         let columns = columns.map(|(name, value)| (name.into(), value)).collect();
-        Self { table: row.table().into(), uuid: row.uuid(), columns }
+        Self { table: row.table().into(), identity: Identity::Uuid(row.uuid()), columns }
     }
 
     /// Sets a column.
@@ -87,16 +103,24 @@ impl Insert {
         self
     }
 
-    /// The identifier of the row.
-    pub fn uuid(&self) -> Uuid {
-        self.uuid
+    /// The identifier of the row; `None` if the server draws it.
+    pub fn uuid(&self) -> Option<Uuid> {
+        match &self.identity {
+            Identity::Uuid(uuid) => Some(*uuid),
+            Identity::Name(_) => None,
+        }
     }
 
     pub(super) fn write<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        let mut uuid = Uuid::encode_buffer();
         map.serialize_entry("op", "insert")?;
         map.serialize_entry("table", &self.table)?;
-        map.serialize_entry("uuid", &*self.uuid.hyphenated().encode_lower(&mut uuid))?;
+        match &self.identity {
+            Identity::Uuid(uuid) => {
+                let mut text = Uuid::encode_buffer();
+                map.serialize_entry("uuid", &*uuid.hyphenated().encode_lower(&mut text))?;
+            }
+            Identity::Name(name) => map.serialize_entry("uuid-name", name)?,
+        }
         map.serialize_entry("row", &self.columns)
     }
 }
@@ -213,5 +237,21 @@ impl Delete {
 
     pub(super) fn write<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         self.target.write("delete", map)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ovsdb::txn::Operation;
+    use crate::ovsdb::value::NamedUuid;
+
+    #[test]
+    fn a_row_may_be_named_within_its_transaction() {
+        let json = |operation: Operation| serde_json::to_value(operation).unwrap();
+        let insert = json(Insert::named("T", "new").set("name", "x").into());
+        assert_eq!((&insert["uuid-name"], insert.get("uuid")), (&"new".into(), None));
+        let refer = Insert::named("T", "other").set("next", &NamedUuid("new".to_owned()));
+        assert_eq!(json(refer.into())["row"]["next"], serde_json::json!(["named-uuid", "new"]));
     }
 }

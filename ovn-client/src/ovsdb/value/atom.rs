@@ -21,6 +21,8 @@ pub enum Atom {
     String(Arc<str>),
     /// The identifier of a row.
     Uuid(Uuid),
+    /// The name of a row that the same transaction inserts; never in what a server sends.
+    NamedUuid(Arc<str>),
 }
 
 impl Atom {
@@ -28,7 +30,11 @@ impl Atom {
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
-            Self::Integer(_) | Self::Real(_) | Self::Boolean(_) | Self::Uuid(_) => None,
+            Self::Integer(_)
+            | Self::Real(_)
+            | Self::Boolean(_)
+            | Self::Uuid(_)
+            | Self::NamedUuid(_) => None,
         }
     }
 
@@ -36,7 +42,11 @@ impl Atom {
     pub fn as_uuid(&self) -> Option<Uuid> {
         match self {
             Self::Uuid(uuid) => Some(*uuid),
-            Self::Integer(_) | Self::Real(_) | Self::Boolean(_) | Self::String(_) => None,
+            Self::Integer(_)
+            | Self::Real(_)
+            | Self::Boolean(_)
+            | Self::String(_)
+            | Self::NamedUuid(_) => None,
         }
     }
 }
@@ -49,6 +59,7 @@ impl fmt::Display for Atom {
             Self::Boolean(value) => value.fmt(f),
             Self::String(value) => fmt::Debug::fmt(value, f),
             Self::Uuid(value) => value.fmt(f),
+            Self::NamedUuid(name) => name.fmt(f),
         }
     }
 }
@@ -65,6 +76,7 @@ impl Serialize for Atom {
                 let mut text = Uuid::encode_buffer();
                 ("uuid", &*value.hyphenated().encode_lower(&mut text)).serialize(serializer)
             }
+            Self::NamedUuid(name) => ("named-uuid", &**name).serialize(serializer),
         }
     }
 }

@@ -60,6 +60,17 @@ scalar!(bool, Atom::Boolean(truth) => Some(*truth), value => Atom::Boolean(*valu
 scalar!(Uuid, Atom::Uuid(uuid) => Some(*uuid), value => Atom::Uuid(*value));
 scalar!(Real, Atom::Real(number) => Some(*number), value => Atom::Real(*value));
 
+/// A row that the same transaction inserts, by the name given there
+/// ([`Insert::named`](crate::Insert::named)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedUuid(pub String);
+
+impl ToDatum for NamedUuid {
+    fn to_datum(&self) -> Datum {
+        Datum::scalar(Atom::NamedUuid(self.0.as_str().into()))
+    }
+}
+
 impl ToDatum for str {
     fn to_datum(&self) -> Datum {
         Datum::scalar(Atom::String(self.into()))

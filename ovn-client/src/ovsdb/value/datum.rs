@@ -164,7 +164,7 @@ impl AtomMap {
         self.find(|other| match other {
             Atom::String(text) => (**text).cmp(key),
             Atom::Integer(_) | Atom::Real(_) | Atom::Boolean(_) => Ordering::Less,
-            Atom::Uuid(_) => Ordering::Greater,
+            Atom::Uuid(_) | Atom::NamedUuid(_) => Ordering::Greater,
         })
         .and_then(Atom::as_str)
     }
