@@ -179,12 +179,23 @@ impl Driver {
     }
 
     /// Makes the replica visible, then tells the subscribers what changed.
-    pub(super) fn publish(&self, changes: Vec<RowChange>) {
+    pub(super) fn publish(&mut self, changes: Vec<RowChange>) {
         if changes.is_empty() {
             return;
         }
-        self.show();
+        self.show_changed(&changes);
         self.tell(Event::Changes(Arc::new(changes)));
+    }
+
+    /// Shows the replica, and goes on with the one shown before, brought up to date: as long as
+    /// nobody holds that one, neither has to be copied where it changes next.
+    fn show_changed(&mut self, changes: &[RowChange]) {
+        let shown = Arc::new(std::mem::take(&mut self.replica));
+        let before = self.shared.replica.swap(shown.clone());
+        self.replica = match Arc::try_unwrap(before) {
+            Ok(before) if before.follows(&shown) => before.caught_up(&shown, changes),
+            Ok(_) | Err(_) => Replica::clone(&shown),
+        };
     }
 
     pub(super) fn connect(&mut self) {
@@ -211,6 +222,7 @@ impl Driver {
         }
     }
 
+    /// Shows the replica when its rows are as they were.
     fn show(&self) {
         self.shared.replica.store(Arc::new(self.replica.clone()));
     }

@@ -69,6 +69,12 @@ impl Replica {
         self.connected = connected;
     }
 
+    /// Whether this state has the tables and columns of that one, so that changes of rows lead from
+    /// one to the other.
+    pub(crate) fn follows(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.resolved, &other.resolved)
+    }
+
     fn find(&self, name: &str) -> Result<usize, usize> {
         self.tables.binary_search_by(|table| (**table.name()).cmp(name))
     }

@@ -89,7 +89,7 @@ func sequential(db client.Client, count int) {
 	for number := 0; number < count; number++ {
 		tcp := "tcp"
 		row := &LoadBalancer{
-			UUID: uuid.NewString(), Name: "measured", Protocol: &tcp,
+			UUID: uuid.NewString(), Name: "measured-" + uuid.NewString(), Protocol: &tcp,
 			Vips: map[string]string{fmt.Sprintf("192.0.2.1:%d", number%60000+1): "10.0.0.1:80,10.0.0.2:80,10.0.0.3:80"},
 		}
 		begin := time.Now()

@@ -32,10 +32,13 @@ impl Replica {
         updates: Updates,
         last_transaction: Option<Uuid>,
     ) -> Result<Vec<RowChange>, ReplicaError> {
-        let (before, mut changes) = (self.tables.clone(), Vec::new());
+        let mut changes = Vec::new();
         self.last_transaction = last_transaction;
         if let Err(error) = self.apply_tables(updates, &mut changes) {
-            self.tables = before;
+            // Back the way it came: a copy to fall back on would have to be made each time.
+            for change in changes.into_iter().rev() {
+                self.set(&change.table, change.uuid, change.old);
+            }
             self.last_transaction = None;
             return Err(error);
         }
@@ -77,6 +80,30 @@ impl Replica {
         self.resolved = resolved.clone();
         self.last_transaction = last_transaction;
         changes
+    }
+
+    /// This older state with the changes that led to `newest`, which it then equals. It shares rows
+    /// with it, and nothing that would have to be copied when a row changes.
+    pub(crate) fn caught_up(mut self, newest: &Self, changes: &[RowChange]) -> Self {
+        for change in changes {
+            self.set(&change.table, change.uuid, change.new.clone());
+        }
+        self.last_transaction = newest.last_transaction;
+        self.connected = newest.connected;
+        self
+    }
+
+    fn set(&mut self, table: &str, uuid: Uuid, row: Option<Arc<Row>>) {
+        let table = match self.find(table) {
+            Ok(index) => self.tables.get_mut(index),
+            Err(_) => None,
+        };
+        if let Some(table) = table.map(Arc::make_mut) {
+            match row {
+                Some(row) => drop(table.insert(row)),
+                None => drop(table.remove(uuid)),
+            }
+        }
     }
 
     /// The present row if it equals the new one, else the new one, noting the change.

@@ -68,9 +68,10 @@ pub(crate) fn balancer(number: usize, name: &str) -> LoadBalancer {
 /// A small one, as transactions are measured with.
 pub(crate) fn small(number: usize) -> LoadBalancer {
     let backends = "10.0.0.1:80,10.0.0.2:80,10.0.0.3:80".to_owned();
+    let uuid = fresh();
     LoadBalancer {
         vips: [(format!("192.0.2.1:{}", number % 60_000 + 1), backends)].into(),
-        ..LoadBalancer::new(fresh(), "measured", Protocol::Tcp)
+        ..LoadBalancer::new(uuid, format!("measured-{uuid}"), Protocol::Tcp)
     }
 }
 

@@ -108,6 +108,29 @@ fn an_update_that_does_not_fit_leaves_the_replica_as_it_was() {
 }
 
 #[test]
+fn an_older_state_catches_up_by_what_was_told() {
+    let mut older = replica(&[(1, json!({"initial": {"name": "a"}}))]);
+    let mut newest = older.clone();
+    let held = older.clone();
+    for rows in [
+        vec![(2, json!({"insert": {"name": "b"}})), (1, json!({"modify": {"name": "c"}}))],
+        vec![(1, json!({"delete": null})), (2, json!({"modify": {"name": "a"}}))],
+    ] {
+        let changes = newest.apply(updates(&rows), Some(uuid(7))).unwrap();
+        older = older.caught_up(&newest, &changes);
+        let rows = |replica: &Replica| replica.table("T").iter().cloned().collect::<Vec<_>>();
+        assert_eq!(rows(&older), rows(&newest));
+        assert_eq!(older.last_transaction(), newest.last_transaction());
+    }
+    let found = |replica: &Replica, name: &str| {
+        let rows = replica.table("T").find(&by_name(), name);
+        rows.map(|row| row.uuid().as_u128()).collect::<Vec<_>>()
+    };
+    assert_eq!((found(&older, "a"), found(&older, "c")), (vec![2], vec![]));
+    assert_eq!(found(&held, "a"), [1], "who holds a state keeps it");
+}
+
+#[test]
 fn an_update_without_effect_is_no_change() {
     let mut replica = replica(&[(1, json!({"initial": {"name": "a"}}))]);
     let none = updates(&[(1, json!({"modify": {"name": "a"}})), (2, json!({"delete": null}))]);
