@@ -209,6 +209,14 @@ impl Driver {
         }
     }
 
+    /// Notes how far the cluster's log was seen.
+    pub(super) fn progressed(&mut self, progress: Progress) {
+        if self.progress != progress {
+            self.progress = progress;
+            self.shared.pulse.progressed(progress);
+        }
+    }
+
     pub(super) fn count(&self, outcome: &Outcome) {
         self.shared.pulse.count(outcome);
     }

@@ -80,6 +80,10 @@ impl Pulse {
         });
     }
 
+    pub(super) fn progressed(&self, progress: Progress) {
+        self.with(|health| health.progress = progress);
+    }
+
     pub(super) fn visiting(&self, endpoint: &Endpoint) {
         self.with(|health| health.endpoint = Some(endpoint.clone()));
     }

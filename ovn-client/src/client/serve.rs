@@ -80,7 +80,7 @@ impl<'d> Serve<'d> {
         if !self.session.filters_settled() {
             self.driver.filters = None;
         }
-        self.driver.progress = self.session.progress();
+        self.driver.progressed(self.session.progress());
         Ended { synced_at: self.synced_at, reason }
     }
 
@@ -154,6 +154,7 @@ impl<'d> Serve<'d> {
 
     /// Brings what the session tells to the replica, the subscribers and the callers, in order.
     fn drain(&mut self) -> Result<(), Failure> {
+        self.driver.progressed(self.session.progress());
         while let Some(event) = self.session.poll_event() {
             match event {
                 SessionEvent::Contents { resolved, contents, last_transaction } => {
@@ -206,7 +207,6 @@ impl<'d> Serve<'d> {
 
     fn synced(&mut self, changes: Vec<RowChange>) {
         info!(changes = changes.len(), "in sync");
-        self.driver.progress = self.session.progress();
         self.settle();
         self.driver.publish(changes);
         self.driver.connect();
