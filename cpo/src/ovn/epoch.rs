@@ -30,7 +30,18 @@ pub(super) struct Epoch {
     install: Install,
     /// This process; drawn at its start.
     writer: String,
-    taken: bool,
+    standing: Standing,
+}
+
+/// What was seen of the epoch so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It never was ours.
+    Never,
+    /// It was ours when last looked at.
+    Ours,
+    /// It was ours, and then another's: for good, whatever becomes of the row.
+    Lost,
 }
 
 /// What a transaction begins with.
@@ -46,11 +57,30 @@ pub(super) enum Guard {
 
 impl Epoch {
     pub(super) const fn new(install: Install, writer: String) -> Self {
-        Self { install, writer, taken: false }
+        Self { install, writer, standing: Standing::Never }
+    }
+
+    /// Looks at who may write, and tells whether that was us and is another now. A row that is not
+    /// there says nothing: somebody else deleted it.
+    pub(super) fn look(&mut self, replica: &Replica) -> bool {
+        let writer = self.row(replica).and_then(|row| row.external_ids.get(WRITER).cloned());
+        self.standing = match (self.standing, writer) {
+            (Standing::Lost, _) => Standing::Lost,
+            (standing, None) => standing,
+            (Standing::Never | Standing::Ours, Some(writer)) if writer == self.writer => {
+                Standing::Ours
+            }
+            (Standing::Never, Some(_)) => Standing::Never,
+            (Standing::Ours, Some(_)) => Standing::Lost,
+        };
+        self.standing == Standing::Lost
     }
 
     /// What the next transaction begins with, given what the database holds.
-    pub(super) fn guard(&self, replica: &Replica, fresh: impl FnOnce() -> Uuid) -> Guard {
+    pub(super) fn guard(&mut self, replica: &Replica, fresh: impl FnOnce() -> Uuid) -> Guard {
+        if self.look(replica) {
+            return Guard::Lost;
+        }
         let Some(row) = self.row(replica) else {
             // Nobody wrote yet, or somebody else deleted the row.
             let absent = Wait::absent(
@@ -67,19 +97,12 @@ impl Epoch {
             Wait::row(LoadBalancer::TABLE, row.uuid).holds("external_ids", &row.external_ids);
         if row.external_ids.get(WRITER) == Some(&self.writer) {
             Guard::Hold(held.fence())
-        } else if self.taken {
-            Guard::Lost
         } else {
             let epoch = row.external_ids.get(EPOCH).and_then(|epoch| epoch.parse().ok());
             let ids = self.ids(epoch.unwrap_or(0_u64).saturating_add(1));
             let raise = Update::row(LoadBalancer::TABLE, row.uuid).set("external_ids", &ids);
             Guard::Take(vec![held.into(), raise.expect_count(1).into()])
         }
-    }
-
-    /// A transaction that took the epoch is committed.
-    pub(super) const fn took(&mut self) {
-        self.taken = true;
     }
 
     fn row(&self, replica: &Replica) -> Option<LoadBalancer> {

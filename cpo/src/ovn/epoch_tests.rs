@@ -77,10 +77,22 @@ fn our_own_epoch_is_waited_on_and_failing_it_fences() {
 
 #[test]
 fn who_lost_the_epoch_takes_it_no_more_but_a_deleted_row_is_made_again() {
+    let (ours, theirs) = (replica(&[&held_by("us", "42")]), replica(&[&held_by("them", "43")]));
     let mut epoch = epoch("us");
-    epoch.took();
-    assert_eq!(epoch.guard(&replica(&[&held_by("them", "43")]), || FRESH), Guard::Lost);
+    // That the row was seen is enough: the outcome of the transaction may never have come.
+    assert!(!epoch.look(&ours));
     assert_eq!(taking(epoch.guard(&replica(&[]), || FRESH))[1]["op"], "insert");
+    assert_eq!(epoch.guard(&theirs, || FRESH), Guard::Lost);
+    for replica in [replica(&[]), ours] {
+        assert_eq!(epoch.guard(&replica, || FRESH), Guard::Lost, "lost is lost");
+    }
+}
+
+#[test]
+fn who_never_had_the_epoch_loses_nothing() {
+    let mut epoch = epoch("us");
+    assert!(!epoch.look(&replica(&[&held_by("them", "43")])));
+    assert!(!epoch.look(&replica(&[])));
 }
 
 #[test]

@@ -23,6 +23,7 @@ use futures::stream::FuturesOrdered;
 use futures::{FutureExt as _, StreamExt as _};
 use ovn_client::{Client, Event, Missing, Outcome, Subscription, Uuid};
 use tokio::sync::mpsc;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
 use super::batch::{Batch, Waiting};
@@ -169,19 +170,16 @@ impl Link {
 
     async fn ended(&mut self, batch: Batch, took: bool, outcome: Outcome) -> Result<(), Ended> {
         // What the transaction changed is queued already: it goes first.
-        while let Some(Some(event)) = self.events.recv().now_or_never() {
+        // Not held to the runtime's budget: with that used up, what is queued would look empty, and
+        // the Services concerned would be planned on what was before.
+        while let Some(Some(event)) = unconstrained(self.events.recv()).now_or_never() {
             self.event(event).await?;
         }
         if took {
             self.taking = false;
         }
         let (batch, outcome) = match outcome {
-            Outcome::Committed(_) => {
-                if took {
-                    self.epoch.took();
-                }
-                (batch, JobOutcome::Done)
-            }
+            Outcome::Committed(_) => (batch, JobOutcome::Done),
             Outcome::Hard(error) => {
                 let jobs = batch.jobs.len();
                 let Some(single) = self.waiting.halve(batch) else {
@@ -204,6 +202,10 @@ impl Link {
     }
 
     async fn event(&mut self, event: Event) -> Result<(), Ended> {
+        // Also with nothing to write: the row may be gone when there is.
+        if self.epoch.look(&self.client.snapshot()) {
+            return Err(Ended::Fenced);
+        }
         let input = match event {
             Event::Changes(changes) => {
                 let replica = self.client.snapshot();

@@ -62,7 +62,7 @@ pub(super) enum Waiter {
     Nobody,
 }
 
-/// What a job waits for: one slow system is no reason to hold back work for the other.
+/// What a job waits for. Each has a bound of its own; a tenant with either at its bound waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lane {
     /// An API server: one call for each job.
