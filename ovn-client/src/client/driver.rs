@@ -13,6 +13,7 @@ use super::serve::{Ended, Serve};
 use super::stream;
 use super::tls::{TlsIdentity, TlsSource};
 use super::{ClientConfig, Endpoint, Event, FilterReply, Request, Shared};
+use crate::ovsdb::message::RpcError;
 use crate::ovsdb::replica::{Replica, RowChange};
 use crate::ovsdb::schema::RowFilter;
 use crate::ovsdb::session::{Acceptance, Progress, Resume, SessionConfig};
@@ -32,8 +33,17 @@ pub struct Driver {
     /// The filters of the rows in the replica; `None` while that is not certain.
     pub(super) filters: Option<Vec<(Name, RowFilter)>>,
     /// Who waits for filters to come into effect with the next contents.
-    pub(super) filters_awaited: Vec<FilterReply>,
+    pub(super) filters_awaited: Vec<Awaited>,
     identity: Option<TlsIdentity>,
+}
+
+/// A filter that comes into effect with the next contents.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    pub(super) table: Name,
+    /// What is monitored without it.
+    pub(super) before: RowFilter,
+    pub(super) reply: FilterReply,
 }
 
 /// A connection that was in sync for this long was a good one: the next may follow at once.
@@ -154,8 +164,9 @@ impl Driver {
                 let _ = reply.send(Outcome::NotConnected);
             }
             Request::Monitor { table, filter, reply } => {
+                let before = self.config.database.filter(&table).clone();
                 self.config.database.set_filter(&table, filter);
-                self.filters_awaited.push(reply);
+                self.filters_awaited.push(Awaited { table, before, reply });
             }
         }
     }
@@ -203,9 +214,21 @@ impl Driver {
         self.shared.pulse.synced(self.progress);
         self.show();
         self.tell(Event::Connected);
-        for reply in std::mem::take(&mut self.filters_awaited) {
+        for Awaited { reply, .. } in std::mem::take(&mut self.filters_awaited) {
             // Whoever no longer waits needs no answer.
             let _ = reply.send(Ok(()));
+        }
+    }
+
+    /// The server refuses contents with filters that nobody tried before: they are taken back, or
+    /// no server would ever be in sync again.
+    pub(super) fn refuse_filters(&mut self, error: &RpcError) {
+        for Awaited { table, before, reply } in
+            std::mem::take(&mut self.filters_awaited).into_iter().rev()
+        {
+            self.config.database.set_filter(&table, before);
+            // Whoever no longer waits needs no answer.
+            let _ = reply.send(Err(error.clone()));
         }
     }
 

@@ -10,12 +10,14 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::driver::{Driver, now};
+use super::Request;
+use super::driver::{Awaited, Driver, now};
 use super::stream::{Reader, Writer};
-use super::{FilterReply, Request};
 use crate::ovsdb::message::RpcError;
 use crate::ovsdb::replica::RowChange;
-use crate::ovsdb::session::{Decoded, FilterId, Session, SessionEvent, TransactionId};
+use crate::ovsdb::session::{
+    Decoded, FilterId, Session, SessionError, SessionEvent, TransactionId,
+};
 use crate::ovsdb::txn::{Outcome, UnknownReason};
 
 /// How much is read at once.
@@ -32,7 +34,7 @@ pub(super) struct Serve<'d> {
     reader: Reader,
     output: Output,
     replies: BTreeMap<TransactionId, oneshot::Sender<Outcome>>,
-    filters: BTreeMap<FilterId, FilterReply>,
+    filters: BTreeMap<FilterId, Awaited>,
     /// A large message being decoded on a thread of its own.
     decoding: Option<JoinHandle<Decoded>>,
     synced_at: Option<Instant>,
@@ -68,7 +70,15 @@ impl<'d> Serve<'d> {
     pub(super) async fn run(mut self, shutdown: &CancellationToken) -> Ended {
         let reason = match self.serve(shutdown).await {
             Ok(()) => "shutting down".to_owned(),
-            Err(error) => chain(&*error),
+            Err(error) => {
+                let refused = error.downcast_ref::<SessionError>();
+                if let Some(SessionError::Refused { method, error }) = refused
+                    && method.starts_with("monitor")
+                {
+                    self.driver.refuse_filters(error);
+                }
+                chain(&*error)
+            }
         };
         for reply in self.replies.into_values() {
             let outcome = Outcome::Unknown(UnknownReason::ConnectionLost);
@@ -145,9 +155,10 @@ impl<'d> Serve<'d> {
                 }
             },
             Request::Monitor { table, filter, reply } => {
+                let before = self.driver.config.database.filter(&table).clone();
                 self.driver.config.database.set_filter(&table, filter.clone());
-                let id = self.session.handle_filter(table, filter);
-                self.filters.insert(id, reply);
+                let id = self.session.handle_filter(table.clone(), filter);
+                self.filters.insert(id, Awaited { table, before, reply });
             }
         }
     }
@@ -185,14 +196,19 @@ impl<'d> Serve<'d> {
                         let _ = reply.send(outcome);
                     }
                 }
-                SessionEvent::Filtered { filters, answer } => self.filtered(&filters, &answer),
+                SessionEvent::Filtered { filters, answer, restored } => {
+                    for (table, filter) in restored {
+                        self.driver.config.database.set_filter(&table, filter);
+                    }
+                    self.filtered(&filters, &answer);
+                }
             }
         }
         Ok(())
     }
 
     fn filtered(&mut self, filters: &[FilterId], answer: &Result<(), RpcError>) {
-        for reply in filters.iter().filter_map(|id| self.filters.remove(id)) {
+        for Awaited { reply, .. } in filters.iter().filter_map(|id| self.filters.remove(id)) {
             // Whoever no longer waits needs no answer.
             let _ = reply.send(answer.clone());
         }

@@ -12,7 +12,8 @@
 //! transaction changed comes before its outcome.
 //!
 //! A large message is given out by `poll_decode`, to be decoded beside the session; until it comes
-//! back by `handle_decoded`, what follows waits, but an `echo` of the server is answered at once.
+//! back by `handle_decoded`, what follows waits, but an `echo` of the server is answered at once,
+//! as long as the session reads: not with very much waiting.
 
 mod absorb;
 mod filters;
@@ -33,6 +34,7 @@ use super::replica::{ReplicaError, Updates};
 use super::schema::{DatabaseSpec, Layout, Resolved, RowFilter, SchemaError};
 use super::txn::{Expectation, Operation, Outcome, Txn};
 use super::value::Uuid;
+use filters::FilterChange;
 use interpret::Context;
 use probe::Probe;
 use server::ServerWatch;
@@ -113,6 +115,8 @@ pub enum SessionEvent {
         filters: Vec<FilterId>,
         /// Whether.
         answer: Result<(), RpcError>,
+        /// Refused, the tables keep the filters they had.
+        restored: Vec<(Cow<'static, str>, RowFilter)>,
     },
 }
 
@@ -168,8 +172,8 @@ pub struct Session {
     progress: Progress,
     next_id: u64,
     transactions: BTreeMap<u64, Vec<Expectation>>,
-    filters_due: Vec<(FilterId, Cow<'static, str>)>,
-    filters_asked: BTreeMap<u64, Vec<(FilterId, Cow<'static, str>)>>,
+    filters_due: Vec<FilterChange>,
+    filters_asked: BTreeMap<u64, Vec<FilterChange>>,
     decoding: Decoding,
     waiting: VecDeque<Bytes>,
     out: Vec<u8>,
@@ -292,6 +296,11 @@ impl Session {
     /// # Errors
     /// The server is silent.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), SessionError> {
+        if !self.wants_input() {
+            // It is we who do not listen.
+            self.probe.handle_traffic(now);
+            return Ok(());
+        }
         match self.probe.handle_timeout(now) {
             probe::Verdict::Alive => Ok(()),
             probe::Verdict::Ask => {

@@ -435,3 +435,37 @@ async fn health_tells_of_connections_and_outcomes() {
     assert!(!health.connected && health.failures >= 1);
     assert_eq!(health.endpoint.unwrap().to_string(), server.endpoint());
 }
+
+#[tokio::test]
+async fn a_filter_refused_with_the_contents_is_taken_back_and_told() {
+    let server = Server::bind().await;
+    let scene = start(config(&server.endpoint()));
+    let client = scene.client.clone();
+    let only = RowFilter::Any(vec![Condition::equal("nonsense", "a")]);
+    let mut call = Box::pin(async move { client.monitor("Load_Balancer", only).await });
+    // It is with the driver before the server answers.
+    tokio::select! {
+        biased;
+        ended = &mut call => panic!("{ended:?}"),
+        () = tokio::task::yield_now() => {}
+    }
+    let mut connection = server.accept().await;
+    connection.schema().await;
+    let request = connection.expect("monitor_cond_since").await;
+    let is_filtered =
+        |request: &Value| !request["params"][2]["Load_Balancer"][0]["where"].is_null();
+    if is_filtered(&request) {
+        connection.send(json!({"id": request["id"], "error": "unknown column"})).await;
+        assert!(matches!(call.await, Err(MonitorError::Refused(_))));
+        let mut connection = server.accept().await;
+        connection.schema().await;
+        let request = connection.expect("monitor_cond_since").await;
+        assert!(!is_filtered(&request), "{request}");
+    } else {
+        // It came too late for the contents: it is asked for behind them.
+        connection.answer(&request, json!([false, uuid(0), {}])).await;
+        let request = connection.expect("monitor_cond_change").await;
+        connection.send(json!({"id": request["id"], "error": "unknown column"})).await;
+        assert!(matches!(call.await, Err(MonitorError::Refused(_))));
+    }
+}

@@ -113,9 +113,8 @@ impl Session {
                 outcome(result.as_deref().map_err(Clone::clone), &expectations, &resolved.schema);
             self.events.push_back(SessionEvent::Transacted(TransactionId(id), outcome));
         } else if let Some(filters) = self.filters_asked.remove(&id) {
-            let filters = filters.into_iter().map(|(id, _)| id).collect();
-            let answer = result.map(|_| ());
-            self.events.push_back(SessionEvent::Filtered { filters, answer });
+            let event = self.filters_answered(filters, result.map(|_| ()));
+            self.events.push_back(event);
         }
     }
 

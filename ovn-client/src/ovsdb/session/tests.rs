@@ -360,12 +360,56 @@ fn other_rows_are_asked_for_when_the_session_is_in_sync() {
     let tables = json!({"T": [{"where": [["name", "==", "a"]]}]});
     assert_eq!(request["params"], json!(["ovn-client", "ovn-client", tables]));
     assert!(matches!(scene.session.poll_event(), Some(SessionEvent::Contents { .. })));
-    let Some(SessionEvent::Filtered { filters, answer: Ok(()) }) = scene.session.poll_event()
+    let Some(SessionEvent::Filtered { filters, answer: Ok(()), .. }) = scene.session.poll_event()
     else {
         panic!()
     };
     assert_eq!(filters, [id]);
     assert!(scene.session.filters_settled());
+}
+
+#[test]
+fn a_filter_that_is_refused_is_forgotten_unless_another_follows() {
+    let mut scene = Scene::synced();
+    let only = |name: &str| RowFilter::Any(vec![crate::ovsdb::txn::Condition::equal("name", name)]);
+    let refuse = |scene: &mut Scene, request: &Value| {
+        scene.send(json!({"id": request["id"], "error": "unknown column"})).unwrap();
+        let Some(SessionEvent::Filtered { answer: Err(_), restored, .. }) =
+            scene.session.poll_event()
+        else {
+            panic!()
+        };
+        restored
+    };
+    scene.session.handle_filter("T".into(), only("a"));
+    let first = scene.sent().pop().unwrap();
+    scene.session.handle_filter("T".into(), only("b"));
+    let second = scene.sent().pop().unwrap();
+    assert!(refuse(&mut scene, &first).is_empty(), "the second is on its way");
+    assert_eq!(refuse(&mut scene, &second), [("T".into(), RowFilter::All)]);
+    // The next monitor asks for what was there before both.
+    scene
+        .send(json!({"id": null, "method": "monitor_canceled", "params": ["ovn-client"]}))
+        .unwrap();
+    scene.answer_schema();
+    let request = scene.answer(json!([false, uuid(0), {}]));
+    assert_eq!(request["params"][2], json!({"T": [{"columns": ["name"]}]}));
+}
+
+#[test]
+fn who_does_not_listen_blames_no_silence_on_the_server() {
+    let mut scene = with_large_contents();
+    let decode = scene.session.poll_decode().unwrap();
+    let notice = json!({"id": null, "method": "x", "params": ["y".repeat(LARGE)]});
+    while scene.session.wants_input() {
+        scene.send(notice.clone()).unwrap();
+    }
+    for _ in 0..4 {
+        let due = scene.session.poll_timeout().unwrap();
+        scene.session.handle_timeout(due).unwrap();
+        assert!(scene.sent().iter().all(|message| message["method"] != "echo"));
+    }
+    drop(decode);
 }
 
 #[test]
