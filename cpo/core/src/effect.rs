@@ -33,6 +33,17 @@ impl Effect {
         }
     }
 
+    /// Whether it tells of something that is wrong.
+    #[must_use]
+    pub const fn is_complaint(&self) -> bool {
+        match self {
+            Self::Tenant(TenantEffect::Event(notice)) => notice.warning,
+            Self::Tenant(TenantEffect::PatchService { .. }) | Self::Under(_) | Self::Ovn(_) => {
+                false
+            }
+        }
+    }
+
     /// Whether it tells of something that was done, and so has to wait until it is.
     #[must_use]
     pub const fn is_good_news(&self) -> bool {

@@ -276,6 +276,10 @@ impl Engine {
         let (news, effects) = plan.effects.into_iter().partition(Effect::is_good_news);
         progress.hoped = news;
         let effects: Vec<Effect> = effects;
+        if effects.iter().any(Effect::is_complaint) {
+            // What was good before comes before what is not.
+            self.tell_news(&key, jobs);
+        }
         let told = |e: &Effect| matches!(e, Effect::Tenant(TenantEffect::PatchService { .. }));
         if !plan.problems.is_empty() && effects.iter().any(told) {
             self.notes.push(Note { service: key.clone(), problems: plan.problems });
