@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     let done = match words.first().map(String::as_str) {
         // One of our own clients, in a process of its own, as the peers are.
         Some(client::WORD) => client::run(words.get(1..).unwrap_or_default()),
-        _ => measure(),
+        _ => measure(&words),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -40,18 +40,35 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure() -> anyhow::Result<()> {
+/// What can be measured, in this order; the command line may name some of it.
+const PARTS: [&str; 4] = ["dump", "updates", "echo", "rates"];
+
+fn measure(words: &[String]) -> anyhow::Result<()> {
+    if let Some(word) = words.iter().find(|word| !PARTS.contains(&word.as_str())) {
+        anyhow::bail!("{word}? Only {}", PARTS.join(", "));
+    }
+    let wanted = |part: &str| words.is_empty() || words.iter().any(|word| word == part);
     let libovsdb = components::libovsdb_peer()?;
     let mut report = Report::default();
     harness::block_on(async || {
         let peers = peers::Peers::new(libovsdb)?;
-        let filled = fill::Filled::start().await?;
-        dump::measure(&mut report, &filled, &peers).await?;
-        updates::measure(&mut report, &filled, &peers).await?;
-        echo::measure(&mut report).await?;
-        rates::measure(&mut report, &peers).await
-    })?;
-    writeln!(std::io::stdout(), "{}; Open vSwitch 3.5 of Debian trixie", machine())?;
-    report.print();
-    Ok(())
+        if wanted("dump") || wanted("updates") {
+            let filled = fill::Filled::start().await?;
+            if wanted("dump") {
+                dump::measure(&mut report, &filled, &peers).await?;
+            }
+            if wanted("updates") {
+                updates::measure(&mut report, &filled, &peers).await?;
+            }
+        }
+        if wanted("echo") {
+            echo::measure(&mut report).await?;
+        }
+        if wanted("rates") {
+            rates::measure(&mut report, &peers).await?;
+        }
+        writeln!(std::io::stdout(), "{}; {}", machine(), peers.server().await?)?;
+        report.print();
+        Ok(())
+    })
 }

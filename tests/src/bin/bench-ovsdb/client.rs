@@ -34,9 +34,9 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
 async fn dump(endpoint: &str) -> Result<()> {
     let before = status("VmRSS:");
     let begin = Instant::now();
-    let (client, _stop) = fill::connect(endpoint).await?;
+    let connected = fill::Connected::open(endpoint).await?;
     let elapsed = begin.elapsed();
-    let rows = client.snapshot().table(LoadBalancer::TABLE).len();
+    let rows = connected.client.snapshot().table(LoadBalancer::TABLE).len();
     let grown = status("VmRSS:").saturating_sub(before);
     say(&json!({
         "seconds": elapsed.as_secs_f64(), "rows": rows, "peak": status("VmHWM:"), "grown": grown,
@@ -44,8 +44,8 @@ async fn dump(endpoint: &str) -> Result<()> {
 }
 
 async fn updates(endpoint: &str, count: usize) -> Result<()> {
-    let (client, _stop) = fill::connect(endpoint).await?;
-    let mut events = client.subscribe();
+    let connected = fill::Connected::open(endpoint).await?;
+    let mut events = connected.client.subscribe();
     say(&json!({"ready": true}))?;
     let (mut seen, mut first) = (0, None);
     while seen < count {

@@ -5,7 +5,8 @@ use lab::ovsdb::{Listen, Member, Schema};
 use lab::space::Space;
 use ovn_client::nb::{self, LoadBalancer, Protocol, TypedRow as _};
 use ovn_client::{Client, ClientConfig, DatabaseSpec, IndexSpec, Txn, Uuid};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// Rows in the server.
 pub(crate) const ROWS: usize = 10_000;
@@ -24,13 +25,14 @@ impl Filled {
         let space = Space::new()?;
         let schema = Schema::current()?.write(&space, "current")?;
         let member = Member::standalone(&space, "filled", &schema, &Listen::Tcp).await?;
-        let (client, _stop) = connect(&member.endpoint()).await?;
+        let connected = Connected::open(&member.endpoint()).await?;
         for first in (0..ROWS).step_by(BATCH) {
             let rows = (first..first + BATCH).map(|number| balancer(number, "filled"));
             let txn = rows.fold(Txn::new(), |txn, row| txn.insert(&row));
-            let outcome = client.transact(txn).await;
+            let outcome = connected.client.transact(txn).await;
             ensure!(outcome.is_committed(), "{outcome}");
         }
+        connected.close().await?;
         Ok(Self { member, schema })
     }
 }
@@ -43,12 +45,26 @@ pub(crate) fn database() -> DatabaseSpec {
 }
 
 /// A client of ours that is in sync.
-pub(crate) async fn connect(endpoint: &str) -> Result<(Client, DropGuard)> {
-    let (client, driver) = Client::new(ClientConfig::new(endpoint.parse()?, database()));
-    let stop = CancellationToken::new();
-    tokio::spawn(driver.run(stop.clone()));
-    client.connected().await.context("the driver has ended")?;
-    Ok((client, stop.drop_guard()))
+pub(crate) struct Connected {
+    pub(crate) client: Client,
+    stop: CancellationToken,
+    driver: JoinHandle<()>,
+}
+
+impl Connected {
+    pub(crate) async fn open(endpoint: &str) -> Result<Self> {
+        let (client, driver) = Client::new(ClientConfig::new(endpoint.parse()?, database()));
+        let stop = CancellationToken::new();
+        let driver = tokio::spawn(driver.run(stop.clone()));
+        client.connected().await.context("the driver has ended")?;
+        Ok(Self { client, stop, driver })
+    }
+
+    /// Closes the connection: whoever is measured next has the server alone.
+    pub(crate) async fn close(self) -> Result<()> {
+        self.stop.cancel();
+        Ok(self.driver.await?)
+    }
 }
 
 /// A load balancer with four Vips of five backends.

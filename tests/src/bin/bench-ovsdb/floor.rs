@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use lab::ovsdb::NORTHBOUND;
+use ovn_client::nb::LoadBalancer;
 use ovn_client::ovsdb::message::{Framer, Message};
 use ovn_client::{FrameLimits, Txn, Uuid};
 
@@ -75,11 +76,18 @@ impl Bare {
         format!(r#"{{"id":{},"method":"{method}","params":{params}}}"#, self.next)
     }
 
+    /// Empties the table, so that the next one finds it as this one did.
+    pub(crate) fn clear(&mut self) -> Result<()> {
+        let table = LoadBalancer::TABLE;
+        let all = format!(r#"["{NORTHBOUND}",{{"op":"delete","table":"{table}","where":[]}}]"#);
+        let request = self.request("transact", &all);
+        self.send(&[request])?;
+        self.replies(1).map(|_| ())
+    }
+
+    /// In one piece: a call for each message would make many in flight slower than need be.
     fn send(&mut self, messages: &[String]) -> Result<()> {
-        for message in messages {
-            self.socket.write_all(message.as_bytes())?;
-        }
-        Ok(())
+        Ok(self.socket.write_all(messages.concat().as_bytes())?)
     }
 
     /// Reads until at least so many replies have come; how many did.

@@ -3,15 +3,20 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use lab::exec::{Exec, Place};
 use serde::Deserialize;
 
 use crate::client;
 
 const IDL: &str = include_str!("../../../peers/ovs_idl.py");
+
+/// How often the memory of a process is looked at.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Where the programs are.
 pub(crate) struct Peers {
@@ -42,6 +47,12 @@ struct Seconds {
 impl Peers {
     pub(crate) fn new(libovsdb: PathBuf) -> Result<Self> {
         Ok(Self { libovsdb })
+    }
+
+    /// What the server says it is.
+    pub(crate) async fn server(&self) -> Result<String> {
+        let text = Exec::new(Place::Root, "ovsdb-server").arg("--version").output().await?;
+        text.lines().next().map(str::to_owned).context("no version")
     }
 
     fn ours(words: &[&str]) -> Result<Exec> {
@@ -79,13 +90,21 @@ impl Peers {
         let exec = Exec::new(Place::Root, program).args(words.iter().copied());
         let begin = Instant::now();
         let mut child = exec.command()?.stdout(Stdio::null()).spawn()?;
-        let mut peak = 0;
-        while child.try_wait()?.is_none() {
-            peak = peak_of(&child).max(peak);
-            std::thread::yield_now();
-        }
+        let id = child.id();
+        let (ended, end) = mpsc::channel::<()>();
+        // Its peak is gone with the process: looked at now and then, which costs it nothing much.
+        let watch = thread::spawn(move || {
+            let mut peak = 0;
+            while end.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
+                peak = peak_of(id).max(peak);
+            }
+            peak
+        });
+        let status = child.wait()?;
         let elapsed = begin.elapsed();
-        ensure!(child.wait()?.success(), "{program} failed");
+        drop(ended);
+        let peak = watch.join().map_err(|_| anyhow!("the memory of {program} is unknown"))?;
+        ensure!(status.success(), "{program} failed");
         Ok(Dumped { seconds: elapsed.as_secs_f64(), rows: 0, peak, grown: 0 })
     }
 
@@ -140,8 +159,8 @@ fn said<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T> {
     serde_json::from_str(line).with_context(|| line.to_owned())
 }
 
-fn peak_of(child: &Child) -> u64 {
-    let path = format!("/proc/{}/status", child.id());
+fn peak_of(process: u32) -> u64 {
+    let path = format!("/proc/{process}/status");
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());

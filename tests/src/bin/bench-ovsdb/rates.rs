@@ -9,7 +9,7 @@ use lab::report::{Figure, Report, Target, percentile};
 use lab::space::Space;
 use ovn_client::{Client, Txn};
 
-use crate::fill;
+use crate::fill::{self, Connected};
 use crate::floor::Bare;
 use crate::peers::Peers;
 
@@ -37,18 +37,23 @@ pub(crate) async fn measure(report: &mut Report, peers: &Peers) -> Result<()> {
 }
 
 async fn at(report: &mut Report, peers: &Peers, endpoint: &str, place: &str) -> Result<()> {
-    let (client, _stop) = fill::connect(endpoint).await?;
     let [mut ours, mut floor, mut go] = [const { Vec::new() }; 3];
     let [mut piped, mut piped_floor, mut batched, mut batched_floor] = [const { Vec::new() }; 4];
-    for _ in 0..ROUNDS {
-        floor.extend(bare(endpoint, SEQUENTIAL, 1, 1)?);
-        // A task, as those of a program are: on the runtime's own threads.
-        ours.extend(tokio::spawn(sequential(client.clone())).await??);
-        go.extend(peers.libovsdb_sequential(endpoint, SEQUENTIAL / 2).await?);
-        piped_floor.push(total(&bare(endpoint, PIPELINED, 1, IN_FLIGHT)?));
-        piped.push(pipelined(&client).await?);
-        batched_floor.push(total(&bare(endpoint, BATCHES, BATCH, 1)?));
-        batched.push(tokio::spawn(batches(client.clone())).await??);
+    for round in 0..ROUNDS {
+        // Who comes first takes turns too.
+        for ours_now in [round % 2 == 0, round % 2 != 0] {
+            if ours_now {
+                ours.extend(turn(endpoint, sequential).await?);
+                piped.push(turn(endpoint, pipelined).await?);
+                batched.push(turn(endpoint, batches).await?);
+            } else {
+                floor.extend(bare(endpoint, SEQUENTIAL, 1, 1)?);
+                piped_floor.push(total(&bare(endpoint, PIPELINED, 1, IN_FLIGHT)?));
+                batched_floor.push(total(&bare(endpoint, BATCHES, BATCH, 1)?));
+            }
+        }
+        go.extend(peers.libovsdb_sequential(endpoint, SEQUENTIAL).await?);
+        clear(endpoint)?;
     }
     let p50 = |times: &mut Vec<Duration>| percentile(times, 0.5);
     let (ours, floor, go) = (p50(&mut ours), p50(&mut floor), p50(&mut go));
@@ -79,13 +84,32 @@ async fn at(report: &mut Report, peers: &Peers, endpoint: &str, place: &str) -> 
     Ok(())
 }
 
-/// The bare socket, not on a thread of the runtime.
+/// The bare socket, not on a thread of the runtime. Like everybody else it has the server alone.
 fn bare(endpoint: &str, count: usize, rows: usize, in_flight: usize) -> Result<Vec<Duration>> {
     tokio::task::block_in_place(|| {
         let (mut bare, _) = Bare::follow(endpoint)?;
         let txns = bare.written((0..count).map(|number| txn(number, rows)))?;
-        bare.transact(&txns, in_flight)
+        let times = bare.transact(&txns, in_flight)?;
+        bare.clear()?;
+        Ok(times)
     })
+}
+
+fn clear(endpoint: &str) -> Result<()> {
+    tokio::task::block_in_place(|| Bare::follow(endpoint)?.0.clear())
+}
+
+/// Our client, used from a task, as programs do.
+async fn turn<T, F>(endpoint: &str, measured: impl FnOnce(Client) -> F) -> Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let connected = Connected::open(endpoint).await?;
+    let result = tokio::spawn(measured(connected.client.clone())).await??;
+    connected.close().await?;
+    clear(endpoint)?;
+    Ok(result)
 }
 
 fn txn(number: usize, rows: usize) -> Txn {
@@ -108,7 +132,7 @@ async fn sequential(client: Client) -> Result<Vec<Duration>> {
     Ok(times)
 }
 
-async fn pipelined(client: &Client) -> Result<Duration> {
+async fn pipelined(client: Client) -> Result<Duration> {
     // Made before, as the bare socket's are.
     let txns: Vec<Vec<Txn>> = (0..IN_FLIGHT)
         .map(|_| (0..PIPELINED / IN_FLIGHT).map(|number| txn(number, 1)).collect())

@@ -18,10 +18,10 @@ const IN_FLIGHT: usize = 64;
 
 pub(crate) async fn measure(report: &mut Report, filled: &Filled, peers: &Peers) -> Result<()> {
     let endpoint = filled.member.endpoint();
-    let (client, stop) = fill::connect(&endpoint).await?;
-    let rows: Vec<Uuid> =
-        client.snapshot().table(LoadBalancer::TABLE).iter().map(|row| row.uuid()).collect();
-    drop((client, stop));
+    let connected = fill::Connected::open(&endpoint).await?;
+    let replica = connected.client.snapshot();
+    let rows: Vec<Uuid> = replica.table(LoadBalancer::TABLE).iter().map(|row| row.uuid()).collect();
+    connected.close().await?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         for (is_ours, times) in [(true, &mut ours), (false, &mut theirs)] {
