@@ -1,8 +1,12 @@
 //! Rows by a value of theirs.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod uuids;
+
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+
+use uuids::Uuids;
 
 use super::Row;
 use crate::ovsdb::schema::IndexSpec;
@@ -18,11 +22,11 @@ pub(super) struct Index {
     shards: Vec<Arc<BTreeMap<Atom, Holders>>>,
 }
 
-/// The rows that hold a value; seldom more than one.
+/// The rows that hold a value: one where it is a name, all of them where it is an owner.
 #[derive(Clone, Debug)]
 enum Holders {
     One(Uuid),
-    Many(BTreeSet<Uuid>),
+    Many(Arc<Uuids>),
 }
 
 impl Index {
@@ -42,7 +46,7 @@ impl Index {
             Some(Holders::One(uuid)) => (Some(*uuid), None),
             Some(Holders::Many(uuids)) => (None, Some(uuids)),
         };
-        one.into_iter().chain(many.into_iter().flatten().copied())
+        one.into_iter().chain(many.into_iter().flat_map(|uuids| uuids.iter()))
     }
 
     /// Follows a row from one version to the next.
@@ -77,11 +81,11 @@ impl Index {
                 shard.insert(value.clone(), Holders::One(uuid));
             }
             Some(Holders::Many(uuids)) => {
-                uuids.insert(uuid);
+                Arc::make_mut(uuids).insert(uuid);
             }
             Some(holders @ Holders::One(_)) => {
                 if let Holders::One(first) = *holders {
-                    *holders = Holders::Many([first, uuid].into());
+                    *holders = Holders::Many(Arc::new(Uuids::pair(first, uuid)));
                 }
             }
         }
@@ -93,7 +97,8 @@ impl Index {
             None => false,
             Some(Holders::One(only)) => *only == uuid,
             Some(Holders::Many(uuids)) => {
-                uuids.remove(&uuid);
+                let uuids = Arc::make_mut(uuids);
+                uuids.remove(uuid);
                 uuids.is_empty()
             }
         };
