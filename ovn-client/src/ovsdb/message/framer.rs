@@ -43,11 +43,16 @@ pub struct Framer {
     buffer: BytesMut,
     /// How many bytes of `buffer` were looked at: all belong to the message being received.
     scanned: usize,
+    place: Place,
+}
+
+/// Where in a message the next byte is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
     depth: u32,
     state: State,
 }
 
-/// Where in the text the next byte is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Structure,
@@ -58,7 +63,8 @@ enum State {
 impl Framer {
     /// An empty stream.
     pub fn new(limits: FrameLimits) -> Self {
-        Self { limits, buffer: BytesMut::new(), scanned: 0, depth: 0, state: State::Structure }
+        let place = Place { depth: 0, state: State::Structure };
+        Self { limits, buffer: BytesMut::new(), scanned: 0, place }
     }
 
     /// Takes the next bytes of the stream.
@@ -71,34 +77,11 @@ impl Framer {
     /// # Errors
     /// The stream is not a sequence of objects, or exceeds a limit.
     pub fn next_message(&mut self) -> Result<Option<Bytes>, FrameError> {
-        if self.depth == 0 {
+        if self.place.depth == 0 {
             self.begin()?;
         }
         let fresh = self.buffer.get(self.scanned..).unwrap_or_default();
-        let mut end = None;
-        for (offset, &byte) in fresh.iter().enumerate() {
-            match self.state {
-                State::Text => match byte {
-                    b'"' => self.state = State::Structure,
-                    b'\\' => self.state = State::Escape,
-                    _ => {}
-                },
-                State::Escape => self.state = State::Text,
-                State::Structure => match byte {
-                    b'"' => self.state = State::Text,
-                    b'{' | b'[' if self.depth == self.limits.depth => {
-                        return Err(FrameError::TooDeep(self.limits.depth));
-                    }
-                    b'{' | b'[' => self.depth += 1,
-                    b'}' | b']' => self.depth -= 1,
-                    _ => {}
-                },
-            }
-            if self.depth == 0 {
-                end = Some(self.scanned + offset + 1);
-                break;
-            }
-        }
+        let end = self.place.follow(fresh, self.limits.depth)?.map(|end| self.scanned + end);
         let length = end.unwrap_or(self.buffer.len());
         if length > self.limits.message {
             return Err(FrameError::TooLong(self.limits.message));
@@ -124,6 +107,40 @@ impl Framer {
             None | Some(b'{') => Ok(()),
             Some(&other) => Err(FrameError::NotAnObject(other)),
         }
+    }
+}
+
+impl Place {
+    /// Goes through these bytes, to behind the end of the message if it is among them.
+    fn follow(&mut self, bytes: &[u8], deepest: u32) -> Result<Option<usize>, FrameError> {
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            match self.state {
+                // Most of a message is text: what is neither its end nor an escape is passed over.
+                State::Text => {
+                    let rest = bytes.get(at..).unwrap_or_default();
+                    let Some(passed) = memchr::memchr2(b'"', b'\\', rest) else { break };
+                    at += passed;
+                    let ends = rest.get(passed) == Some(&b'"');
+                    self.state = if ends { State::Structure } else { State::Escape };
+                }
+                State::Escape => self.state = State::Text,
+                State::Structure => match byte {
+                    b'"' => self.state = State::Text,
+                    b'{' | b'[' if self.depth == deepest => {
+                        return Err(FrameError::TooDeep(deepest));
+                    }
+                    b'{' | b'[' => self.depth += 1,
+                    b'}' | b']' => self.depth -= 1,
+                    _ => {}
+                },
+            }
+            at += 1;
+            if self.depth == 0 {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
     }
 }
 
