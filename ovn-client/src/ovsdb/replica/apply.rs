@@ -1,8 +1,9 @@
 //! From one state of the replica to the next.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Replica, Row, RowChange, RowUpdate, Table, Updates};
+use super::{Replica, Row, RowChange, RowUpdate, Table, TableUpdate, Updates};
 use crate::ovsdb::schema::{ColumnType, Resolved};
 use crate::ovsdb::value::{Datum, Uuid};
 
@@ -52,33 +53,48 @@ impl Replica {
         contents: Updates,
         last_transaction: Option<Uuid>,
     ) -> Vec<RowChange> {
-        let empty = resolved.layouts.iter().cloned().map(Table::new);
-        let mut tables: Vec<Table> = empty.map(|table| table.indexed(&resolved.indexes)).collect();
+        self.supersede(Self::complete(resolved, contents, last_transaction))
+    }
+
+    /// A replica of these contents. Most of the work of [`Replica::replace`]; it needs no replica
+    /// to begin with, and may be done elsewhere.
+    pub(crate) fn complete(
+        resolved: &Arc<Resolved>,
+        contents: Updates,
+        last_transaction: Option<Uuid>,
+    ) -> Self {
+        let mut given: BTreeMap<Arc<str>, TableUpdate> =
+            contents.0.into_iter().map(|update| (update.layout.table().clone(), update)).collect();
+        let tables = resolved.layouts.iter().map(|layout| {
+            let update = given.remove(layout.table());
+            let rows = update.into_iter().flat_map(|TableUpdate { layout, rows }| {
+                rows.into_iter().filter_map(move |(uuid, row)| match row {
+                    RowUpdate::Insert(given) => Some(Row::complete(uuid, &layout, given)),
+                    RowUpdate::Modify(_) | RowUpdate::Delete => None,
+                })
+            });
+            Arc::new(Table::filled(layout.clone(), &resolved.indexes, rows.map(Arc::new)))
+        });
+        let tables = tables.collect();
+        Self { tables, resolved: resolved.clone(), last_transaction, connected: false }
+    }
+
+    /// Becomes that one, and tells what really differs. Rows that are equal stay the same.
+    pub(crate) fn supersede(&mut self, newest: Self) -> Vec<RowChange> {
+        let before = std::mem::replace(self, Self { connected: self.connected, ..newest });
         let mut changes = Vec::new();
-        for update in contents.0 {
-            let name = update.layout.table();
-            let Some(table) = tables.iter_mut().find(|table| table.name() == name) else {
-                continue;
-            };
-            for (uuid, row) in update.rows {
-                if let RowUpdate::Insert(given) = row {
-                    let row = Arc::new(Row::complete(uuid, &update.layout, given));
-                    table.insert(self.kept(name, row, &mut changes));
-                }
-            }
+        for table in &mut self.tables {
+            let (name, old) = (table.name().clone(), before.table(table.name()));
+            Arc::make_mut(table).each(|row| match old.get(row.uuid()) {
+                Some(old) if **old == **row => *row = old.clone(),
+                old => changes.push(change(&name, row.uuid(), old.cloned(), Some(row.clone()))),
+            });
         }
-        let gone = |row: &&Arc<Row>, table: Option<&Table>| {
-            table.is_none_or(|table| table.get(row.uuid()).is_none())
-        };
-        for old in &self.tables {
-            let table = tables.iter().find(|table| table.name() == old.name());
-            for row in old.iter().filter(|row| gone(row, table)) {
-                changes.push(change(old.name(), row.uuid(), Some(row.clone()), None));
-            }
+        for old in &before.tables {
+            let table = self.table(old.name());
+            let gone = old.iter().filter(|row| table.get(row.uuid()).is_none());
+            changes.extend(gone.map(|row| change(old.name(), row.uuid(), Some(row.clone()), None)));
         }
-        self.tables = tables.into_iter().map(Arc::new).collect();
-        self.resolved = resolved.clone();
-        self.last_transaction = last_transaction;
         changes
     }
 
@@ -102,17 +118,6 @@ impl Replica {
             match row {
                 Some(row) => drop(table.insert(row)),
                 None => drop(table.remove(uuid)),
-            }
-        }
-    }
-
-    /// The present row if it equals the new one, else the new one, noting the change.
-    fn kept(&self, table: &Arc<str>, new: Arc<Row>, changes: &mut Vec<RowChange>) -> Arc<Row> {
-        match self.row(table, new.uuid()) {
-            Some(old) if *old == new => old.clone(),
-            old => {
-                changes.push(change(table, new.uuid(), old.cloned(), Some(new.clone())));
-                new
             }
         }
     }

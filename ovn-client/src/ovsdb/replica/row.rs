@@ -29,14 +29,12 @@ impl Row {
     }
 
     /// A row of this layout; columns not given hold their default.
-    pub(super) fn complete(uuid: Uuid, layout: &Layout, given: Vec<Option<Datum>>) -> Self {
-        let mut given = given.into_iter();
-        let values = layout
-            .types()
-            .iter()
-            .map(|ty| given.next().flatten().unwrap_or_else(|| ty.default_datum()))
-            .collect();
-        Self { uuid, names: layout.names().clone(), values }
+    pub(super) fn complete(uuid: Uuid, layout: &Layout, mut given: Vec<Option<Datum>>) -> Self {
+        let types = layout.types();
+        given.resize(types.len(), None);
+        let values = given.into_iter().zip(types);
+        let values = values.map(|(given, ty)| given.unwrap_or_else(|| ty.default_datum()));
+        Self { uuid, names: layout.names().clone(), values: values.collect() }
     }
 
     /// This row with some columns replaced by what `change` makes of them.

@@ -30,11 +30,36 @@ impl Table {
         Self { layout, shards: vec![Arc::default(); SHARDS], indexes: Vec::new(), len: 0 }
     }
 
-    /// Keeps the indexes that are of this table; while it is empty.
-    pub(super) fn indexed(self, specs: &[IndexSpec]) -> Self {
-        let of_us = specs.iter().filter(|spec| *spec.table == **self.name());
-        let indexes = of_us.cloned().map(Index::new).collect();
-        Self { indexes, ..self }
+    /// A table of these rows, ascending by UUID, with the indexes that are of it.
+    pub(super) fn filled(
+        layout: Arc<Layout>,
+        specs: &[IndexSpec],
+        rows: impl Iterator<Item = Arc<Row>>,
+    ) -> Self {
+        let mut table = Self::new(layout);
+        let of_us = specs.iter().filter(|spec| *spec.table == **table.name());
+        table.indexes = of_us.cloned().map(Index::new).collect();
+        let mut rows = rows.peekable();
+        while let Some(first) = rows.peek().map(|row| shard_of(row.uuid())) {
+            // Ascending, so that a shard is built at once instead of row by row.
+            let shard = std::iter::from_fn(|| rows.next_if(|row| shard_of(row.uuid()) == first));
+            let shard: Shard = shard.map(|row| (row.uuid(), row)).collect();
+            for index in &mut table.indexes {
+                shard.values().for_each(|row| index.follow(None, Some(row)));
+            }
+            table.len += shard.len();
+            if let Some(empty) = table.shards.get_mut(first) {
+                *empty = Arc::new(shard);
+            }
+        }
+        table
+    }
+
+    /// Lets each row be replaced by an equal one.
+    pub(super) fn each(&mut self, mut replace: impl FnMut(&mut Arc<Row>)) {
+        self.shards
+            .iter_mut()
+            .for_each(|shard| Arc::make_mut(shard).values_mut().for_each(&mut replace));
     }
 
     /// The name of the table.
