@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::fill;
 
 const SIZE: usize = 16 << 20;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 10;
 const TARGET: Duration = Duration::from_millis(50);
 
 pub(crate) async fn measure(report: &mut Report) -> Result<()> {

@@ -13,15 +13,17 @@ use crate::fill::{self, Connected};
 use crate::floor::Bare;
 use crate::peers::Peers;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 /// Transactions of a round, one after the other.
 const SEQUENTIAL: usize = 400;
 /// Transactions of a round with many in flight.
 const PIPELINED: usize = 3_200;
 const IN_FLIGHT: usize = 64;
 /// Transactions of a round that hold a hundred rows.
-const BATCHES: usize = 20;
+const BATCHES: usize = 100;
 const BATCH: usize = 100;
+/// Batches in flight where it is not one after the other.
+const OVERLAPPING: usize = 2;
 /// What a client may add to a transaction.
 const ADDED: Duration = Duration::from_micros(100);
 /// The share of the bare socket's rate that a client has to reach.
@@ -39,17 +41,21 @@ pub(crate) async fn measure(report: &mut Report, peers: &Peers) -> Result<()> {
 async fn at(report: &mut Report, peers: &Peers, endpoint: &str, place: &str) -> Result<()> {
     let [mut ours, mut floor, mut go] = [const { Vec::new() }; 3];
     let [mut piped, mut piped_floor, mut batched, mut batched_floor] = [const { Vec::new() }; 4];
+    let [mut overlapped, mut overlapped_floor] = [const { Vec::new() }; 2];
     for round in 0..ROUNDS {
         // Who comes first takes turns too.
         for ours_now in [round % 2 == 0, round % 2 != 0] {
             if ours_now {
                 ours.extend(turn(endpoint, sequential).await?);
-                piped.push(turn(endpoint, pipelined).await?);
-                batched.push(turn(endpoint, batches).await?);
+                piped.push(turn(endpoint, |c| in_flight(c, PIPELINED, 1, IN_FLIGHT)).await?);
+                batched.push(turn(endpoint, |c| in_flight(c, BATCHES, BATCH, 1)).await?);
+                overlapped
+                    .push(turn(endpoint, |c| in_flight(c, BATCHES, BATCH, OVERLAPPING)).await?);
             } else {
                 floor.extend(bare(endpoint, SEQUENTIAL, 1, 1)?);
                 piped_floor.push(total(&bare(endpoint, PIPELINED, 1, IN_FLIGHT)?));
                 batched_floor.push(total(&bare(endpoint, BATCHES, BATCH, 1)?));
+                overlapped_floor.push(total(&bare(endpoint, BATCHES, BATCH, OVERLAPPING)?));
             }
         }
         go.extend(peers.libovsdb_sequential(endpoint, SEQUENTIAL).await?);
@@ -66,12 +72,13 @@ async fn at(report: &mut Report, peers: &Peers, endpoint: &str, place: &str) -> 
         Target::None,
     );
     for (what, count, times, floor) in [
-        (format!("transactions, {IN_FLIGHT} in flight"), PIPELINED, &mut piped, &mut piped_floor),
+        ("transactions, 64 in flight", PIPELINED, &mut piped, &mut piped_floor),
+        ("rows, 100 to a transaction", BATCHES * BATCH, &mut batched, &mut batched_floor),
         (
-            format!("rows, {BATCH} to a transaction"),
+            "rows, 100 to a transaction, 2 in flight",
             BATCHES * BATCH,
-            &mut batched,
-            &mut batched_floor,
+            &mut overlapped,
+            &mut overlapped_floor,
         ),
     ] {
         #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
@@ -132,11 +139,11 @@ async fn sequential(client: Client) -> Result<Vec<Duration>> {
     Ok(times)
 }
 
-async fn pipelined(client: Client) -> Result<Duration> {
+/// So many tasks, each with one transaction in flight.
+async fn in_flight(client: Client, count: usize, rows: usize, tasks: usize) -> Result<Duration> {
     // Made before, as the bare socket's are.
-    let txns: Vec<Vec<Txn>> = (0..IN_FLIGHT)
-        .map(|_| (0..PIPELINED / IN_FLIGHT).map(|number| txn(number, 1)).collect())
-        .collect();
+    let txns: Vec<Vec<Txn>> =
+        (0..tasks).map(|_| (0..count / tasks).map(|number| txn(number, rows)).collect()).collect();
     let begin = Instant::now();
     let writers = txns.into_iter().map(|txns| {
         let client = client.clone();
@@ -150,16 +157,6 @@ async fn pipelined(client: Client) -> Result<Duration> {
     });
     for written in try_join_all(writers).await? {
         written?;
-    }
-    Ok(begin.elapsed())
-}
-
-async fn batches(client: Client) -> Result<Duration> {
-    let txns: Vec<Txn> = (0..BATCHES).map(|number| txn(number, BATCH)).collect();
-    let begin = Instant::now();
-    for txn in txns {
-        let outcome = client.transact(txn).await;
-        ensure!(outcome.is_committed(), "{outcome}");
     }
     Ok(begin.elapsed())
 }

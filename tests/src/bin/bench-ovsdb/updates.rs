@@ -12,7 +12,7 @@ use crate::floor::Bare;
 use crate::peers::Peers;
 
 const CHANGES: usize = 10_000;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 /// Transactions of the writer in flight.
 const IN_FLIGHT: usize = 64;
 
