@@ -50,8 +50,8 @@ fn replay(name: &str) -> Replica {
 fn apply(session: &mut Session, replica: &mut Replica) {
     while let Some(event) = session.poll_event() {
         match event {
-            SessionEvent::Contents { resolved, contents, last_transaction } => {
-                replica.replace(&resolved, contents, last_transaction);
+            SessionEvent::Contents(newest) => {
+                replica.supersede(newest);
             }
             SessionEvent::Resumed { updates, last_transaction }
             | SessionEvent::Updated { updates, last_transaction } => {

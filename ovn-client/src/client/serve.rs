@@ -168,12 +168,11 @@ impl<'d> Serve<'d> {
         self.driver.progressed(self.session.progress());
         while let Some(event) = self.session.poll_event() {
             match event {
-                SessionEvent::Contents { resolved, contents, last_transaction } => {
-                    for missing in &resolved.missing {
+                SessionEvent::Contents(newest) => {
+                    for missing in &newest.resolved().missing {
                         info!(column = %missing, "the server lacks a column");
                     }
-                    let replica = &mut self.driver.replica;
-                    let changes = replica.replace(&resolved, contents, last_transaction);
+                    let changes = self.driver.replica.supersede(newest);
                     self.synced(changes);
                 }
                 SessionEvent::Resumed { updates, last_transaction } => {

@@ -30,8 +30,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::message::{FrameError, FrameLimits, Framer, MessageError, RpcError, write_request};
-use super::replica::{ReplicaError, Updates};
-use super::schema::{DatabaseSpec, Layout, Resolved, RowFilter, SchemaError};
+use super::replica::{Replica, ReplicaError, Updates};
+use super::schema::{DatabaseSpec, Layout, RowFilter, SchemaError};
 use super::txn::{Expectation, Operation, Outcome, Txn};
 use super::value::Uuid;
 use filters::FilterChange;
@@ -83,14 +83,7 @@ pub struct TransactionId(u64);
 #[derive(Debug)]
 pub enum SessionEvent {
     /// The whole of the monitored tables; the session is in sync from here on.
-    Contents {
-        /// What is monitored.
-        resolved: Arc<Resolved>,
-        /// All rows.
-        contents: Updates,
-        /// The transaction they end with, where the server tells.
-        last_transaction: Option<Uuid>,
-    },
+    Contents(Replica),
     /// What changed since [`Resume::transaction`]; the session is in sync from here on.
     Resumed {
         /// What changed.

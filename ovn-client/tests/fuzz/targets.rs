@@ -51,9 +51,7 @@ fn drive<'b>(session: &mut Session, pieces: impl Iterator<Item = &'b [u8]>) {
         };
         while let Some(event) = session.poll_event() {
             let changes = match event {
-                SessionEvent::Contents { resolved, contents, last_transaction } => {
-                    replica.replace(&resolved, contents, last_transaction)
-                }
+                SessionEvent::Contents(newest) => replica.supersede(newest),
                 SessionEvent::Resumed { updates, last_transaction }
                 | SessionEvent::Updated { updates, last_transaction } => {
                     let before = rows(&replica);

@@ -56,9 +56,9 @@ impl Replica {
         self.supersede(Self::complete(resolved, contents, last_transaction))
     }
 
-    /// A replica of these contents. Most of the work of [`Replica::replace`]; it needs no replica
+    /// A replica of these contents, which follows nobody yet. Most of the work of [`Replica::replace`]; it needs no replica
     /// to begin with, and may be done elsewhere.
-    pub(crate) fn complete(
+    pub fn complete(
         resolved: &Arc<Resolved>,
         contents: Updates,
         last_transaction: Option<Uuid>,
@@ -80,7 +80,7 @@ impl Replica {
     }
 
     /// Becomes that one, and tells what really differs. Rows that are equal stay the same.
-    pub(crate) fn supersede(&mut self, newest: Self) -> Vec<RowChange> {
+    pub fn supersede(&mut self, newest: Self) -> Vec<RowChange> {
         let before = std::mem::replace(self, Self { connected: self.connected, ..newest });
         let mut changes = Vec::new();
         for table in &mut self.tables {

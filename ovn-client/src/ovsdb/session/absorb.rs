@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::interpret::Meaning;
 use super::server::{self, ServerWatch};
-use super::start::{Contents, Method, Phase};
+use super::start::{Beginning, Method, Phase};
 use super::{Session, SessionError, SessionEvent, TransactionId};
 use crate::ovsdb::message::RpcError;
+use crate::ovsdb::replica::Replica;
 use crate::ovsdb::schema::{DatabaseSchema, Resolved};
 use crate::ovsdb::txn::{Outcome, UnknownReason, outcome};
 use serde_json::value::RawValue;
@@ -89,16 +90,19 @@ impl Session {
         self.ask_for_contents(Method::CondSince, resolved);
     }
 
-    fn absorb_contents(&mut self, contents: Contents) {
+    fn absorb_contents(&mut self, beginning: Beginning) {
         let Phase::Monitor { resolved, .. } = &self.phase else { return };
         let resolved = resolved.clone();
-        let Contents { found, last_transaction, updates } = contents;
-        // A difference is of use only if it was asked for.
-        let event = if found && self.resume.is_some() {
-            SessionEvent::Resumed { updates, last_transaction }
-        } else {
-            let (resolved, contents) = (resolved.clone(), updates);
-            SessionEvent::Contents { resolved, contents, last_transaction }
+        let event = match beginning {
+            Beginning::Whole(replica) => SessionEvent::Contents(replica),
+            Beginning::Difference { updates, last_transaction } if self.resume.is_some() => {
+                SessionEvent::Resumed { updates, last_transaction }
+            }
+            // A difference is of use only if it was asked for.
+            Beginning::Difference { updates, last_transaction } => {
+                let replica = Replica::complete(&resolved, updates, last_transaction);
+                SessionEvent::Contents(replica)
+            }
         };
         self.events.push_back(event);
         self.phase = Phase::Synced { resolved };

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::SessionError;
 use super::server::SERVER_MONITOR;
-use super::start::{Contents, ContentsSeed, MONITOR, Method, Phase};
+use super::start::{Beginning, Contents, ContentsSeed, MONITOR, Method, Phase};
 use crate::ovsdb::message::{Message, RpcError, write_echo, write_unknown_method};
 use crate::ovsdb::replica::{Updates, UpdatesSeed};
 use crate::ovsdb::schema::{DatabaseSchema, Resolved};
@@ -42,7 +42,7 @@ pub(super) enum Meaning {
     /// The schema of the database.
     Schema(DatabaseSchema),
     /// The contents of the monitored tables, or what has changed of them.
-    Contents(Contents),
+    Contents(Beginning),
     /// The server does not know this way to ask for contents.
     UnknownMethod,
     /// What has changed.
@@ -129,7 +129,10 @@ fn reply(
             Ok(Meaning::Schema(DatabaseSchema::parse(schema.get())?))
         }
         Phase::Monitor { request, method, resolved } if *request == id => match result {
-            Ok(result) => contents(*method, resolved, result).map(Meaning::Contents),
+            Ok(result) => {
+                let contents = contents(*method, resolved, result)?;
+                Ok(Meaning::Contents(contents.placed(resolved)))
+            }
             Err(error) if error.error == "unknown method" && *method == Method::CondSince => {
                 Ok(Meaning::UnknownMethod)
             }

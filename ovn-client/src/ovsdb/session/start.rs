@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, SeqAccess, Vis
 
 use super::Session;
 use super::server::{SERVER_DATABASE, SERVER_MONITOR};
-use crate::ovsdb::replica::{Updates, UpdatesSeed};
+use crate::ovsdb::replica::{Replica, Updates, UpdatesSeed};
 use crate::ovsdb::schema::{DatabaseSpec, Resolved, RowFilter};
 use crate::ovsdb::value::Uuid;
 use crate::ovsdb::value::decode::UuidText;
@@ -115,6 +115,26 @@ pub(super) struct Contents {
     pub(super) found: bool,
     pub(super) last_transaction: Option<Uuid>,
     pub(super) updates: Updates,
+}
+
+/// What a monitor begins with. Putting all rows in their places takes longer than anything else,
+/// so it is done where they are decoded.
+#[derive(Debug)]
+pub(super) enum Beginning {
+    /// Everything.
+    Whole(Replica),
+    /// What has changed since the transaction that was named.
+    Difference { updates: Updates, last_transaction: Option<Uuid> },
+}
+
+impl Contents {
+    pub(super) fn placed(self, resolved: &Arc<Resolved>) -> Beginning {
+        let Self { found, last_transaction, updates } = self;
+        match found {
+            true => Beginning::Difference { updates, last_transaction },
+            false => Beginning::Whole(Replica::complete(resolved, updates, last_transaction)),
+        }
+    }
 }
 
 pub(super) struct ContentsSeed<'r> {
