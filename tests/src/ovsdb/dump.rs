@@ -42,6 +42,11 @@ impl Dump {
         self.0.get(table).into_iter().flatten().map(|(uuid, _)| *uuid)
     }
 
+    /// A row of a table: its columns in OVSDB's JSON, sets and maps in the order of their text.
+    pub fn row(&self, table: &str, uuid: Uuid) -> Option<&BTreeMap<String, Value>> {
+        self.0.get(table)?.get(&uuid)
+    }
+
     /// Holds that a replica has every row of its tables, and every column of it, and nothing more.
     ///
     /// # Errors

@@ -15,8 +15,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long anything may take on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
-/// Rows written side by side in a burst.
-const WRITERS: usize = 8;
+/// Transactions in flight under load.
+const WRITERS: usize = 16;
 
 /// A running client and its ledger.
 pub(crate) struct Scene {
@@ -63,7 +63,8 @@ impl Scene {
         Self { space: space.clone(), client, ledger, _stop: stop.drop_guard() }
     }
 
-    /// Writes rows side by side until told to stop; gives how many.
+    /// Writes side by side until told to stop: rows that come, change, and partly go, and a number
+    /// that is counted up.
     pub(crate) fn load(&self) -> Load {
         let stop = CancellationToken::new();
         let writers = (0..WRITERS).map(|writer| {
@@ -71,7 +72,14 @@ impl Scene {
             tokio::spawn(async move {
                 let mut written = 0;
                 while !stop.is_cancelled() {
-                    ledger.write(&client, &format!("load-{writer}-{written}")).await?;
+                    let name = format!("load-{writer}-{written}");
+                    let row = ledger.write(&client, &name).await?;
+                    ledger.change(&client, row, 1).await?;
+                    ledger.change(&client, row, 2).await?;
+                    match written % 3 {
+                        0 => ledger.remove(&client, row).await?,
+                        _ => ledger.count(&client).await?,
+                    }
                     written += 1;
                 }
                 anyhow::Ok(written)
