@@ -17,7 +17,7 @@ pub use cluster::Cluster;
 pub use dump::Dump;
 pub use ledger::Ledger;
 pub use member::{Listen, Member};
-pub use proxy::{Pace, Proxy};
+pub use proxy::{Pace, Proxy, Then};
 pub use schema::Schema;
 
 /// The name of the database.

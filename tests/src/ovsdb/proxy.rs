@@ -1,25 +1,20 @@
 //! What lies between a client and its server, and does what networks and servers sometimes do.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+mod pace;
+mod passage;
+mod unread;
 
-use anyhow::{Context, Result};
-use ovn_client::FrameLimits;
-use ovn_client::ovsdb::message::{Framer, Message};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// How bytes are passed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
-    /// As they come.
-    Whole,
-    /// In pieces of that many bytes, each written by itself.
-    Pieces(usize),
-}
+pub use pace::Pace;
+use passage::Passage;
 
 /// A proxy on loopback in front of a server. Dropping it cuts its connections.
 #[derive(Debug)]
@@ -29,16 +24,29 @@ pub struct Proxy {
     _stop: DropGuard,
 }
 
+/// What becomes of a connection that lost a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// It ends, as when a server dies between commit and reply.
+    Cut,
+    /// It goes on as if nothing was.
+    GoOn,
+}
+
 #[derive(Debug)]
 struct Shared {
     target: u16,
     pace: Pace,
-    /// Replies to `transact` still to be swallowed, each with its connection.
-    swallow: AtomicUsize,
+    /// The method whose next reply is to be lost.
+    swallow: Mutex<Option<(&'static str, Then)>>,
     swallowed: AtomicUsize,
+    mute: AtomicBool,
     silent: AtomicBool,
     cut: Notify,
+    /// The next connection ends after this many bytes of the server.
+    cut_at: Mutex<Option<usize>>,
     connections: AtomicUsize,
+    passed: AtomicUsize,
 }
 
 impl Proxy {
@@ -52,11 +60,14 @@ impl Proxy {
         let shared = Arc::new(Shared {
             target,
             pace,
-            swallow: AtomicUsize::new(0),
+            swallow: Mutex::default(),
             swallowed: AtomicUsize::new(0),
+            mute: AtomicBool::new(false),
             silent: AtomicBool::new(false),
             cut: Notify::new(),
+            cut_at: Mutex::default(),
             connections: AtomicUsize::new(0),
+            passed: AtomicUsize::new(0),
         });
         let stop = CancellationToken::new();
         tokio::spawn(accept(listener, shared.clone(), stop.clone()));
@@ -68,9 +79,9 @@ impl Proxy {
         format!("tcp:127.0.0.1:{}", self.port)
     }
 
-    /// The next reply to a `transact` is lost, and the connection with it.
-    pub fn swallow_a_reply(&self) {
-        self.shared.swallow.store(1, Ordering::SeqCst);
+    /// The next reply to a request of this method is lost.
+    pub fn swallow(&self, method: &'static str, then: Then) {
+        *self.shared.swallow() = Some((method, then));
     }
 
     /// How many replies were lost so.
@@ -84,14 +95,49 @@ impl Proxy {
         self.shared.silent.store(true, Ordering::SeqCst);
     }
 
+    /// Whether new connections are taken and left without a word.
+    pub fn mute(&self, mute: bool) {
+        self.shared.mute.store(mute, Ordering::SeqCst);
+    }
+
     /// Ends every present connection.
     pub fn cut(&self) {
         self.shared.cut.notify_waiters();
     }
 
+    /// The next connection ends after that many bytes of the server.
+    pub fn cut_at(&self, offset: usize) {
+        *self.shared.cut_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(offset);
+    }
+
     /// How many connections were opened.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many bytes came from the server through all connections.
+    pub fn passed(&self) -> usize {
+        self.shared.passed.load(Ordering::SeqCst)
+    }
+}
+
+impl Shared {
+    fn swallow(&self) -> MutexGuard<'_, Option<(&'static str, Then)>> {
+        self.swallow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this reply is the one to be lost, and what then.
+    fn take(&self, method: &str) -> Option<Then> {
+        let mut swallow = self.swallow();
+        let (_, then) = swallow.take_if(|(wanted, _)| *wanted == method)?;
+        self.swallowed.fetch_add(1, Ordering::SeqCst);
+        Some(then)
+    }
+
+    async fn silence(&self) {
+        if self.silent.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -106,92 +152,14 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationTo
                 shared.connections.fetch_add(1, Ordering::SeqCst);
                 let shared = shared.clone();
                 connections.spawn(async move {
+                    let cut = shared.cut.notified();
                     // A connection that ends is what its test is about.
-                    let _ = serve(client, &shared).await;
+                    tokio::select! {
+                        _ = Passage::serve(client, &shared) => {}
+                        () = cut => {}
+                    }
                 });
             }
-        }
-    }
-}
-
-async fn serve(client: TcpStream, shared: &Shared) -> Result<()> {
-    let cut = shared.cut.notified();
-    let server = TcpStream::connect(("127.0.0.1", shared.target)).await?;
-    for stream in [&client, &server] {
-        stream.set_nodelay(true)?;
-    }
-    let (mut client_in, mut client_out) = client.into_split();
-    let (mut server_in, mut server_out) = server.into_split();
-    let pending = std::sync::Mutex::new(std::collections::BTreeSet::new());
-    let requests = async {
-        let mut framer = Framer::new(FrameLimits::default());
-        let mut bytes = vec![0; 64 * 1024];
-        loop {
-            let count = client_in.read(&mut bytes).await?;
-            let read = bytes.get(..count).filter(|read| !read.is_empty()).context("the end")?;
-            silence(shared).await;
-            framer.push(read);
-            while let Some(message) = framer.next_message()? {
-                if let Ok(Message::Request { id, method, .. }) = Message::parse(&message)
-                    && method == "transact"
-                {
-                    pending.lock().ok().map(|mut ids| ids.insert(id.get().to_owned()));
-                }
-            }
-            write(&mut server_out, read, shared.pace).await?;
-        }
-    };
-    let replies = async {
-        let mut framer = Framer::new(FrameLimits::default());
-        let mut bytes = vec![0; 64 * 1024];
-        loop {
-            let count = server_in.read(&mut bytes).await?;
-            let read = bytes.get(..count).filter(|read| !read.is_empty()).context("the end")?;
-            silence(shared).await;
-            if shared.swallow.load(Ordering::SeqCst) == 0 {
-                framer = Framer::new(FrameLimits::default());
-                write(&mut client_out, read, shared.pace).await?;
-                continue;
-            }
-            framer.push(read);
-            while let Some(message) = framer.next_message()? {
-                if let Ok(Message::Reply { id: Some(id), .. }) = Message::parse(&message)
-                    && pending.lock().is_ok_and(|ids| ids.contains(&id.to_string()))
-                {
-                    shared.swallow.store(0, Ordering::SeqCst);
-                    shared.swallowed.fetch_add(1, Ordering::SeqCst);
-                    anyhow::bail!("swallowed");
-                }
-                write(&mut client_out, &message, shared.pace).await?;
-            }
-        }
-    };
-    tokio::select! {
-        ended = requests => ended,
-        ended = replies => ended,
-        () = cut => Ok(()),
-    }
-}
-
-async fn silence(shared: &Shared) {
-    if shared.silent.load(Ordering::SeqCst) {
-        std::future::pending::<()>().await;
-    }
-}
-
-async fn write(
-    out: &mut (impl AsyncWriteExt + Unpin),
-    bytes: &[u8],
-    pace: Pace,
-) -> std::io::Result<()> {
-    match pace {
-        Pace::Whole => out.write_all(bytes).await,
-        Pace::Pieces(size) => {
-            for piece in bytes.chunks(size) {
-                out.write_all(piece).await?;
-                out.flush().await?;
-            }
-            Ok(())
         }
     }
 }
