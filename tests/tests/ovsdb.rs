@@ -8,6 +8,10 @@ use lab::{harness, tests};
 
 #[path = "ovsdb/cluster.rs"]
 mod cluster;
+#[path = "ovsdb/history.rs"]
+mod history;
+#[path = "ovsdb/large.rs"]
+mod large;
 #[path = "ovsdb/network.rs"]
 mod network;
 #[path = "ovsdb/scene.rs"]
@@ -20,6 +24,8 @@ mod single;
 mod tls;
 
 use cluster::*;
+use history::*;
+use large::*;
 use network::*;
 use schemas::*;
 use single::*;
@@ -43,19 +49,28 @@ fn main() -> ExitCode {
         stream_split_at_every_byte_is_read,
         server_that_trickles_is_not_silent,
         connections_cut_again_and_again_lose_nothing,
+        large_contents_come_while_rows_change,
+        connection_cut_within_large_contents_leaves_the_replica_whole,
         typed_rows_fit_the_real_schemas,
         writes_fit_an_older_schema,
         schemas_of_other_versions_are_followed,
         schema_converted_up_and_down_is_followed,
+        cluster_converted_up_and_down_is_followed,
         tls_of_every_version_with_certificates_of_kube_ovn,
         tls_certificates_are_rotated,
+        tls_files_that_do_not_fit_together_wait_for_each_other,
         tls_strangers_and_expired_certificates_are_refused,
+        tls_client_that_is_refused_says_so_and_returns,
+        tls_server_is_pinned_by_name_or_digest,
         leadership_is_transferred_under_load,
         follower_is_killed_and_started,
         leader_is_killed_and_started,
         leader_is_paused_and_resumed,
         follower_is_paused_and_resumed,
+        member_that_is_read_from_is_killed_and_paused,
         compaction_is_not_noticed,
+        next_leader_sends_only_the_difference,
+        cluster_restored_from_an_old_copy_is_stale,
         stale_member_is_left,
         cluster_rebuilt_with_another_id_is_followed,
         stale_writer_is_fenced_through_another_server,

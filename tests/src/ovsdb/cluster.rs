@@ -44,14 +44,54 @@ impl Cluster {
     /// # Errors
     /// When a member does not end, start or join.
     pub async fn rebuild(&self, schema: &Path) -> Result<()> {
-        for member in &self.members {
-            member.process().kill().await?;
-        }
+        self.kill().await?;
         let first = raft_address();
         for (number, member) in self.members.iter().enumerate() {
             std::fs::remove_file(member.file())?;
             found(member.file(), schema, &first, number == 0).await?;
             member.start_again().await?;
+            member.joined().await?;
+        }
+        Ok(())
+    }
+
+    /// Stops all members, keeps a copy of their files, and starts them again.
+    ///
+    /// # Errors
+    /// When a member does not end, start or join, or cannot be copied.
+    pub async fn back_up(&self) -> Result<()> {
+        self.kill().await?;
+        for member in &self.members {
+            std::fs::copy(member.file(), member.file().with_extension("copy"))?;
+        }
+        self.start_again().await
+    }
+
+    /// Puts the copies of [`back_up`](Self::back_up) in place of what the members have now, as an
+    /// operator would after a mistake: the same cluster, at an earlier time.
+    ///
+    /// # Errors
+    /// When a member does not end, start or join, or there is no copy.
+    pub async fn restore(&self) -> Result<()> {
+        self.kill().await?;
+        for member in &self.members {
+            std::fs::copy(member.file().with_extension("copy"), member.file())?;
+        }
+        self.start_again().await
+    }
+
+    async fn kill(&self) -> Result<()> {
+        for member in &self.members {
+            member.process().kill().await?;
+        }
+        Ok(())
+    }
+
+    async fn start_again(&self) -> Result<()> {
+        for member in &self.members {
+            member.start_again().await?;
+        }
+        for member in &self.members {
             member.joined().await?;
         }
         Ok(())

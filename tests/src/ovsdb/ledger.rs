@@ -42,6 +42,24 @@ impl Ledger {
         Ok(uuid)
     }
 
+    /// Writes that many new rows in one transaction.
+    ///
+    /// # Errors
+    /// When they are refused, or not written after a minute.
+    pub async fn write_together(&self, client: &Client, count: usize) -> Result<()> {
+        let row = |_| LoadBalancer {
+            vips: vips(0),
+            ..LoadBalancer::new(fresh(), "together", Protocol::Tcp)
+        };
+        let rows: Vec<_> = (0..count).map(row).collect();
+        let last = rows.last().map(|row| row.uuid).context("no row")?;
+        let there = |replica: &Replica| replica.row(LoadBalancer::TABLE, last).is_some();
+        let txn = || rows.iter().fold(Txn::new(), |txn, row| txn.insert(row));
+        self.insist(client, "rows together", there, txn).await?;
+        self.rows().extend(rows.into_iter().map(|row| (row.uuid, row.vips)));
+        Ok(())
+    }
+
     /// Gives a row other Vips: one stays, one changes, one comes, one goes.
     ///
     /// # Errors

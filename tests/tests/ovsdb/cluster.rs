@@ -11,7 +11,7 @@ use ovn_client::{ClientConfig, Outcome, Txn, Update, Uuid, Wait};
 
 use crate::scene::{SOON, Scene, config, space};
 
-async fn cluster() -> Result<(Space, std::path::PathBuf, Cluster, Scene)> {
+pub(crate) async fn cluster() -> Result<(Space, std::path::PathBuf, Cluster, Scene)> {
     let (space, schema) = space()?;
     let cluster = Cluster::start(&space, "m", &schema, 3).await?;
     cluster.leader().await?;
@@ -20,7 +20,7 @@ async fn cluster() -> Result<(Space, std::path::PathBuf, Cluster, Scene)> {
 }
 
 /// Waits until every member holds the same, and the replica too.
-async fn agree(cluster: &Cluster, scene: &Scene) -> Result<()> {
+pub(crate) async fn agree(cluster: &Cluster, scene: &Scene) -> Result<()> {
     cluster.leader().await?;
     for member in cluster.members() {
         member.joined().await?;
@@ -36,7 +36,7 @@ fn at(scene: &Scene, member: &Member) -> bool {
     there && health.connected
 }
 
-async fn follows(scene: &Scene, member: &Member) -> Result<()> {
+pub(crate) async fn follows(scene: &Scene, member: &Member) -> Result<()> {
     wait::until("the client to go to the leader", SOON, || async {
         ensure!(at(scene, member), "{:?}", scene.client.health());
         Ok(())
@@ -130,7 +130,42 @@ pub(crate) async fn compaction_is_not_noticed() -> Result<()> {
         }
     }
     load.stop().await?;
+    let health = scene.client.health();
+    ensure!(health.connections == 1 && health.outcomes.unknown == 0, "{health:?}");
     agree(&cluster, &scene).await
+}
+
+/// Who reads from any member leaves the one it reads from when that is killed, or stops.
+pub(crate) async fn member_that_is_read_from_is_killed_and_paused() -> Result<()> {
+    let (space, _schema, cluster, scene) = cluster().await?;
+    let any = ClientConfig { leader_only: false, ..config(&cluster.endpoints())? };
+    let reader = Scene::with(&space, any).await?;
+    let load = scene.load();
+    for round in 0..4 {
+        let read_from = cluster.members().iter().find(|member| at(&reader, member));
+        let read_from = read_from.context("the reader is at no member")?;
+        match round % 2 {
+            0 => read_from.process().kill().await?,
+            _ => read_from.process().pause()?,
+        }
+        wait::until("the reader to go to another member", SOON, || async {
+            let health = reader.client.health();
+            ensure!(health.connected && !at(&reader, read_from), "{health:?}");
+            Ok(())
+        })
+        .await?;
+        match round % 2 {
+            0 => read_from.start_again().await?,
+            _ => read_from.process().resume()?,
+        }
+        read_from.joined().await?;
+    }
+    load.stop().await?;
+    agree(&cluster, &scene).await?;
+    wait::until("the reader to equal the dump", SOON, || async {
+        cluster.leader().await?.dump().await?.equals(&reader.client.snapshot())
+    })
+    .await
 }
 
 /// A member that was cut off shows an old database to whoever believes it.

@@ -1,13 +1,14 @@
 //! Servers of other versions, and versions that change.
 
 use anyhow::{Context as _, Result, ensure};
-use lab::ovsdb::{Listen, Member, Schema};
+use lab::ovsdb::{Cluster, Listen, Member, Schema};
 use lab::space::Space;
 use lab::wait;
 use ovn_client::nb::{self, LoadBalancer};
 use ovn_client::ovsdb::schema::Resolved;
 use ovn_client::{DatabaseSchema, Outcome, Txn, TypedRow, Uuid, sb};
 
+use crate::cluster::agree;
 use crate::scene::{SOON, Scene};
 
 /// No column of the typed rows is invented, and each is read as what it is.
@@ -97,26 +98,52 @@ pub(crate) async fn schemas_of_other_versions_are_followed() -> Result<()> {
 pub(crate) async fn schema_converted_up_and_down_is_followed() -> Result<()> {
     let space = Space::new()?;
     let full = Schema::current()?.version("99.0.0").write(&space, "full")?;
-    let lacking = Schema::current()?.version("98.0.0").without("Load_Balancer", "health_check");
-    let lacking = lacking.write(&space, "lacking")?;
     let member = Member::standalone(&space, "alone", &full, &Listen::Tcp).await?;
     let scene = Scene::start(&space, &member.endpoint()).await?;
+    converted(&space, &scene, Servers::One(&member)).await?;
+    scene.settles(&member).await
+}
+
+pub(crate) async fn cluster_converted_up_and_down_is_followed() -> Result<()> {
+    let space = Space::new()?;
+    let full = Schema::current()?.version("99.0.0").write(&space, "full")?;
+    let cluster = Cluster::start(&space, "m", &full, 3).await?;
+    let scene = Scene::start(&space, &cluster.endpoints()).await?;
+    converted(&space, &scene, Servers::Cluster(&cluster)).await?;
+    agree(&cluster, &scene).await
+}
+
+enum Servers<'s> {
+    One(&'s Member),
+    Cluster(&'s Cluster),
+}
+
+/// Converts the schema under load: a column goes, comes back, and goes again.
+async fn converted(space: &Space, scene: &Scene, servers: Servers<'_>) -> Result<()> {
+    let full = Schema::current()?.version("99.0.0").write(space, "full")?;
+    let lacking = Schema::current()?.version("98.0.0").without("Load_Balancer", "health_check");
+    let lacking = lacking.write(space, "lacking")?;
     let load = scene.load();
     for (schema, version, columns) in
         [(&lacking, "98.0.0", 7), (&full, "99.0.0", 8), (&lacking, "98.0.0", 7)]
     {
         scene.write(5).await?;
+        let member = match servers {
+            Servers::One(member) => member,
+            Servers::Cluster(cluster) => cluster.leader().await?,
+        };
         member.convert(schema).await?;
         wait::until("the new schema", SOON, || async {
             let snapshot = scene.client.snapshot();
             let table = snapshot.table(LoadBalancer::TABLE);
             let found = (snapshot.resolved().schema.version(), table.layout().names().len());
-            ensure!(found == (version, columns) && snapshot.connected(), "{found:?}");
+            let health = scene.client.health();
+            ensure!(found == (version, columns) && snapshot.connected(), "{found:?}, {health:?}");
             Ok(())
         })
         .await?;
         scene.write(5).await?;
     }
     ensure!(load.stop().await? > 0, "nothing was written under way");
-    scene.settles(&member).await
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
 use lab::ovsdb::{Listen, Member};
 use lab::space::Space;
 use lab::wait;
@@ -11,6 +12,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
     SanType,
 };
+use sha2::{Digest as _, Sha256};
 
 use crate::scene::{SOON, Scene, config, space};
 
@@ -114,14 +116,15 @@ pub(crate) async fn tls_certificates_are_rotated() -> Result<()> {
     scene.settles(&member).await
 }
 
+fn expire(params: &mut CertificateParams) {
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+}
+
 pub(crate) async fn tls_strangers_and_expired_certificates_are_refused() -> Result<()> {
     let (space, schema) = space()?;
     let (ours, other) = (Authority::new("ours")?, Authority::new("other")?);
     let member = server(&space, "server", &schema, &ours, "", |_| {}).await?;
-    let expired_server = |params: &mut CertificateParams| {
-        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
-    };
-    let expired = server(&space, "expired", &schema, &ours, "", expired_server).await?;
+    let expired = server(&space, "expired", &schema, &ours, "", expire).await?;
     let client = |name: &str, authority: &Authority| {
         authority.issue(&space.data(), name, |_| {}).map(source)
     };
@@ -142,4 +145,90 @@ pub(crate) async fn tls_strangers_and_expired_certificates_are_refused() -> Resu
     let scene = Scene::with(&space, secured(&member, client("friend", &ours)?)?).await?;
     scene.write(3).await?;
     scene.settles(&member).await
+}
+
+/// The server says no, with each version of TLS, until our files are mended.
+pub(crate) async fn tls_client_that_is_refused_says_so_and_returns() -> Result<()> {
+    let (space, schema) = space()?;
+    let (ours, other) = (Authority::new("ours")?, Authority::new("other")?);
+    for (name, protocols) in [("v2", "TLSv1.2"), ("v3", "TLSv1.3")] {
+        let member = server(&space, name, &schema, &ours, protocols, |_| {}).await?;
+        let name = format!("client-{name}");
+        let files = ours.issue(&space.data(), &name, expire)?;
+        let [_, certificate, key] = other.issue(&space.data(), &format!("{name}-other"), |_| {})?;
+        let strange = [files[0].clone(), certificate, key];
+        for files in [strange, files.clone()] {
+            let scene = Scene::unconnected(&space, secured(&member, source(files))?);
+            wait::until("to be refused", SOON, || async {
+                let reason = scene.client.health().last_failure.unwrap_or_default();
+                ensure!(reason.contains("fatal alert"), "{name}: {reason:?}");
+                Ok(())
+            })
+            .await?;
+        }
+        let scene = Scene::unconnected(&space, secured(&member, source(files))?);
+        ours.issue(&space.data(), &name, |_| {})?;
+        scene.write(3).await?;
+        scene.settles(&member).await?;
+    }
+    Ok(())
+}
+
+/// Files are replaced one by one: what does not fit together is not used.
+pub(crate) async fn tls_files_that_do_not_fit_together_wait_for_each_other() -> Result<()> {
+    let (space, schema) = space()?;
+    let authority = Authority::new("kube-ovn")?;
+    let member = server(&space, "server", &schema, &authority, "", |_| {}).await?;
+    let files = authority.issue(&space.data(), "client", |_| {})?;
+    let scene = Scene::with(&space, secured(&member, source(files.clone()))?).await?;
+    let next = authority.issue(&space.data(), "next", |_| {})?;
+    let [_, certificate, key] = &files;
+    let [_, next_certificate, next_key] = &next;
+    std::fs::copy(next_key, key)?;
+    member.kill_and_start().await?;
+    scene.write(3).await?;
+    std::fs::write(certificate, "-----BEGIN CERT")?;
+    member.kill_and_start().await?;
+    scene.write(3).await?;
+    std::fs::copy(next_certificate, certificate)?;
+    member.kill_and_start().await?;
+    scene.write(3).await?;
+    scene.settles(&member).await
+}
+
+/// One certificate alone will do, or one name.
+pub(crate) async fn tls_server_is_pinned_by_name_or_digest() -> Result<()> {
+    let (space, schema) = space()?;
+    let authority = Authority::new("kube-ovn")?;
+    let named = |params: &mut CertificateParams| {
+        let name = "nb.example".try_into();
+        params.subject_alt_names.extend(name.ok().map(SanType::DnsName));
+    };
+    let certificate = space.data().join("server.crt");
+    let member = server(&space, "server", &schema, &authority, "", named).await?;
+    let digest = Sha256::digest(der(&certificate)?).into();
+    let client = authority.issue(&space.data(), "client", |_| {})?;
+    let pinned = |verify| secured(&member, TlsFiles { verify, ..source(client.clone()) });
+    let name = |name: &str| Verify::Name(name.to_owned());
+    for verify in [name("other.example"), Verify::Sha256([0; 32])] {
+        let scene = Scene::unconnected(&space, pinned(verify.clone())?);
+        wait::until("another server to be refused", SOON, || async {
+            let reason = scene.client.health().last_failure.unwrap_or_default();
+            ensure!(reason.contains("certificate"), "{verify:?}: {reason}");
+            Ok(())
+        })
+        .await?;
+    }
+    let first = Scene::with(&space, pinned(name("nb.example"))?).await?;
+    first.write(3).await?;
+    let second = Scene::with(&space, pinned(Verify::Sha256(digest))?).await?;
+    first.ledger.write(&second.client, "by digest").await?;
+    first.settles(&member).await
+}
+
+/// The first certificate of a PEM file as DER (RFC 7468).
+fn der(pem: &Path) -> Result<Vec<u8>> {
+    let text = std::fs::read_to_string(pem)?;
+    let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+    Ok(base64::engine::general_purpose::STANDARD.decode(body)?)
 }
