@@ -78,6 +78,17 @@ pub fn libovsdb_peer() -> Result<PathBuf> {
     Ok(go::libovsdb(&cache)?.join("libovsdb-peer"))
 }
 
+/// The root file system with OVN 24.03, extracted if it is missing. Only tests of the database
+/// client need it.
+///
+/// # Errors
+/// When it cannot be extracted.
+pub fn ensure_older() -> Result<PathBuf> {
+    let cache = cache_dir()?;
+    let _lock = lock(&cache.join("lock"))?;
+    rootfs::older(&cache)
+}
+
 /// `${XDG_CACHE_HOME:-$HOME/.cache}/cloud-provider-ovn`.
 ///
 /// # Errors

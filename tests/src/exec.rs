@@ -16,6 +16,8 @@ pub enum Place {
     Sandbox,
     /// The Debian root file system, in the management namespace.
     Root,
+    /// The root file system with the older OVN, in the management namespace.
+    OlderRoot,
     /// A network namespace, by name, with the host's files.
     Namespace(String),
     /// A network namespace, by name, with the Debian root file system.
@@ -78,13 +80,19 @@ impl Exec {
     /// # Errors
     /// Outside of a sandbox.
     pub fn command(&self) -> Result<std::process::Command> {
-        let root = &sandbox::current()?.root;
+        let sandbox = sandbox::current()?;
+        let root = &sandbox.root;
         let mut command = std::process::Command::new("nsenter");
         match &self.place {
             Place::Sandbox => command = std::process::Command::new(&self.program),
             Place::Root => {
                 command = std::process::Command::new("chroot");
                 command.arg(root).arg(&self.program);
+            }
+            Place::OlderRoot => {
+                let older = sandbox.older.as_ref().context("the older OVN is not there")?;
+                command = std::process::Command::new("chroot");
+                command.arg(older).arg(&self.program);
             }
             Place::Namespace(name) => {
                 command.arg(format!("--net=/run/netns/{name}")).arg("--").arg(&self.program);

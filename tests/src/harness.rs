@@ -11,7 +11,7 @@ use futures::FutureExt;
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::{Handle, Runtime};
 
-use crate::sandbox;
+use crate::sandbox::{self, Beside};
 
 /// The future of a test.
 pub type TestFuture = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
@@ -43,13 +43,18 @@ macro_rules! tests {
 /// `--test-threads` says otherwise) and returns the program's exit code. All tests share one
 /// runtime, so that they can share a lab.
 pub fn run(tests: Vec<Test>) -> ExitCode {
+    run_with(Beside::Nothing, tests)
+}
+
+/// As [`run`], with more in the sandbox.
+pub fn run_with(beside: Beside, tests: Vec<Test>) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(1);
     if arguments.list {
         let trials = tests.into_iter().map(|test| Trial::test(test.name, || Ok(()))).collect();
         return libtest_mimic::run(&arguments, trials).exit_code();
     }
-    let sandbox = sandbox::enter();
+    let sandbox = sandbox::enter_with(beside);
     start_tracing("lab=warn");
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,

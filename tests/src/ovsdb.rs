@@ -6,6 +6,7 @@ mod dump;
 mod ledger;
 mod member;
 mod proxy;
+mod release;
 mod schema;
 
 use anyhow::Result;
@@ -18,6 +19,7 @@ pub use dump::Dump;
 pub use ledger::Ledger;
 pub use member::{Listen, Member};
 pub use proxy::{Pace, Proxy, Then};
+pub use release::Release;
 pub use schema::Schema;
 
 /// The name of the database.

@@ -26,6 +26,8 @@ pub const MANAGEMENT_BRIDGE: &str = "mgmt";
 
 /// Set in the program that runs inside: the run directory on disk.
 const INSIDE: &str = "LAB_SANDBOX_RUN_DIR";
+/// Set in the program that runs inside, if it asked for it: the root file system of the older OVN.
+const OLDER: &str = "LAB_SANDBOX_OLDER_ROOT";
 
 static CURRENT: OnceLock<Sandbox> = OnceLock::new();
 
@@ -36,6 +38,8 @@ pub struct Sandbox {
     pub components: Components,
     /// The Debian root file system, with `/proc`, `/sys`, `/dev` and `/run` mounted.
     pub root: PathBuf,
+    /// The root file system with the older OVN, with the same mounts, for who asked for it.
+    pub older: Option<PathBuf>,
     /// Where logs are kept on disk after the end.
     pub run_dir: PathBuf,
 }
@@ -46,8 +50,22 @@ pub struct Sandbox {
 /// the same arguments inside a new sandbox, waits for it and exits with its code: it returns only
 /// inside. A failure is printed as one line and ends the program with code 1.
 pub fn enter() -> &'static Sandbox {
+    enter_with(Beside::Nothing)
+}
+
+/// What a program needs beside the usual components.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    /// Nothing.
+    Nothing,
+    /// The older OVN. If it is not to be had, that is said, and whatever needs it fails.
+    OlderOvn,
+}
+
+/// As [`enter`], with more in the sandbox.
+pub fn enter_with(beside: Beside) -> &'static Sandbox {
     let entered = match std::env::var_os(INSIDE) {
-        None => outside(),
+        None => outside(beside),
         Some(run_dir) => inside(PathBuf::from(run_dir)),
     };
     match entered {
@@ -67,8 +85,14 @@ pub fn current() -> Result<&'static Sandbox> {
     CURRENT.get().context("not in a sandbox: call lab::sandbox::enter() first in main")
 }
 
-fn outside() -> Result<Sandbox> {
+fn outside(beside: Beside) -> Result<Sandbox> {
     let components = components::ensure()?;
+    let older = match beside {
+        Beside::Nothing => None,
+        Beside::OlderOvn => components::ensure_older()
+            .inspect_err(|error| eprintln!("lab: the older OVN is not to be had: {error:#}"))
+            .ok(),
+    };
     let run_dir = run_dirs::create(&components.cache)?;
     let status = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child=KILL"])
@@ -76,6 +100,7 @@ fn outside() -> Result<Sandbox> {
         .arg(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
         .env(INSIDE, run_dir.path())
+        .envs(older.map(|older| (OLDER, older)))
         .status()
         .context("start setpriv and unshare (Debian package util-linux)")?;
     std::process::exit(exit_code(status));
@@ -83,9 +108,11 @@ fn outside() -> Result<Sandbox> {
 
 fn inside(run_dir: PathBuf) -> Result<Sandbox> {
     let components = components::ensure()?;
-    mounts::prepare(&components, &run_dir).context("prepare the sandbox's mounts")?;
+    let older = std::env::var_os(OLDER).map(PathBuf::from);
+    mounts::prepare(&components, older.as_deref(), &run_dir)
+        .context("prepare the sandbox's mounts")?;
     network()?;
-    Ok(Sandbox { root: components.root.clone(), components, run_dir })
+    Ok(Sandbox { root: components.root.clone(), components, older, run_dir })
 }
 
 /// Loopback and the management bridge.

@@ -43,6 +43,15 @@ pub(super) const KUBE_OVN: Module = Module {
 /// The Debian suite of the root file system: OVN 25.03, OVS 3.5, FRR 10.3, BIRD 2.17, GoBGP 3.36.
 pub(super) const SUITE: &str = "trixie";
 
+/// The suite of the older root file system, of Ubuntu: OVN 24.03, OVS 3.3.
+pub(super) const OLDER_SUITE: &str = "noble";
+
+/// Packages of the older root file system.
+pub(super) const OLDER_PACKAGES: &str = "ovn-central";
+
+/// The package of [`SUITE`] with the keys that [`OLDER_SUITE`] is signed with.
+pub(super) const OLDER_KEYS: &str = "ubuntu-archive-keyring";
+
 /// Packages of the root file system; extracted, never installed.
 pub(super) const PACKAGES: &str = "ovn-central,ovn-host,openvswitch-switch,frr,bird2,gobgpd,\
 nftables,iproute2,ethtool,tcpdump,arping,ndisc6,conntrack,curl,bash,coreutils,procps,\

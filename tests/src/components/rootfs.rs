@@ -7,29 +7,57 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::pins::{PACKAGES, SUITE};
+use super::pins::{OLDER_KEYS, OLDER_PACKAGES, OLDER_SUITE, PACKAGES, SUITE};
 use super::{cached, progress};
 
 pub(super) fn ensure(cache: &Path) -> Result<PathBuf> {
     cached(cache, "root", &[SUITE, PACKAGES], |dir| {
-        let log_path = std::env::temp_dir().join("lab-build-root.log");
-        let log = File::create(&log_path)?;
-        let mut command = Command::new("mmdebstrap");
-        command
-            .arg("--variant=extract")
-            .arg(format!("--include={PACKAGES}"))
-            .arg(SUITE)
-            .arg(dir)
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        let status =
-            progress::step("extracting the Debian root file system", "1 min", || command.status())
-                .context("start mmdebstrap")?;
-        if !status.success() {
-            bail!("mmdebstrap failed: see {}", log_path.display());
-        }
+        progress::step("extracting the Debian root file system", "1 min", || {
+            extract(&[], PACKAGES, SUITE, dir)
+        })?;
         finish(dir)
     })
+}
+
+/// The root file system with the older OVN. Its packages are checked with keys from the Debian
+/// suite, so that the host needs none.
+pub(super) fn older(cache: &Path) -> Result<PathBuf> {
+    let pins = [OLDER_SUITE, OLDER_PACKAGES, OLDER_KEYS, SUITE];
+    let path = cached(cache, "older", &pins, |dir| {
+        let (keys, root) = (dir.join("keys"), dir.join("root"));
+        let keyring = keys.join("usr/share/keyrings/ubuntu-archive-keyring.gpg");
+        let keyring = format!("--keyring={}", keyring.display());
+        progress::step("extracting the root file system with the older OVN", "20 s", || {
+            extract(&[], OLDER_KEYS, SUITE, &keys)?;
+            let options = ["--components=main,universe", &keyring];
+            extract(&options, OLDER_PACKAGES, OLDER_SUITE, &root)
+        })?;
+        for name in ["bin", "sbin", "lib", "lib64"] {
+            if root.join(name).symlink_metadata().is_err() {
+                symlink(Path::new("usr").join(name), root.join(name))?;
+            }
+        }
+        finish(&root)
+    })?;
+    Ok(path.join("root"))
+}
+
+fn extract(options: &[&str], packages: &str, suite: &str, dir: &Path) -> Result<()> {
+    let log_path = std::env::temp_dir().join(format!("lab-build-root-{suite}.log"));
+    let log = File::create(&log_path)?;
+    let mut command = Command::new("mmdebstrap");
+    command
+        .arg("--variant=extract")
+        .args(options)
+        .arg(format!("--include={packages}"))
+        .arg(suite)
+        .arg(dir)
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    if !command.status().context("start mmdebstrap")?.success() {
+        bail!("mmdebstrap failed: see {}", log_path.display());
+    }
+    Ok(())
 }
 
 /// What maintainer scripts would have done and the components need.

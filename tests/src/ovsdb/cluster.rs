@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::NORTHBOUND;
 use super::member::{Listen, Member, Plan};
-use crate::exec::{Exec, Place};
+use super::release::Release;
 use crate::space::{self, Space};
 use crate::wait;
 
@@ -26,11 +26,25 @@ impl Cluster {
     /// # Errors
     /// When a member does not start or join.
     pub async fn start(space: &Space, name: &str, schema: &Path, count: usize) -> Result<Self> {
+        Self::of(Release::Current, space, name, schema, count).await
+    }
+
+    /// As [`start`](Self::start), of a release.
+    ///
+    /// # Errors
+    /// When a member does not start or join.
+    pub async fn of(
+        release: Release,
+        space: &Space,
+        name: &str,
+        schema: &Path,
+        count: usize,
+    ) -> Result<Self> {
         let mut members = Vec::new();
         let first = raft_address();
         for number in 1..=count {
-            let plan = Plan::new(space, &format!("{name}{number}"), NORTHBOUND)?;
-            found(&plan.file("db"), schema, &first, number == 1).await?;
+            let plan = Plan::new(release, space, &format!("{name}{number}"), NORTHBOUND)?;
+            found(release, &plan.file("db"), schema, &first, number == 1).await?;
             let member = plan.start(&Listen::Tcp).await?;
             member.joined().await?;
             members.push(member);
@@ -48,7 +62,7 @@ impl Cluster {
         let first = raft_address();
         for (number, member) in self.members.iter().enumerate() {
             std::fs::remove_file(member.file())?;
-            found(member.file(), schema, &first, number == 0).await?;
+            found(member.release(), member.file(), schema, &first, number == 0).await?;
             member.start_again().await?;
             member.joined().await?;
         }
@@ -166,8 +180,14 @@ fn raft_address() -> String {
 }
 
 /// Makes the file of the first member of a cluster, or of one that is to join it.
-async fn found(file: &Path, schema: &Path, first: &str, is_first: bool) -> Result<()> {
-    let tool = Exec::new(Place::Root, "ovsdb-tool");
+async fn found(
+    release: Release,
+    file: &Path,
+    schema: &Path,
+    first: &str,
+    is_first: bool,
+) -> Result<()> {
+    let tool = release.exec("ovsdb-tool");
     let tool = match is_first {
         true => tool.arg("create-cluster").arg(file).arg(schema).arg(first),
         false => tool.arg("join-cluster").arg(file).args([NORTHBOUND, &raft_address(), first]),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::exec::{Exec, Place};
+use super::release::Release;
 use crate::ovn::answers;
 use crate::process::Process;
 use crate::space::{self, Space};
@@ -33,6 +33,7 @@ pub enum Listen {
 #[derive(Debug)]
 pub struct Member {
     process: Process,
+    release: Release,
     database: &'static str,
     file: PathBuf,
     socket: PathBuf,
@@ -47,15 +48,21 @@ pub(super) struct Plan {
     dir: PathBuf,
     log: PathBuf,
     port: u16,
+    release: Release,
     database: &'static str,
 }
 
 impl Plan {
-    pub(super) fn new(space: &Space, name: &str, database: &'static str) -> Result<Self> {
+    pub(super) fn new(
+        release: Release,
+        space: &Space,
+        name: &str,
+        database: &'static str,
+    ) -> Result<Self> {
         let dir = space.data().join("ovsdb");
         std::fs::create_dir_all(&dir)?;
         let log = space.dir().join(format!("ovsdb/{name}.log"));
-        Ok(Self { name: name.to_owned(), dir, log, port: space::port(), database })
+        Ok(Self { name: name.to_owned(), dir, log, port: space::port(), release, database })
     }
 
     pub(super) fn file(&self, ending: &str) -> PathBuf {
@@ -64,7 +71,9 @@ impl Plan {
 
     pub(super) async fn start(self, listen: &Listen) -> Result<Member> {
         let (file, socket, control) = (self.file("db"), self.file("sock"), self.file("ctl"));
-        let mut exec = Exec::new(Place::Root, "ovsdb-server")
+        let release = self.release;
+        let mut exec = release
+            .exec("ovsdb-server")
             .arg(&file)
             .arg(format!("--remote=punix:{}", socket.display()))
             .arg(format!("--unixctl={}", control.display()))
@@ -87,7 +96,7 @@ impl Plan {
         let process = Process::start(format!("ovsdb-server {}", self.name), exec, self.log)?;
         answers(&socket).await?;
         let tls = matches!(listen, Listen::Tls { .. });
-        Ok(Member { process, database: self.database, file, socket, control, port, tls })
+        Ok(Member { process, release, database: self.database, file, socket, control, port, tls })
     }
 }
 
@@ -102,8 +111,22 @@ impl Member {
         schema: &Path,
         listen: &Listen,
     ) -> Result<Self> {
-        let plan = Plan::new(space, name, super::NORTHBOUND)?;
-        create(&plan.file("db"), schema).await?;
+        Self::of(Release::Current, space, name, schema, listen).await
+    }
+
+    /// As [`standalone`](Self::standalone), of a release.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn of(
+        release: Release,
+        space: &Space,
+        name: &str,
+        schema: &Path,
+        listen: &Listen,
+    ) -> Result<Self> {
+        let plan = Plan::new(release, space, name, super::NORTHBOUND)?;
+        create(release, &plan.file("db"), schema).await?;
         plan.start(listen).await
     }
 
@@ -145,6 +168,10 @@ impl Member {
         answers(&self.socket).await
     }
 
+    pub(super) fn release(&self) -> Release {
+        self.release
+    }
+
     pub(super) fn file(&self) -> &Path {
         &self.file
     }
@@ -156,7 +183,7 @@ impl Member {
     pub async fn recreate(&self, schema: &Path) -> Result<()> {
         self.process.kill().await?;
         std::fs::remove_file(&self.file)?;
-        create(&self.file, schema).await?;
+        create(self.release, &self.file, schema).await?;
         self.start_again().await
     }
 
@@ -167,7 +194,7 @@ impl Member {
     pub async fn remove_and_add(&self, schema: &Path) -> Result<()> {
         self.control(["ovsdb-server/remove-db", self.database]).await?;
         std::fs::remove_file(&self.file)?;
-        create(&self.file, schema).await?;
+        create(self.release, &self.file, schema).await?;
         let file = self.file.to_string_lossy().into_owned();
         self.control(["ovsdb-server/add-db", &file]).await.map(|_| ())
     }
@@ -177,7 +204,9 @@ impl Member {
     /// # Errors
     /// When the server refuses.
     pub async fn convert(&self, schema: &Path) -> Result<()> {
-        let exec = Exec::new(Place::Root, "ovsdb-client")
+        let exec = self
+            .release
+            .exec("ovsdb-client")
             .args(["--timeout=20".to_owned(), "convert".to_owned(), self.socket()])
             .arg(schema);
         exec.output().await.map(|_| ())
@@ -196,10 +225,8 @@ impl Member {
     /// # Errors
     /// When it fails.
     pub async fn control<const N: usize>(&self, words: [&str; N]) -> Result<String> {
-        let exec = Exec::new(Place::Root, "ovs-appctl")
-            .args(["-T", "20", "-t"])
-            .arg(&self.control)
-            .args(words);
+        let exec =
+            self.release.exec("ovs-appctl").args(["-T", "20", "-t"]).arg(&self.control).args(words);
         exec.output().await
     }
 
@@ -232,14 +259,16 @@ impl Member {
     /// # Errors
     /// When the server does not answer.
     pub async fn dump(&self) -> Result<super::Dump> {
-        let exec = Exec::new(Place::Root, "ovsdb-client")
+        let exec = self
+            .release
+            .exec("ovsdb-client")
             .args(["--timeout=20", "--no-leader-only", "--format=json", "dump"])
             .args([self.socket(), self.database.to_owned()]);
         super::Dump::parse(&exec.output().await?).context("ovsdb-client dump")
     }
 }
 
-async fn create(file: &Path, schema: &Path) -> Result<()> {
-    let exec = Exec::new(Place::Root, "ovsdb-tool").arg("create").arg(file).arg(schema);
+async fn create(release: Release, file: &Path, schema: &Path) -> Result<()> {
+    let exec = release.exec("ovsdb-tool").arg("create").arg(file).arg(schema);
     exec.output().await.map(|_| ())
 }

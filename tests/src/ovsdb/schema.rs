@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::sandbox;
+use super::release::Release;
 use crate::space::Space;
 
 /// A schema, to be changed before it is written to a file.
@@ -18,15 +18,23 @@ impl Schema {
     /// # Errors
     /// When it cannot be read.
     pub fn current() -> Result<Self> {
-        Self::read("ovn-nb")
+        Self::northbound(Release::Current)
     }
 
-    /// That of the Southbound database there.
+    /// That of a release.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn southbound() -> Result<Self> {
-        Self::read("ovn-sb")
+    pub fn northbound(release: Release) -> Result<Self> {
+        Self::read(release, "ovn-nb")
+    }
+
+    /// That of the Southbound database of a release.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn southbound(release: Release) -> Result<Self> {
+        Self::read(release, "ovn-sb")
     }
 
     /// Its JSON.
@@ -34,27 +42,10 @@ impl Schema {
         self.0.to_string()
     }
 
-    fn read(name: &str) -> Result<Self> {
-        let path = sandbox::current()?.root.join(format!("usr/share/ovn/{name}.ovsschema"));
+    fn read(release: Release, name: &str) -> Result<Self> {
+        let path = release.schemas()?.join(format!("{name}.ovsschema"));
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         Ok(Self(serde_json::from_str(&text)?))
-    }
-
-    /// As OVN 24.03 had it, as far as the product could notice: version 7.3.0, no IPv6 among the
-    /// fields that select a backend, no `nexthop` of gateway routes by name. Made of the current
-    /// one, since that OVN is in no suite beside it.
-    ///
-    /// # Errors
-    /// When the current one cannot be read.
-    pub fn like_24_03() -> Result<Self> {
-        let mut schema = Self::current()?.version("7.3.0");
-        let fields = ["eth_src", "eth_dst", "ip_src", "ip_dst", "tp_src", "tp_dst"];
-        let path = "/tables/Load_Balancer/columns/selection_fields/type/key/enum";
-        *schema.0.pointer_mut(path).context("no selection_fields")? = json!(["set", fields]);
-        for (table, column) in [("NAT", "match"), ("NAT", "priority"), ("ACL", "sample_new")] {
-            schema = schema.without(table, column);
-        }
-        Ok(schema)
     }
 
     /// Load balancers alone, and little of them: so small that a test can afford to treat each byte

@@ -19,7 +19,7 @@ use crate::components::Components;
 
 const NONE: Option<&str> = None;
 
-pub(super) fn prepare(components: &Components, run_dir: &Path) -> Result<()> {
+pub(super) fn prepare(components: &Components, older: Option<&Path>, run_dir: &Path) -> Result<()> {
     // The one of the host shows the host's links.
     mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), NONE).context("mount /sys")?;
     // Bound aside first: the tmpfs on /run may hide the run directory.
@@ -40,6 +40,17 @@ pub(super) fn prepare(components: &Components, run_dir: &Path) -> Result<()> {
         bind(dir, &path)?;
     }
 
+    furnish(root)?;
+    std::fs::create_dir_all(root.join("var/log/kube-ovn"))?;
+    if let Some(older) = older {
+        bind(older, older)?;
+        furnish(older)?;
+    }
+    Ok(())
+}
+
+/// What programs expect to find in a root file system.
+fn furnish(root: &Path) -> Result<()> {
     mount(Some("/run"), &root.join("run"), NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
         .context("mount /run in the root file system")?;
     mount(Some("proc"), &root.join("proc"), Some("proc"), MsFlags::empty(), NONE)
@@ -51,7 +62,6 @@ pub(super) fn prepare(components: &Components, run_dir: &Path) -> Result<()> {
     for dir in ["var/log", "var/lib", "tmp"] {
         tmpfs(&root.join(dir))?;
     }
-    std::fs::create_dir_all(root.join("var/log/kube-ovn"))?;
     Ok(())
 }
 
