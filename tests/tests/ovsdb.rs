@@ -9,6 +9,8 @@ use lab::{harness, tests};
 
 #[path = "ovsdb/cluster.rs"]
 mod cluster;
+#[path = "ovsdb/fence.rs"]
+mod fence;
 #[path = "ovsdb/history.rs"]
 mod history;
 #[path = "ovsdb/large.rs"]
@@ -27,6 +29,7 @@ mod single;
 mod tls;
 
 use cluster::*;
+use fence::*;
 use history::*;
 use large::*;
 use network::*;
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
             stale_member_is_left,
             cluster_rebuilt_with_another_id_is_followed,
             stale_writer_is_fenced_through_another_server,
+            stale_writer_is_fenced_by_older_servers,
             older_cluster_is_followed_through_transfer_and_kill,
         ],
     )

@@ -1,13 +1,11 @@
 //! Three servers of one database.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context as _, Result, ensure};
 use lab::ovsdb::{Cluster, Member};
 use lab::space::Space;
 use lab::wait;
-use ovn_client::nb::{LoadBalancer, Protocol};
-use ovn_client::{ClientConfig, Outcome, Txn, Update, Uuid, Wait};
+use ovn_client::ClientConfig;
+use ovn_client::nb::LoadBalancer;
 
 use crate::scene::{SOON, Scene, config, space};
 
@@ -234,42 +232,4 @@ pub(crate) async fn cluster_rebuilt_with_another_id_is_followed() -> Result<()> 
     })
     .await?;
     agree(&cluster, &scene).await
-}
-
-/// Two hundred transactions of a writer that does not know it was replaced, each behind its own
-/// epoch, through a follower, right after the epoch was raised through the leader.
-pub(crate) async fn stale_writer_is_fenced_through_another_server() -> Result<()> {
-    const EPOCH: Uuid = Uuid::from_u128(0xe90c_0000_0000_4000_8000_0000_0000_0001);
-    let (space, _schema, cluster, scene) = cluster().await?;
-    let follower = cluster.follower().await?;
-    let through_follower = ClientConfig { leader_only: false, ..config(&follower.endpoint())? };
-    let stale = Scene::with(&space, through_follower).await?;
-    let ids = |epoch: u64| BTreeMap::from([("epoch".to_owned(), epoch.to_string())]);
-    let row =
-        LoadBalancer { external_ids: ids(1), ..LoadBalancer::new(EPOCH, "epoch", Protocol::Tcp) };
-    let made = scene.client.transact(Txn::new().insert(&row)).await;
-    ensure!(made.is_committed(), "{made}");
-    let guarded = |epoch: u64, number: u128| {
-        let guard = Wait::row(LoadBalancer::TABLE, EPOCH).holds("external_ids", &ids(epoch));
-        let row = LoadBalancer::new(Uuid::from_u128(number), "guarded", Protocol::Tcp);
-        Txn::new().with(guard.fence()).insert(&row)
-    };
-    // Its own epoch lets it write.
-    let first = stale.client.transact(guarded(1, 1)).await;
-    ensure!(first.is_committed(), "{first}");
-    let raise = Update::row(LoadBalancer::TABLE, EPOCH).set("external_ids", &ids(2));
-    let raised = scene.client.transact(Txn::new().with(raise.expect_count(1))).await;
-    ensure!(raised.is_committed(), "{raised}");
-    let late = (2..202).map(|number| stale.client.transact(guarded(1, number)));
-    let outcomes = futures::future::join_all(late).await;
-    let fenced = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Fenced(_))).count();
-    ensure!(fenced == outcomes.len(), "{fenced} of {} were fenced", outcomes.len());
-    let dump = cluster.leader().await?.dump().await?;
-    let rows: Vec<_> = dump.rows(LoadBalancer::TABLE).collect();
-    ensure!(rows == [Uuid::from_u128(1), EPOCH], "{rows:?}");
-    wait::until("both replicas to equal the dump", SOON, || async {
-        dump.equals(&stale.client.snapshot())?;
-        dump.equals(&scene.client.snapshot())
-    })
-    .await
 }
