@@ -110,8 +110,8 @@ fn in_order(mut epoch: u64, changes: &[RowChange]) -> Result<u64> {
     Ok(epoch)
 }
 
-/// Writes row after row, many in flight, until the fence stops it. A cluster may commit what was
-/// sent later before what was sent earlier: whatever is in flight then still has its outcome.
+/// Writes row after row, many in flight, until the fence stops it; what is in flight then still has
+/// its outcome.
 async fn write_until_fenced(client: Client, epoch: u64) -> Result<Written> {
     let is_fenced = AtomicBool::new(false);
     let more = || (!is_fenced.load(Ordering::SeqCst)).then(fresh);
