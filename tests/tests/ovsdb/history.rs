@@ -3,9 +3,10 @@
 use anyhow::{Result, ensure};
 use lab::ovsdb::{Cluster, Pace, Proxy};
 use lab::wait;
+use ovn_client::ClientConfig;
 
 use crate::cluster::{agree, cluster};
-use crate::scene::{SOON, Scene, space};
+use crate::scene::{SOON, Scene, config, space};
 
 /// The next leader knows the last transaction of the replica and sends what came after it.
 pub(crate) async fn next_leader_sends_only_the_difference() -> Result<()> {
@@ -18,7 +19,7 @@ pub(crate) async fn next_leader_sends_only_the_difference() -> Result<()> {
     let passed = || proxies.iter().map(Proxy::passed).sum::<usize>();
     let endpoints: Vec<_> = proxies.iter().map(Proxy::endpoint).collect();
     let scene = Scene::start(&space, &endpoints.join(",")).await?;
-    for _ in 0..20 {
+    for _ in 0..10 {
         scene.ledger.write_together(&scene.client, 200).await?;
     }
     let fresh = Scene::start(&space, &endpoints.join(",")).await?;
@@ -35,8 +36,12 @@ pub(crate) async fn next_leader_sends_only_the_difference() -> Result<()> {
 
 /// Who has seen more refuses the cluster until it is past that; who has not takes it as it is.
 pub(crate) async fn cluster_restored_from_an_old_copy_is_stale() -> Result<()> {
-    let (space, _schema, cluster, scene) = cluster().await?;
+    let (space, _schema, cluster, leaders) = cluster().await?;
+    drop(leaders);
     cluster.back_up().await?;
+    // Of any member, so that each gives the same reason.
+    let any = ClientConfig { leader_only: false, ..config(&cluster.endpoints())? };
+    let scene = Scene::with(&space, any).await?;
     scene.write(100).await?;
     let seen = scene.client.health().progress;
     cluster.restore().await?;
