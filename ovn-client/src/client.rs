@@ -56,6 +56,9 @@ pub struct ClientConfig {
     /// After this long without traffic the server is probed, after as long again the connection
     /// is given up. `None` or zero: never.
     pub probe_interval: Option<Duration>,
+    /// A request that is not answered for this long, by a server that is alive, was lost: the
+    /// connection is given up, and what waits for it has an unknown outcome. `None`: never.
+    pub reply_timeout: Option<Duration>,
     /// How long opening a connection may take.
     pub connect_timeout: Duration,
     /// How long to wait once no endpoint could be used.
@@ -78,6 +81,7 @@ impl ClientConfig {
             leader_only: true,
             cluster: None,
             probe_interval: Some(Duration::from_secs(5)),
+            reply_timeout: Some(Duration::from_secs(60)),
             connect_timeout: Duration::from_secs(5),
             backoff: Backoff::default(),
             limits: FrameLimits::default(),

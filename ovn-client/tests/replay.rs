@@ -18,6 +18,7 @@ fn replay(name: &str) -> Replica {
     let config = SessionConfig {
         spec: Arc::new(nb::database([LoadBalancer::spec(), LogicalRouter::spec()])),
         probe_interval: None,
+        reply_timeout: None,
         limits: FrameLimits::default(),
         acceptance: Acceptance { leader_only: false, cluster: None },
     };

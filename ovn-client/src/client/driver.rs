@@ -175,6 +175,7 @@ impl Driver {
         SessionConfig {
             spec: Arc::new(self.config.database.clone()),
             probe_interval: self.config.probe_interval,
+            reply_timeout: self.config.reply_timeout,
             limits: self.config.limits,
             acceptance: Acceptance {
                 leader_only: self.config.leader_only,

@@ -115,7 +115,7 @@ impl<'d> Serve<'d> {
                 sent = self.output.send(), if self.output.pending() => sent?,
                 decoded = ended(&mut self.decoding) => {
                     self.decoding = None;
-                    let handled = self.session.handle_decoded(decoded?);
+                    let handled = self.session.handle_decoded(decoded?, now());
                     self.drain()?;
                     handled?;
                 }
@@ -144,7 +144,7 @@ impl<'d> Serve<'d> {
 
     fn request(&mut self, request: Request) {
         match request {
-            Request::Transact { txn, reply } => match self.session.handle_transact(&txn) {
+            Request::Transact { txn, reply } => match self.session.handle_transact(&txn, now()) {
                 Some(id) => {
                     self.replies.insert(id, reply);
                 }
@@ -157,7 +157,7 @@ impl<'d> Serve<'d> {
             Request::Monitor { table, filter, reply } => {
                 let before = self.driver.config.database.filter(&table).clone();
                 self.driver.config.database.set_filter(&table, filter.clone());
-                let id = self.session.handle_filter(table.clone(), filter);
+                let id = self.session.handle_filter(table.clone(), filter, now());
                 self.filters.insert(id, Awaited { table, before, reply });
             }
         }

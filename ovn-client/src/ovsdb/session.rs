@@ -21,6 +21,7 @@ mod interpret;
 mod probe;
 mod server;
 mod start;
+mod unanswered;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -39,6 +40,7 @@ use interpret::Context;
 use probe::Probe;
 use server::ServerWatch;
 use start::Phase;
+use unanswered::Unanswered;
 
 pub use filters::FilterId;
 pub use interpret::{Decode, Decoded};
@@ -58,6 +60,9 @@ pub struct SessionConfig {
     /// After this long without traffic the server is probed, after as long again it counts as
     /// dead. `None` or zero: never.
     pub probe_interval: Option<Duration>,
+    /// A request that is not answered for this long was lost, and the connection is worth nothing:
+    /// whoever waits for it would wait for ever. `None`: never.
+    pub reply_timeout: Option<Duration>,
     /// What the server may send.
     pub limits: FrameLimits,
     /// Which servers will do.
@@ -149,8 +154,11 @@ pub enum SessionError {
     #[error("what the server says about itself does not fit together")]
     Server(#[source] ReplicaError),
     /// The server will not do; another may.
-    #[error("the server will not do: {0}")]
+    #[error("the server will not do")]
     Unsuitable(#[from] Unsuitable),
+    /// The server is alive, and does not answer.
+    #[error("the server does not answer a request")]
+    Unanswered,
 }
 
 /// One connection to a server.
@@ -164,6 +172,8 @@ pub struct Session {
     server: Option<ServerWatch>,
     progress: Progress,
     next_id: u64,
+    now: Instant,
+    unanswered: Unanswered,
     transactions: BTreeMap<u64, Vec<Expectation>>,
     filters_due: Vec<FilterChange>,
     filters_asked: BTreeMap<u64, Vec<FilterChange>>,
@@ -196,6 +206,8 @@ impl Session {
         let mut session = Self {
             framer: Framer::new(config.limits),
             probe: Probe::new(config.probe_interval, now),
+            unanswered: Unanswered::new(config.reply_timeout),
+            now,
             config,
             resume,
             phase: Phase::ServerSchema { request: 0 },
@@ -219,6 +231,7 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub fn handle_input(&mut self, bytes: &[u8], now: Instant) -> Result<(), SessionError> {
+        self.now = now;
         self.probe.handle_traffic(now);
         self.framer.push(bytes);
         while let Some(message) = self.framer.next_message()? {
@@ -248,7 +261,8 @@ impl Session {
     ///
     /// # Errors
     /// The session is over.
-    pub fn handle_decoded(&mut self, decoded: Decoded) -> Result<(), SessionError> {
+    pub fn handle_decoded(&mut self, decoded: Decoded, now: Instant) -> Result<(), SessionError> {
+        self.now = now;
         self.decoding = Decoding::No;
         self.absorb(decoded.0?)?;
         while matches!(self.decoding, Decoding::No)
@@ -275,8 +289,8 @@ impl Session {
             self.decoding = Decoding::Due(message);
             return Ok(());
         }
-        let meaning = interpret::interpret(&message, &self.context())?;
-        self.absorb(meaning)
+        let understood = interpret::interpret(&message, &self.context())?;
+        self.absorb(understood)
     }
 
     fn context(&self) -> Context {
@@ -294,6 +308,10 @@ impl Session {
             self.probe.handle_traffic(now);
             return Ok(());
         }
+        self.now = now;
+        if self.answer_due().is_some_and(|due| now >= due) {
+            return Err(SessionError::Unanswered);
+        }
         match self.probe.handle_timeout(now) {
             probe::Verdict::Alive => Ok(()),
             probe::Verdict::Ask => {
@@ -306,7 +324,8 @@ impl Session {
 
     /// Sends a transaction; any number may be in flight. `None`: nothing is sent, because the
     /// replica is not in sync.
-    pub fn handle_transact(&mut self, txn: &Txn) -> Option<TransactionId> {
+    pub fn handle_transact(&mut self, txn: &Txn, now: Instant) -> Option<TransactionId> {
+        self.now = now;
         if !self.is_synced() {
             return None;
         }
@@ -324,7 +343,14 @@ impl Session {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.probe.deadline()
+        [self.probe.deadline(), self.answer_due()].into_iter().flatten().min()
+    }
+
+    /// When the oldest request has waited for too long; while a message is on its way in, it may be
+    /// the answer.
+    fn answer_due(&self) -> Option<Instant> {
+        let arriving = !self.framer.is_empty() || !matches!(self.decoding, Decoding::No);
+        self.unanswered.deadline().filter(|_| !arriving)
     }
 
     /// The next event.
@@ -351,6 +377,7 @@ impl Session {
         self.next_id += 1;
         write_request(&mut self.out, self.next_id, method, params)
             .expect("strings, numbers and lists of them are JSON, and a Vec takes all of it");
+        self.unanswered.ask(self.next_id, self.now);
         self.next_id
     }
 }

@@ -19,6 +19,7 @@ fn session() -> Session {
     let config = SessionConfig {
         spec: Arc::new(spec()),
         probe_interval: Some(Duration::from_secs(5)),
+        reply_timeout: None,
         limits: FrameLimits { message: 1 << 20, depth: 64 },
         acceptance: Acceptance::default(),
     };
@@ -46,7 +47,9 @@ fn drive<'b>(session: &mut Session, pieces: impl Iterator<Item = &'b [u8]>) {
     for piece in pieces {
         let handled = session.handle_input(piece, Instant::now());
         let handled = match session.poll_decode() {
-            Some(decode) => handled.and_then(|()| session.handle_decoded(decode.run())),
+            Some(decode) => {
+                handled.and_then(|()| session.handle_decoded(decode.run(), Instant::now()))
+            }
             None => handled,
         };
         while let Some(event) = session.poll_event() {
@@ -76,8 +79,8 @@ fn drive<'b>(session: &mut Session, pieces: impl Iterator<Item = &'b [u8]>) {
         }
         if session.is_synced() {
             // So that replies have something to answer.
-            let _ = session.handle_transact(&Txn::new().comment("c"));
-            let _ = session.handle_filter("T".into(), RowFilter::All);
+            let _ = session.handle_transact(&Txn::new().comment("c"), Instant::now());
+            let _ = session.handle_filter("T".into(), RowFilter::All, Instant::now());
         }
         session.poll_transmit(&mut Vec::new());
     }

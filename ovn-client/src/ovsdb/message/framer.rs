@@ -67,6 +67,11 @@ impl Framer {
         Self { limits, buffer: BytesMut::new(), scanned: 0, place }
     }
 
+    /// Whether no part of a message waits for the rest of it.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
     /// Takes the next bytes of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::interpret::Meaning;
+use super::interpret::{Interpreted, Meaning};
 use super::server::{self, ServerWatch};
 use super::start::{Beginning, Method, Phase};
 use super::{Session, SessionError, SessionEvent, TransactionId};
@@ -13,8 +13,11 @@ use crate::ovsdb::txn::{Outcome, UnknownReason, outcome};
 use serde_json::value::RawValue;
 
 impl Session {
-    pub(super) fn absorb(&mut self, meaning: Meaning) -> Result<(), SessionError> {
-        match meaning {
+    pub(super) fn absorb(&mut self, message: Interpreted) -> Result<(), SessionError> {
+        if let Some(request) = message.answers {
+            self.unanswered.answer(request);
+        }
+        match message.meaning {
             Meaning::Nothing => Ok(()),
             Meaning::Answered(mut reply) => {
                 self.out.append(&mut reply);

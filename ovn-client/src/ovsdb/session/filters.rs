@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -31,7 +32,8 @@ impl Session {
     /// those rows from the beginning.
     ///
     /// [`SessionEvent::Filtered`]: super::SessionEvent::Filtered
-    pub fn handle_filter(&mut self, table: Name, filter: RowFilter) -> FilterId {
+    pub fn handle_filter(&mut self, table: Name, filter: RowFilter, now: Instant) -> FilterId {
+        self.now = now;
         self.next_id += 1;
         let id = FilterId(self.next_id);
         let before = self.config.spec.filter(&table).clone();

@@ -65,7 +65,15 @@ pub struct Decode {
 /// A decoded message.
 #[derive(Debug)]
 #[must_use]
-pub struct Decoded(pub(super) Result<Meaning, SessionError>);
+pub struct Decoded(pub(super) Result<Interpreted, SessionError>);
+
+/// A message that is understood.
+#[derive(Debug)]
+pub(super) struct Interpreted {
+    /// The request it answers.
+    pub(super) answers: Option<u64>,
+    pub(super) meaning: Meaning,
+}
 
 impl Decode {
     /// Decodes it; takes a while.
@@ -86,8 +94,9 @@ pub(super) fn echo(message: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-pub(super) fn interpret(message: &[u8], context: &Context) -> Result<Meaning, SessionError> {
-    match Message::parse(message)? {
+pub(super) fn interpret(message: &[u8], context: &Context) -> Result<Interpreted, SessionError> {
+    let mut answers = None;
+    let meaning = match Message::parse(message)? {
         Message::Request { id, method, params } => {
             let mut reply = Vec::new();
             match method.as_str() {
@@ -102,9 +111,13 @@ pub(super) fn interpret(message: &[u8], context: &Context) -> Result<Meaning, Se
             "monitor_canceled" => canceled(params),
             _ => Ok(Meaning::Nothing),
         },
-        Message::Reply { id: Some(id), result } => reply(id, result, context),
+        Message::Reply { id: Some(id), result } => {
+            answers = Some(id);
+            reply(id, result, context)
+        }
         Message::Reply { id: None, .. } => Ok(Meaning::Nothing),
-    }
+    };
+    meaning.map(|meaning| Interpreted { answers, meaning })
 }
 
 fn reply(

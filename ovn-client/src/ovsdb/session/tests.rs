@@ -12,6 +12,7 @@ fn config() -> SessionConfig {
     SessionConfig {
         spec: Arc::new(DatabaseSpec::new("D", [TableSpec::new("T", ["name"])])),
         probe_interval: Some(Duration::from_secs(5)),
+        reply_timeout: Some(Duration::from_secs(60)),
         limits: FrameLimits::default(),
         acceptance: Acceptance::default(),
     }
@@ -37,7 +38,10 @@ impl Scene {
     /// A session with a server too old to know about itself.
     fn new(resume: Option<Resume>) -> Self {
         let mut scene = Self::opened(resume);
-        let request = scene.sent().pop().unwrap();
+        let mut sent = scene.sent();
+        let request = sent.pop().unwrap();
+        let aware = sent.pop().unwrap();
+        scene.send(json!({"id": aware["id"], "error": null, "result": {}})).unwrap();
         assert_eq!(request["params"], json!(["_Server"]));
         let error = json!({"error": "unknown database", "details": "no _Server"});
         scene.send(json!({"id": request["id"], "error": error})).unwrap();
@@ -168,11 +172,39 @@ fn a_silent_server_is_probed_and_given_up() {
 }
 
 #[test]
+fn a_request_that_is_never_answered_ends_the_session_however_alive_the_server_is() {
+    let alive = |scene: &mut Scene| {
+        for _ in 0..20 {
+            let due = scene.session.poll_timeout().unwrap();
+            scene.now = due;
+            scene.session.handle_timeout(due)?;
+            for echo in scene.sent() {
+                scene.send(json!({"id": echo["id"], "error": null, "result": []})).unwrap();
+            }
+        }
+        Ok(())
+    };
+    // A transaction, and a request on the way into sync.
+    let mut synced = Scene::synced();
+    synced.session.handle_transact(&Txn::new().comment("c"), synced.now).unwrap();
+    synced.sent();
+    let mut starting = Scene::new(None);
+    starting.sent();
+    for mut scene in [synced, starting] {
+        let begun = scene.now;
+        assert!(matches!(alive(&mut scene), Err(SessionError::Unanswered)));
+        assert_eq!(scene.now - begun, Duration::from_secs(60));
+    }
+    let mut idle = Scene::synced();
+    assert!(alive(&mut idle).is_ok(), "nothing was asked");
+}
+
+#[test]
 fn nothing_is_sent_before_the_session_is_in_sync() {
     let mut scene = Scene::new(None);
     scene.sent();
     let txn = Txn::new().comment("early");
-    assert_eq!(scene.session.handle_transact(&txn), None);
+    assert_eq!(scene.session.handle_transact(&txn, scene.now), None);
     assert!(scene.sent().is_empty());
 }
 
@@ -180,7 +212,8 @@ fn nothing_is_sent_before_the_session_is_in_sync() {
 fn transactions_are_pipelined_and_told_apart_by_id() {
     let mut scene = Scene::synced();
     let insert = |number| Txn::new().with(Insert::new("T", uuid(number)));
-    let ids = [1, 2].map(|number| scene.session.handle_transact(&insert(number)).unwrap());
+    let ids =
+        [1, 2].map(|number| scene.session.handle_transact(&insert(number), scene.now).unwrap());
     let sent = scene.sent();
     assert_eq!((sent.len(), scene.session.in_flight()), (2, 2));
     for index in [1, 0] {
@@ -199,7 +232,7 @@ fn transactions_are_pipelined_and_told_apart_by_id() {
 #[test]
 fn what_a_transaction_changed_comes_before_its_outcome() {
     let mut scene = Scene::synced();
-    scene.session.handle_transact(&Txn::new().with(Insert::new("T", uuid(1)))).unwrap();
+    scene.session.handle_transact(&Txn::new().with(Insert::new("T", uuid(1))), scene.now).unwrap();
     let id = scene.sent()[0]["id"].clone();
     let rows = json!({"T": {uuid(1).to_string(): {"insert": {}}}});
     let update = json!({"id": null, "method": "update3", "params": ["ovn-client", uuid(9), rows]});
@@ -225,7 +258,7 @@ fn updates_of_another_monitor_are_passed_over() {
 #[test]
 fn a_canceled_monitor_starts_again_and_leaves_outcomes_unknown() {
     let mut scene = Scene::synced();
-    scene.session.handle_transact(&Txn::new().comment("c")).unwrap();
+    scene.session.handle_transact(&Txn::new().comment("c"), scene.now).unwrap();
     let late = scene.sent()[0]["id"].clone();
     scene
         .send(json!({"id": null, "method": "monitor_canceled", "params": ["ovn-client"]}))
@@ -348,7 +381,7 @@ fn other_rows_are_asked_for_when_the_session_is_in_sync() {
     scene.answer_schema();
     // The contents were asked for before.
     let only = RowFilter::Any(vec![crate::ovsdb::txn::Condition::equal("name", "a")]);
-    let id = scene.session.handle_filter("T".into(), only);
+    let id = scene.session.handle_filter("T".into(), only, scene.now);
     assert!(!scene.session.filters_settled());
     scene.answer(json!([false, uuid(7), {}]));
     let request = scene.answer(json!({}));
@@ -377,9 +410,9 @@ fn a_filter_that_is_refused_is_forgotten_unless_another_follows() {
         };
         restored
     };
-    scene.session.handle_filter("T".into(), only("a"));
+    scene.session.handle_filter("T".into(), only("a"), scene.now);
     let first = scene.sent().pop().unwrap();
-    scene.session.handle_filter("T".into(), only("b"));
+    scene.session.handle_filter("T".into(), only("b"), scene.now);
     let second = scene.sent().pop().unwrap();
     assert!(refuse(&mut scene, &first).is_empty(), "the second is on its way");
     assert_eq!(refuse(&mut scene, &second), [("T".into(), RowFilter::All)]);
@@ -440,7 +473,7 @@ fn an_echo_is_answered_while_large_contents_are_decoded_and_updates_wait_for_the
     scene.send(json!({"id": "e", "method": "echo", "params": [1]})).unwrap();
     assert_eq!(scene.sent(), [json!({"id": "e", "result": [1], "error": null})]);
     assert!(scene.session.poll_event().is_none());
-    scene.session.handle_decoded(decode.run()).unwrap();
+    scene.session.handle_decoded(decode.run(), scene.now).unwrap();
     assert!(matches!(scene.session.poll_event(), Some(SessionEvent::Contents(_))));
     assert!(matches!(scene.session.poll_event(), Some(SessionEvent::Updated { .. })));
 }
@@ -455,7 +488,7 @@ fn a_server_is_not_read_on_for_ever_while_large_contents_are_decoded() {
     }
     let mut decoded = decode.run();
     loop {
-        scene.session.handle_decoded(decoded).unwrap();
+        scene.session.handle_decoded(decoded, scene.now).unwrap();
         match scene.session.poll_decode() {
             Some(next) => decoded = next.run(),
             None => break,
