@@ -43,6 +43,16 @@ impl Kind {
             Self::Uuid => Atom::Uuid(Uuid::nil()),
         }
     }
+
+    fn another_atom(self) -> Atom {
+        match self {
+            Self::Integer => Atom::Integer(1),
+            Self::Real => Real::new(1.0).map_or(Atom::Integer(1), Atom::Real),
+            Self::Boolean => Atom::Boolean(true),
+            Self::String => Atom::String("a".into()),
+            Self::Uuid => Atom::Uuid(Uuid::max()),
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -67,6 +77,14 @@ pub struct BaseType {
 impl BaseType {
     pub(super) fn new(kind: Kind, members: Option<AtomSet>) -> Self {
         Self { kind, members: members.map(Arc::new) }
+    }
+
+    /// Two atoms of this type, or the only one.
+    fn samples(&self) -> Vec<Atom> {
+        match self.members() {
+            Some(members) => members.iter().take(2).cloned().collect(),
+            None => vec![self.kind.default_atom(), self.kind.another_atom()],
+        }
     }
 
     /// The kind of atom.
@@ -138,6 +156,28 @@ impl ColumnType {
     /// columns of at most one element (ovsdb-server(7), "update2").
     pub fn replaced_whole(&self) -> bool {
         self.max == Limit::AtMost(1)
+    }
+
+    /// Whether there is always an element.
+    pub fn is_required(&self) -> bool {
+        self.min > 0
+    }
+
+    /// What a reader has to expect: a value with as few elements as there may be, and one with
+    /// several, or as many as there may be.
+    pub fn samples(&self) -> [Datum; 2] {
+        let most = match self.max {
+            Limit::AtMost(max) => max,
+            Limit::Unlimited => 2,
+        };
+        [self.min, most].map(|elements| {
+            let elements = usize::try_from(elements).unwrap_or(usize::MAX);
+            let keys = self.key.samples().into_iter().take(elements);
+            match &self.value {
+                None => Datum::Set(keys.collect()),
+                Some(value) => Datum::Map(keys.zip(value.samples().into_iter().cycle()).collect()),
+            }
+        })
     }
 
     /// What the server leaves out of an update.

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Name, Operation, Txn};
 use crate::ovsdb::schema::{DatabaseSchema, Missing, TableSchema};
-use crate::ovsdb::value::{Atom, AtomSet, Datum};
+use crate::ovsdb::value::{Atom, Datum};
 
 impl Txn {
     /// Leaves out of inserts and updates what the server's schema lacks: whole columns, and
-    /// elements that an enumeration does not have. Gives back what that was, each once.
+    /// elements that an enumeration does not have. Gives back what the schema lacks, each once.
     ///
-    /// Nothing else is touched: a guard that was weakened would be none, and an operation on a
-    /// table that is missing is for the server to refuse.
+    /// Nothing else is touched: a guard that was weakened would be none, and what cannot be left
+    /// out is for the server to refuse, that is an operation on a table that is missing, and the
+    /// only element of a column that must have one.
     #[must_use]
     pub fn fit(mut self, schema: &DatabaseSchema) -> (Self, Vec<Missing>) {
         let mut missing = BTreeSet::new();
@@ -48,13 +49,13 @@ fn fit_columns(
             return false;
         };
         if let (Some(members), Datum::Set(set)) = (ty.key().members(), &*value) {
-            let lacks = |atom: &&Atom| !members.contains(atom);
-            missing.extend(
-                set.iter().filter(lacks).map(|atom| Missing::element(table, column, &text(atom))),
-            );
-            if set.iter().any(|atom| !members.contains(atom)) {
-                let kept = set.iter().filter(|atom| members.contains(atom)).cloned();
-                *value = Datum::Set(kept.collect::<AtomSet>());
+            let (kept, lacking): (Vec<_>, Vec<_>) =
+                set.iter().partition(|atom| members.contains(atom));
+            let fits = lacking.is_empty() || (kept.is_empty() && ty.is_required());
+            let kept = kept.into_iter().cloned().collect();
+            missing.extend(lacking.iter().map(|atom| Missing::element(table, column, &text(atom))));
+            if !fits {
+                *value = Datum::Set(kept);
             }
         }
         true
@@ -73,6 +74,7 @@ mod tests {
 
     const SCHEMA: &str = r#"{"name":"D","tables":{"T":{"columns":{
         "name":{"type":"string"},
+        "action":{"type":{"key":{"type":"string","enum":["set",["allow","drop"]]}}},
         "fields":{"type":{"key":{"type":"string","enum":["set",["a","b"]]},"min":0,"max":9}}}}}}"#;
 
     fn fitted(txn: Txn) -> (String, Vec<String>) {
@@ -99,6 +101,23 @@ mod tests {
         let txn = Txn::new().with(wait).with(insert).comment("c");
         let before = serde_json::to_string(txn.operations()).unwrap();
         assert_eq!(fitted(txn), (before, Vec::new()));
+    }
+
+    #[test]
+    fn the_only_element_of_a_column_that_must_have_one_is_told_and_left_to_the_server() {
+        let insert = |action| Txn::new().with(Insert::new("T", Uuid::nil()).set("action", action));
+        let (json, missing) = fitted(insert("jump"));
+        assert!(json.contains(r#""action":"jump""#), "{json}");
+        assert_eq!(missing, ["T.action=jump"]);
+        assert!(fitted(insert("drop")).1.is_empty());
+    }
+
+    #[test]
+    fn the_only_element_of_an_optional_column_is_left_out() {
+        let update = Update::row("T", Uuid::nil()).set("fields", "c");
+        let (json, missing) = fitted(Txn::new().with(update));
+        assert!(json.contains(r#""fields":["set",[]]"#), "{json}");
+        assert_eq!(missing, ["T.fields=c"]);
     }
 
     #[test]
