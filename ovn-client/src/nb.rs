@@ -1,7 +1,7 @@
 //! Typed rows of the OVN Northbound database (ovn-nb(5)).
 //!
-//! A column the server lacks reads as its default. An insert leaves out empty columns, so that a
-//! row can be written to a server that lacks them; for what is not empty there is
+//! A column the server lacks reads as its default. An insert leaves out columns that hold their
+//! default, so that a row can be written to a server that lacks them; for the others there is
 //! [`Txn::fit`](crate::Txn::fit).
 
 mod filter;

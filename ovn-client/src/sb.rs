@@ -30,6 +30,10 @@ table! {
         encaps: References = "encaps",
         /// Transport zones it belongs to.
         transport_zones: StringSet = "transport_zones",
+        /// Logical switches of VTEPs behind it.
+        vtep_logical_switches: StringSet = "vtep_logical_switches",
+        /// The configuration it has applied, in older databases.
+        nb_cfg: i64 = "nb_cfg",
         /// What ovn-controller tells of itself.
         other_config: StringMap = "other_config",
         /// Keys of other programs.
@@ -48,12 +52,24 @@ table! {
         datapath: Uuid = "datapath",
         /// Its number within the datapath.
         tunnel_key: i64 = "tunnel_key",
+        /// The port it is nested in.
+        parent_port: Option<String> = "parent_port",
+        /// The VLAN within that port.
+        tag: Option<i64> = "tag",
+        /// The port that has taken on a `virtual` one.
+        virtual_parent: Option<String> = "virtual_parent",
         /// The row of `Chassis` it is bound to.
         chassis: Option<Uuid> = "chassis",
+        /// The row of `Encap` it is reached by.
+        encap: Option<Uuid> = "encap",
         /// Rows of `Chassis` it is bound to besides, while it migrates.
         additional_chassis: References = "additional_chassis",
+        /// The rows of `Encap` it is reached by there.
+        additional_encap: References = "additional_encap",
         /// The row of `Chassis` it was asked to be bound to.
         requested_chassis: Option<Uuid> = "requested_chassis",
+        /// Rows of `Chassis` it was asked to be bound to besides.
+        requested_additional_chassis: References = "requested_additional_chassis",
         /// Rows of `Gateway_Chassis`.
         gateway_chassis: References = "gateway_chassis",
         /// A row of `HA_Chassis_Group`.
@@ -62,8 +78,12 @@ table! {
         up: Option<bool> = "up",
         /// Ethernet and IP addresses.
         mac: StringSet = "mac",
+        /// Addresses packets may be sent from; empty for any.
+        port_security: StringSet = "port_security",
         /// Addresses that are announced for it.
         nat_addresses: StringSet = "nat_addresses",
+        /// Rows of `Mirror`.
+        mirror_rules: References = "mirror_rules",
         /// Options.
         options: StringMap = "options",
         /// Keys of other programs.
@@ -104,6 +124,12 @@ table! {
         nb_cfg: i64 = "nb_cfg",
         /// Options, among them `northd_internal_version`.
         options: StringMap = "options",
+        /// Whether tunnels are encrypted.
+        ipsec: bool = "ipsec",
+        /// Rows of `Connection`.
+        connections: References = "connections",
+        /// A row of `SSL`.
+        ssl: Option<Uuid> = "ssl",
         /// Keys of other programs.
         external_ids: StringMap = "external_ids",
     }

@@ -101,7 +101,8 @@ macro_rules! table {
                 let mut mistyped = Vec::new();
                 $(
                     let unread = schema.column($column).is_some_and(|ty| {
-                        <$value as $crate::FromDatum>::from_datum(&ty.default_datum()).is_none()
+                        let read = |value| <$value as $crate::FromDatum>::from_datum(value);
+                        ty.samples().iter().any(|sample| read(sample).is_none())
                     });
                     mistyped.extend(unread.then_some($column));
                 )*
@@ -121,6 +122,14 @@ macro_rules! table {
             fn columns(&self) -> Vec<(&'static str, $crate::Datum)> {
                 vec![$( ($column, $crate::ToDatum::to_datum(&self.$field)) ),*]
             }
+
+            fn filled(&self) -> Vec<(&'static str, $crate::Datum)> {
+                let columns = [$(
+                    (!$crate::ToDatum::is_unset(&self.$field))
+                        .then(|| ($column, $crate::ToDatum::to_datum(&self.$field))),
+                )*];
+                columns.into_iter().flatten().collect()
+            }
         }
     };
 }
@@ -129,6 +138,7 @@ macro_rules! table {
 mod tests {
     use super::*;
     use crate::ovsdb::schema::DatabaseSchema;
+    use crate::ovsdb::value::Real;
 
     table! {
         /// A table of no database.
@@ -137,6 +147,8 @@ mod tests {
             number: i64 = "number",
             /// A text that may be absent.
             text: Option<String> = "text",
+            /// A number with a fraction.
+            real: Real = "real",
         }
     }
 
@@ -153,5 +165,20 @@ mod tests {
         let mistyped = |schema: &DatabaseSchema| Odd::mistyped(schema.table("Odd").unwrap());
         assert!(mistyped(&schema(r#""integer""#, optional)).is_empty());
         assert_eq!(mistyped(&schema(r#""string""#, optional)), ["number"]);
+        let several = r#"{"key":"string","min":0,"max":2}"#;
+        let number = r#"{"key":"integer","min":0,"max":1}"#;
+        assert_eq!(mistyped(&schema(number, several)), ["number", "text"]);
+    }
+
+    #[test]
+    fn what_the_server_fills_in_by_itself_is_not_filled() {
+        let odd = |number, text: Option<&str>| Odd {
+            number,
+            text: text.map(str::to_owned),
+            ..Odd::default()
+        };
+        let filled = |odd: Odd| odd.filled().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert!(filled(odd(0, None)).is_empty());
+        assert_eq!(filled(odd(1, Some(""))), ["number", "text"]);
     }
 }

@@ -21,6 +21,8 @@ table! {
         policies: References = "policies",
         /// Rows of `Logical_Router_Static_Route`.
         static_routes: References = "static_routes",
+        /// What the router's own control traffic is limited by: a row of `Copp`.
+        copp: Option<Uuid> = "copp",
         /// Whether it passes packets; absent for yes.
         enabled: Option<bool> = "enabled",
         /// Keys of other programs.
@@ -47,6 +49,12 @@ table! {
         peer: Option<String> = "peer",
         /// Whether it passes packets; absent for yes.
         enabled: Option<bool> = "enabled",
+        /// Addresses with prefixes that were delegated to it.
+        ipv6_prefix: StringSet = "ipv6_prefix",
+        /// What it says in IPv6 router advertisements.
+        ipv6_ra_configs: StringMap = "ipv6_ra_configs",
+        /// A row of `DHCP_Relay`.
+        dhcp_relay: Option<Uuid> = "dhcp_relay",
         /// Options.
         options: StringMap = "options",
         /// What ovn-northd tells of it, among it `hosting-chassis`.
@@ -65,6 +73,8 @@ table! {
         chassis_name: String = "chassis_name",
         /// The highest that is up carries the port.
         priority: i64 = "priority",
+        /// Options.
+        options: StringMap = "options",
         /// Keys of other programs.
         external_ids: StringMap = "external_ids",
     }
@@ -87,14 +97,20 @@ table! {
     pub LogicalRouterPolicy = "Logical_Router_Policy" {
         /// The highest wins.
         priority: i64 = "priority",
+        /// The chain it belongs to; absent for the one that is looked at first.
+        chain: Option<String> = "chain",
         /// The packets it is about, as an OVN expression.
         match_: String = "match",
         /// `allow`, `drop`, `reroute` or `jump`.
         action: String = "action",
+        /// The chain that `jump` goes on with.
+        jump_chain: Option<String> = "jump_chain",
         /// Where to reroute to, in older databases.
         nexthop: Option<String> = "nexthop",
         /// Where to reroute to.
         nexthops: StringSet = "nexthops",
+        /// Rows of `BFD` that watch the next hops.
+        bfd_sessions: References = "bfd_sessions",
         /// Options.
         options: StringMap = "options",
         /// Keys of other programs.
@@ -117,6 +133,8 @@ table! {
         route_table: String = "route_table",
         /// A row of `BFD` on which the route depends.
         bfd: Option<Uuid> = "bfd",
+        /// The packet fields that choose among routes to one prefix; empty for the default.
+        selection_fields: StringSet = "selection_fields",
         /// Options.
         options: StringMap = "options",
         /// Keys of other programs.

@@ -29,7 +29,7 @@ fn a_column_the_server_lacks_reads_as_its_default() {
 }
 
 #[test]
-fn an_insert_leaves_out_empty_columns() {
+fn an_insert_leaves_out_columns_that_hold_their_default() {
     let insert = Operation::from(Insert::row(&load_balancer()));
     let json: serde_json::Value = serde_json::to_value(&insert).unwrap();
     let columns: Vec<&String> = json["row"].as_object().unwrap().keys().collect();

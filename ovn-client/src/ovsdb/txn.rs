@@ -32,6 +32,10 @@ pub trait Columns {
     fn uuid(&self) -> super::value::Uuid;
     /// All columns with their values, in the order they are declared.
     fn columns(&self) -> Vec<(&'static str, Datum)>;
+    /// The columns that hold something else than what the server fills in by itself.
+    fn filled(&self) -> Vec<(&'static str, Datum)> {
+        self.columns().into_iter().filter(|(_, value)| !value.is_empty()).collect()
+    }
 }
 
 /// Operations that the server commits together or not at all.

@@ -88,11 +88,10 @@ impl Insert {
         Self { table: table.into(), identity, columns: BTreeMap::new() }
     }
 
-    /// A typed row under its own identifier. Empty columns are left out: they are the default,
-    /// and an older server may not know them.
+    /// A typed row under its own identifier. Columns that hold their default are left out: the
+    /// server fills them in, and an older one may not know them.
     pub fn row(row: &impl Columns) -> Self {
-        let columns = row.columns().into_iter().filter(|(_, value)| !value.is_empty());
-        let columns = columns.map(|(name, value)| (name.into(), value)).collect();
+        let columns = row.filled().into_iter().map(|(name, value)| (name.into(), value)).collect();
         Self { table: row.table().into(), identity: Identity::Uuid(row.uuid()), columns }
     }
 

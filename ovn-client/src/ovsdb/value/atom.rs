@@ -82,7 +82,7 @@ impl Serialize for Atom {
 }
 
 /// A finite real number with a total order; negative zero is zero.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Real(f64);
 
 impl Real {

@@ -24,6 +24,12 @@ pub trait FromDatum: Sized {
 pub trait ToDatum {
     /// The column's value.
     fn to_datum(&self) -> Datum;
+
+    /// Whether it is what a column holds that nothing was written to: then an insert may leave it
+    /// out.
+    fn is_unset(&self) -> bool {
+        self.to_datum().is_empty()
+    }
 }
 
 /// `AtomValue` for a type held as is, and the two directions of a scalar column.
@@ -49,6 +55,10 @@ macro_rules! scalar {
         impl ToDatum for $type {
             fn to_datum(&self) -> Datum {
                 Datum::scalar(self.to_atom())
+            }
+
+            fn is_unset(&self) -> bool {
+                *self == <$type>::default()
             }
         }
     };
@@ -104,6 +114,10 @@ impl<T: AtomValue> ToDatum for Option<T> {
     fn to_datum(&self) -> Datum {
         self.as_ref().map_or_else(Datum::empty_set, |value| Datum::scalar(value.to_atom()))
     }
+
+    fn is_unset(&self) -> bool {
+        self.is_none()
+    }
 }
 
 impl<T: AtomValue + Ord> FromDatum for BTreeSet<T> {
@@ -115,6 +129,10 @@ impl<T: AtomValue + Ord> FromDatum for BTreeSet<T> {
 impl<T: AtomValue> ToDatum for BTreeSet<T> {
     fn to_datum(&self) -> Datum {
         Datum::Set(self.iter().map(T::to_atom).collect())
+    }
+
+    fn is_unset(&self) -> bool {
+        self.is_empty()
     }
 }
 
@@ -146,6 +164,10 @@ impl<K: AtomValue + Ord, V: AtomValue> FromDatum for BTreeMap<K, V> {
 impl<K: AtomValue, V: AtomValue> ToDatum for BTreeMap<K, V> {
     fn to_datum(&self) -> Datum {
         Datum::Map(self.iter().map(|(key, value)| (key.to_atom(), value.to_atom())).collect())
+    }
+
+    fn is_unset(&self) -> bool {
+        self.is_empty()
     }
 }
 
@@ -184,5 +206,12 @@ mod tests {
         assert_eq!(BTreeMap::<String, i64>::from_datum(&map.to_datum()), Some(map));
         assert_eq!(Option::<i64>::from_datum(&None::<i64>.to_datum()), Some(None));
         assert_eq!(Option::<i64>::from_datum(&Some(0).to_datum()), Some(Some(0)));
+    }
+
+    #[test]
+    fn a_scalar_is_unset_when_it_is_its_default_and_an_optional_one_when_there_is_none() {
+        assert!(0.is_unset() && false.is_unset() && String::new().is_unset());
+        assert!(None::<bool>.is_unset() && BTreeSet::<String>::new().is_unset());
+        assert!(!1.is_unset() && !Some(0).is_unset() && !Some(false).is_unset());
     }
 }
