@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use ovn_client::nb::{self, LoadBalancer, Protocol, TypedRow};
-use ovn_client::{Client, ClientConfig, Outcome, Txn};
+use ovn_client::{Client, ClientConfig, Endpoints, Outcome, RowFilter, Txn};
 use tokio_util::sync::CancellationToken;
 
 const USAGE: &str = "usage: load ENDPOINTS COUNT
@@ -23,12 +23,18 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let (endpoints, count) = (arguments.next(), arguments.next());
-    let endpoints = endpoints.context(USAGE)?.parse().context(USAGE)?;
-    let count: usize = count.context(USAGE)?.parse().context(USAGE)?;
-    let config = ClientConfig::new(endpoints, nb::database([LoadBalancer::spec()]));
-    let (client, driver) = Client::new(config);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| matches!(argument.as_str(), "-h" | "--help")) {
+        return Ok(writeln!(std::io::stdout(), "{USAGE}")?);
+    }
+    let [endpoints, count] = arguments.as_slice() else { anyhow::bail!(USAGE) };
+    let endpoints =
+        endpoints.parse::<Endpoints>().map_err(|error| anyhow::anyhow!("{error}\n\n{USAGE}"))?;
+    let count =
+        count.parse::<usize>().map_err(|error| anyhow::anyhow!("{count}: {error}\n\n{USAGE}"))?;
+    // All that is wanted of the database is what becomes of the transactions.
+    let none = LoadBalancer::spec().filter(RowFilter::Nothing);
+    let (client, driver) = Client::new(ClientConfig::new(endpoints, nb::database([none])));
     tokio::spawn(driver.run(CancellationToken::new()));
     let connected = tokio::time::timeout(PATIENCE, client.connected()).await;
     connected.ok().flatten().with_context(|| {
