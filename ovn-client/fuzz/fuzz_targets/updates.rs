@@ -1,7 +1,7 @@
 //! Updates of a session that is in sync.
 #![no_main]
 
-#[allow(dead_code, reason = "the other target uses the rest")]
+#[allow(dead_code, reason = "the other targets use the rest")]
 #[path = "../../tests/fuzz/targets.rs"]
 mod targets;
 

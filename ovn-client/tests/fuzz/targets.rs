@@ -4,20 +4,28 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ovn_client::nb::{self, LoadBalancer, LogicalRouter, TypedRow};
 use ovn_client::ovsdb::replica::RowChange;
 use ovn_client::ovsdb::session::{Acceptance, Progress, Session, SessionConfig, SessionEvent};
 use ovn_client::{
     DatabaseSpec, FrameLimits, IndexSpec, Replica, Row, RowFilter, TableSpec, Txn, Uuid,
 };
 
-fn spec() -> DatabaseSpec {
+/// A database that has each kind of column.
+fn small() -> DatabaseSpec {
     let table = TableSpec::new("T", ["name", "note", "set", "map"]);
     DatabaseSpec::new("D", [table]).index(IndexSpec::column("T", "name"))
 }
 
-fn session() -> Session {
+/// What the recordings of `tests/recordings` follow.
+fn northbound() -> DatabaseSpec {
+    let index = IndexSpec::column(LoadBalancer::TABLE, "name");
+    nb::database([LoadBalancer::spec(), LogicalRouter::spec()]).index(index)
+}
+
+fn session(spec: DatabaseSpec) -> Session {
     let config = SessionConfig {
-        spec: Arc::new(spec()),
+        spec: Arc::new(spec),
         probe_interval: Some(Duration::from_secs(5)),
         reply_timeout: None,
         limits: FrameLimits { message: 1 << 20, depth: 64 },
@@ -29,21 +37,29 @@ fn session() -> Session {
 /// The whole stream of a server, in pieces whose length the first byte says.
 pub(crate) fn decode(bytes: &[u8]) {
     let Some((first, stream)) = bytes.split_first() else { return };
-    drive(&mut session(), stream.chunks(usize::from(*first).max(1)));
+    drive(small(), stream.chunks(usize::from(*first).max(1)));
 }
 
 /// Updates of a session that is in sync, a line each.
 pub(crate) fn updates(bytes: &[u8]) {
     const START: &[u8] = include_bytes!("corpus/decode/session");
     let start = START.split_first().map_or(START, |(_, start)| start);
-    drive(&mut session(), std::iter::once(start).chain(bytes.split(|byte| *byte == b'\n')));
+    drive(small(), std::iter::once(start).chain(bytes.split(|byte| *byte == b'\n')));
+}
+
+/// The whole stream of a real server of OVN, in pieces that begin with each line. Gives how many
+/// rows the replica ends with.
+pub(crate) fn recorded(bytes: &[u8]) -> usize {
+    drive(northbound(), bytes.split_inclusive(|byte| *byte == b'\n'))
 }
 
 /// Feeds a session, and keeps a replica as a client does. Whatever is told to have changed is what
 /// leads from one state to the next.
-fn drive<'b>(session: &mut Session, pieces: impl Iterator<Item = &'b [u8]>) {
+fn drive<'b>(spec: DatabaseSpec, pieces: impl Iterator<Item = &'b [u8]>) -> usize {
+    let tables: Vec<String> = spec.tables.iter().map(|table| table.name.to_string()).collect();
+    let mut session = session(spec.clone());
     let mut replica = Replica::default();
-    let mut known = BTreeMap::new();
+    let mut known = Known::new();
     for piece in pieces {
         let handled = session.handle_input(piece, Instant::now());
         let handled = match session.poll_decode() {
@@ -57,12 +73,12 @@ fn drive<'b>(session: &mut Session, pieces: impl Iterator<Item = &'b [u8]>) {
                 SessionEvent::Contents(newest) => replica.supersede(newest),
                 SessionEvent::Resumed { updates, last_transaction }
                 | SessionEvent::Updated { updates, last_transaction } => {
-                    let before = rows(&replica);
+                    let before = rows(&replica, &tables);
                     match replica.apply(updates, last_transaction) {
                         Ok(changes) => changes,
                         Err(_) => {
-                            assert_eq!(rows(&replica), before, "half of it is applied");
-                            return;
+                            assert_eq!(rows(&replica, &tables), before, "half of it is applied");
+                            return known.len();
                         }
                     }
                 }
@@ -71,30 +87,40 @@ fn drive<'b>(session: &mut Session, pieces: impl Iterator<Item = &'b [u8]>) {
                 | SessionEvent::Filtered { .. } => continue,
             };
             follow(&mut known, changes);
-            assert_eq!(known, rows(&replica), "what was told is not what changed");
-            indexed(&replica);
+            assert_eq!(known, rows(&replica, &tables), "what was told is not what changed");
+            indexed(&replica, &tables);
         }
         if handled.is_err() {
-            return;
+            return known.len();
         }
         if session.is_synced() {
             // So that replies have something to answer.
             let _ = session.handle_transact(&Txn::new().comment("c"), Instant::now());
-            let _ = session.handle_filter("T".into(), RowFilter::All, Instant::now());
+            let table = spec.tables.first().map(|table| table.name.clone()).unwrap_or_default();
+            let _ = session.handle_filter(table, RowFilter::All, Instant::now());
         }
         session.poll_transmit(&mut Vec::new());
     }
+    known.len()
 }
 
-fn rows(replica: &Replica) -> BTreeMap<Uuid, Arc<Row>> {
-    replica.table("T").iter().map(|row| (row.uuid(), row.clone())).collect()
+/// Rows by table and identifier.
+type Known = BTreeMap<(String, Uuid), Arc<Row>>;
+
+fn rows(replica: &Replica, tables: &[String]) -> Known {
+    let rows = |name: &String| {
+        let rows = replica.table(name).iter();
+        rows.map(|row| ((name.clone(), row.uuid()), row.clone())).collect::<Vec<_>>()
+    };
+    tables.iter().flat_map(rows).collect()
 }
 
-fn follow(known: &mut BTreeMap<Uuid, Arc<Row>>, changes: Vec<RowChange>) {
+fn follow(known: &mut Known, changes: Vec<RowChange>) {
     for change in changes {
+        let key = (change.table.to_string(), change.uuid);
         let before = match &change.new {
-            Some(new) => known.insert(change.uuid, new.clone()),
-            None => known.remove(&change.uuid),
+            Some(new) => known.insert(key, new.clone()),
+            None => known.remove(&key),
         };
         assert_eq!(before, change.old, "the row before is another");
         assert_ne!(change.old, change.new, "nothing changed");
@@ -102,9 +128,10 @@ fn follow(known: &mut BTreeMap<Uuid, Arc<Row>>, changes: Vec<RowChange>) {
 }
 
 /// Every row is found by what is indexed, and nothing else is.
-fn indexed(replica: &Replica) {
-    let index = IndexSpec::column("T", "name");
-    let table = replica.table("T");
+fn indexed(replica: &Replica, tables: &[String]) {
+    let Some(name) = tables.first() else { return };
+    let index = IndexSpec::column(name.clone(), "name");
+    let table = replica.table(name);
     assert_eq!(table.iter().count(), table.len());
     for row in table.iter() {
         let Some(name) = row.get("name") else { continue };
