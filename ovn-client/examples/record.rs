@@ -1,5 +1,6 @@
 //! Stands between a client and a server and writes down what they say, a message a line: `>` is the
-//! client's, `<` the server's. `tests/replay.rs` replays such recordings.
+//! client's, `<` the server's. `tests/replay.rs` replays such recordings, and
+//! `tests/recordings/make.sh` makes them anew.
 //!
 //! `cargo run -p ovn-client --example record -- 127.0.0.1:6640 127.0.0.1:6641 > recording`, then
 //! let one client connect to the first address. Ends with the connection.
