@@ -1,6 +1,7 @@
 //! The client against a scripted server.
 #![cfg(test)]
 
+mod conformance;
 mod server;
 mod tls;
 
