@@ -130,7 +130,10 @@ impl<'d> Serve<'d> {
                     handled?;
                 }
                 Some(request) = self.driver.requests.recv(),
-                    if self.session.in_flight() < queue => self.request(request),
+                    if self.session.in_flight() < queue => {
+                    self.request(request);
+                    self.gather(queue).await;
+                }
                 () = sleep_until(due) => self.session.handle_timeout(now())?,
             }
         }
@@ -139,6 +142,20 @@ impl<'d> Serve<'d> {
     fn decode(&mut self) {
         if let Some(decode) = self.session.poll_decode() {
             self.decoding = Some(tokio::task::spawn_blocking(move || decode.run()));
+        }
+    }
+
+    /// Takes what else is asked for by now, so that one call sends all of it. With several
+    /// transactions in flight, callers whose outcomes came together have the next ones ready
+    /// together: they get their turn first.
+    async fn gather(&mut self, queue: usize) {
+        if self.session.in_flight() > 1 {
+            tokio::task::yield_now().await;
+        }
+        while self.session.in_flight() < queue
+            && let Ok(request) = self.driver.requests.try_recv()
+        {
+            self.request(request);
         }
     }
 
