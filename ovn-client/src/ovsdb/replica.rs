@@ -5,6 +5,7 @@ mod apply;
 mod index;
 mod row;
 mod rows;
+mod shard;
 mod update;
 
 use std::sync::Arc;

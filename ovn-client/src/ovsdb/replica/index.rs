@@ -51,26 +51,12 @@ impl Index {
 
     /// Follows a row from one version to the next.
     pub(super) fn follow(&mut self, old: Option<&Row>, new: Option<&Row>) {
-        let (before, after) = (self.values(old), self.values(new));
-        if before == after {
-            return;
+        let (before, after) = (Values::of(&self.spec, old), Values::of(&self.spec, new));
+        for value in before.iter().filter(|value| !after.contains(value)) {
+            old.inspect(|old| self.remove(value, old.uuid()));
         }
-        if let Some(old) = old {
-            before.iter().filter(|v| !after.contains(v)).for_each(|v| self.remove(v, old.uuid()));
-        }
-        if let Some(new) = new {
-            after.iter().filter(|v| !before.contains(v)).for_each(|v| self.add(v, new.uuid()));
-        }
-    }
-
-    fn values(&self, row: Option<&Row>) -> Vec<Atom> {
-        let datum = row.and_then(|row| row.get(&self.spec.column));
-        match (datum, &self.spec.key) {
-            (None, _) => Vec::new(),
-            (Some(Datum::Set(set)), None) => set.iter().cloned().collect(),
-            (Some(Datum::Set(_)), Some(_)) => Vec::new(),
-            (Some(Datum::Map(map)), None) => map.iter().map(|(key, _)| key.clone()).collect(),
-            (Some(Datum::Map(map)), Some(key)) => map.get(key).cloned().into_iter().collect(),
+        for value in after.iter().filter(|value| !before.contains(value)) {
+            new.inspect(|new| self.add(value, new.uuid()));
         }
     }
 
@@ -104,6 +90,41 @@ impl Index {
         };
         if empty {
             shard.remove(value);
+        }
+    }
+}
+
+/// The values of a row by which it is found, ascending.
+enum Values<'r> {
+    Set(&'r [Atom]),
+    Keys(&'r [(Atom, Atom)]),
+}
+
+impl<'r> Values<'r> {
+    fn of(spec: &IndexSpec, row: Option<&'r Row>) -> Self {
+        let datum = row.and_then(|row| row.get(&spec.column));
+        match (datum, &spec.key) {
+            (None, _) | (Some(Datum::Set(_)), Some(_)) => Self::Set(&[]),
+            (Some(Datum::Set(set)), None) => Self::Set(set.iter().as_slice()),
+            (Some(Datum::Map(map)), None) => Self::Keys(map.iter().as_slice()),
+            (Some(Datum::Map(map)), Some(key)) => {
+                Self::Set(map.get(key).map_or(&[], std::slice::from_ref))
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &'r Atom> + use<'r> {
+        let (atoms, pairs) = match *self {
+            Self::Set(atoms) => (atoms, [].as_slice()),
+            Self::Keys(pairs) => ([].as_slice(), pairs),
+        };
+        atoms.iter().chain(pairs.iter().map(|(key, _)| key))
+    }
+
+    fn contains(&self, value: &Atom) -> bool {
+        match *self {
+            Self::Set(atoms) => atoms.binary_search(value).is_ok(),
+            Self::Keys(pairs) => pairs.binary_search_by(|(key, _)| key.cmp(value)).is_ok(),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The rows of a table, shared between states of the replica.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Row;
 use super::index::Index;
+use super::shard::Shard;
 use crate::ovsdb::schema::{IndexSpec, Layout};
 use crate::ovsdb::value::{ToDatum, Uuid};
 
@@ -22,8 +22,6 @@ pub struct Table {
     indexes: Vec<Index>,
     len: usize,
 }
-
-type Shard = BTreeMap<Uuid, Arc<Row>>;
 
 impl Table {
     pub(crate) fn new(layout: Arc<Layout>) -> Self {
@@ -43,9 +41,9 @@ impl Table {
         while let Some(first) = rows.peek().map(|row| shard_of(row.uuid())) {
             // Ascending, so that a shard is built at once instead of row by row.
             let shard = std::iter::from_fn(|| rows.next_if(|row| shard_of(row.uuid()) == first));
-            let shard: Shard = shard.map(|row| (row.uuid(), row)).collect();
+            let shard = Shard::ascending(shard);
             for index in &mut table.indexes {
-                shard.values().for_each(|row| index.follow(None, Some(row)));
+                shard.iter().for_each(|row| index.follow(None, Some(row)));
             }
             table.len += shard.len();
             if let Some(empty) = table.shards.get_mut(first) {
@@ -59,7 +57,7 @@ impl Table {
     pub(super) fn each(&mut self, mut replace: impl FnMut(&mut Arc<Row>)) {
         self.shards
             .iter_mut()
-            .for_each(|shard| Arc::make_mut(shard).values_mut().for_each(&mut replace));
+            .for_each(|shard| Arc::make_mut(shard).iter_mut().for_each(&mut replace));
     }
 
     /// The name of the table.
@@ -84,12 +82,12 @@ impl Table {
 
     /// A row, if it exists.
     pub fn get(&self, uuid: Uuid) -> Option<&Arc<Row>> {
-        self.shards.get(shard_of(uuid))?.get(&uuid)
+        self.shards.get(shard_of(uuid))?.get(uuid)
     }
 
     /// The rows, ascending by UUID.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Row>> {
-        self.shards.iter().flat_map(|shard| shard.values())
+        self.shards.iter().flat_map(|shard| shard.iter())
     }
 
     /// The rows that hold this value, ascending by UUID. An index that was not asked for in the
@@ -110,7 +108,7 @@ impl Table {
     /// Stores a row and gives back the one it replaces.
     pub(super) fn insert(&mut self, row: Arc<Row>) -> Option<Arc<Row>> {
         let shard = self.shards.get_mut(shard_of(row.uuid()))?;
-        let old = Arc::make_mut(shard).insert(row.uuid(), row.clone());
+        let old = Arc::make_mut(shard).insert(row.clone());
         self.indexes.iter_mut().for_each(|index| index.follow(old.as_deref(), Some(&row)));
         self.len += usize::from(old.is_none());
         old
@@ -119,10 +117,8 @@ impl Table {
     /// Removes a row and gives it back.
     pub(super) fn remove(&mut self, uuid: Uuid) -> Option<Arc<Row>> {
         let shard = self.shards.get_mut(shard_of(uuid))?;
-        if !shard.contains_key(&uuid) {
-            return None;
-        }
-        let old = Arc::make_mut(shard).remove(&uuid);
+        shard.get(uuid)?;
+        let old = Arc::make_mut(shard).remove(uuid);
         self.indexes.iter_mut().for_each(|index| index.follow(old.as_deref(), None));
         self.len -= usize::from(old.is_some());
         old

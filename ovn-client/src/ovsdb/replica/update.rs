@@ -1,6 +1,5 @@
 //! `<table-updates2>` (ovsdb-server(7), "update2 notification"), read by the layout.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,8 +18,8 @@ pub struct Updates(pub Vec<TableUpdate>);
 pub struct TableUpdate {
     /// The table and its columns.
     pub layout: Arc<Layout>,
-    /// The rows.
-    pub rows: BTreeMap<Uuid, RowUpdate>,
+    /// The rows, ascending by UUID, each once.
+    pub rows: Vec<(Uuid, RowUpdate)>,
 }
 
 /// What happened to a row. Columns are given by their index in the layout.
@@ -71,7 +70,7 @@ impl<'de> Visitor<'de> for UpdatesSeed<'_> {
 struct TableSeed<'r>(&'r Layout);
 
 impl<'de> DeserializeSeed<'de> for TableSeed<'_> {
-    type Value = BTreeMap<Uuid, RowUpdate>;
+    type Value = Vec<(Uuid, RowUpdate)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
@@ -79,16 +78,22 @@ impl<'de> DeserializeSeed<'de> for TableSeed<'_> {
 }
 
 impl<'de> Visitor<'de> for TableSeed<'_> {
-    type Value = BTreeMap<Uuid, RowUpdate>;
+    type Value = Vec<(Uuid, RowUpdate)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("updates by row")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut rows = BTreeMap::new();
+        let mut rows = Vec::new();
         while let Some(UuidText(uuid)) = map.next_key()? {
-            rows.insert(uuid, map.next_value_seed(RowSeed(self.0))?);
+            rows.push((uuid, map.next_value_seed(RowSeed(self.0))?));
+        }
+        if !rows.is_sorted_by(|(one, _), (next, _)| one < next) {
+            // The last of a repeated one wins.
+            rows.reverse();
+            rows.sort_by_key(|(uuid, _)| uuid.as_u128());
+            rows.dedup_by_key(|(uuid, _)| *uuid);
         }
         Ok(rows)
     }
@@ -126,14 +131,19 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
             update = Some(match change {
                 Change::Initial | Change::Insert => {
                     let mut row = vec![None; self.0.types().len()];
-                    for (index, datum) in map.next_value_seed(ColumnsSeed(self.0))? {
-                        if let Some(column) = row.get_mut(index) {
-                            *column = Some(datum);
-                        }
-                    }
+                    let set = |index, datum| row.get_mut(index).map_or((), |c| *c = Some(datum));
+                    map.next_value_seed(ColumnsSeed(self.0, set))?;
                     RowUpdate::Insert(row)
                 }
-                Change::Modify => RowUpdate::Modify(map.next_value_seed(ColumnsSeed(self.0))?),
+                Change::Modify => {
+                    let mut columns: Vec<(usize, Datum)> = Vec::new();
+                    let set = |index, datum| match columns.iter_mut().find(|(i, _)| *i == index) {
+                        Some(column) => column.1 = datum,
+                        None => columns.push((index, datum)),
+                    };
+                    map.next_value_seed(ColumnsSeed(self.0, set))?;
+                    RowUpdate::Modify(columns)
+                }
                 Change::Delete => {
                     map.next_value::<IgnoredAny>()?;
                     RowUpdate::Delete
@@ -144,36 +154,32 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
     }
 }
 
-struct ColumnsSeed<'r>(&'r Layout);
+/// Hands each column, by its index in the layout, to where it belongs.
+struct ColumnsSeed<'r, F>(&'r Layout, F);
 
-impl<'de> DeserializeSeed<'de> for ColumnsSeed<'_> {
-    type Value = Vec<(usize, Datum)>;
+impl<'de, F: FnMut(usize, Datum)> DeserializeSeed<'de> for ColumnsSeed<'_, F> {
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for ColumnsSeed<'_> {
-    type Value = Vec<(usize, Datum)>;
+impl<'de, F: FnMut(usize, Datum)> Visitor<'de> for ColumnsSeed<'_, F> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("values by column")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut columns: Vec<(usize, Datum)> = Vec::new();
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some(Text(name)) = map.next_key()? {
             let Some((index, ty)) = self.0.column(&name) else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
-            let datum = map.next_value_seed(DatumSeed(ty))?;
-            match columns.iter_mut().find(|(other, _)| *other == index) {
-                Some(column) => column.1 = datum,
-                None => columns.push((index, datum)),
-            }
+            (self.1)(index, map.next_value_seed(DatumSeed(ty))?);
         }
-        Ok(columns)
+        Ok(())
     }
 }

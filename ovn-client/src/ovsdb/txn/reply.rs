@@ -1,5 +1,6 @@
 //! From the reply to a `transact` to its outcome.
 
+use serde::Deserialize;
 use serde::de::DeserializeSeed;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -9,8 +10,7 @@ use super::{
 };
 use crate::ovsdb::message::RpcError;
 use crate::ovsdb::schema::{DatabaseSchema, TableSchema};
-use crate::ovsdb::value::Uuid;
-use crate::ovsdb::value::decode::DatumSeed;
+use crate::ovsdb::value::decode::{DatumSeed, Text, UuidText};
 
 /// What an operation's result must look like.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,66 +53,74 @@ pub(crate) fn outcome(
         Ok(results) => results,
         Err(error) => return refused(TransactError { operation: None, error }, expectations),
     };
-    let results: Vec<&RawValue> = match serde_json::from_str(results.get()) {
-        Ok(results) => results,
+    let answers: Vec<Option<Answer<'_>>> = match serde_json::from_str(results.get()) {
+        Ok(answers) => answers,
         Err(error) => return malformed(error.to_string()),
     };
-    let failure = results.iter().enumerate().find_map(|(index, result)| {
-        let error = error_in(result)?;
+    let failure = answers.iter().enumerate().find_map(|(index, answer)| {
+        let error = answer.as_ref()?.error()?;
         let operation = (index < expectations.len()).then_some(index);
         Some(TransactError { operation, error })
     });
     if let Some(failure) = failure {
         return refused(failure, expectations);
     }
-    if results.len() != expectations.len() {
-        let (got, asked) = (results.len(), expectations.len());
+    if answers.len() != expectations.len() {
+        let (got, asked) = (answers.len(), expectations.len());
         return malformed(format!("{got} results for {asked} operations"));
     }
-    let parsed: Result<Vec<_>, _> = results
-        .iter()
-        .zip(expectations)
-        .map(|(result, expectation)| result_of(result, expectation, schema))
-        .collect();
-    match parsed {
-        Ok(results) => counted(results, expectations),
-        Err(why) => malformed(why),
+    let mut results = Vec::with_capacity(answers.len());
+    for (index, (answer, expectation)) in answers.into_iter().zip(expectations).enumerate() {
+        match answer.and_then(|answer| answer.meet(expectation, schema)) {
+            Some(result) => results.push(result),
+            None => return malformed(format!("result {index} has an unexpected shape")),
+        }
+    }
+    counted(results, expectations)
+}
+
+/// The answer to one operation: the members that any may have.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Answer<'r> {
+    #[serde(borrow)]
+    uuid: Option<(Text<'r>, UuidText)>,
+    count: Option<u64>,
+    #[serde(borrow)]
+    rows: Option<&'r RawValue>,
+    #[serde(borrow)]
+    error: Option<Text<'r>>,
+    #[serde(borrow)]
+    details: Option<Text<'r>>,
+}
+
+impl Answer<'_> {
+    /// The error that takes the place of a result.
+    fn error(&self) -> Option<RpcError> {
+        let owned = |text: &Text<'_>| text.0.clone().into_owned();
+        Some(RpcError {
+            error: self.error.as_ref().map(owned)?,
+            details: self.details.as_ref().map(owned),
+        })
+    }
+
+    /// The result that is expected, if it is one.
+    fn meet(self, expectation: &Expectation, schema: &DatabaseSchema) -> Option<OperationResult> {
+        match expectation {
+            Expectation::Inserted => {
+                self.uuid.map(|(_, UuidText(uuid))| OperationResult::Inserted(uuid))
+            }
+            Expectation::Count(_) => self.count.map(OperationResult::Count),
+            Expectation::Guard { .. } | Expectation::Nothing => Some(OperationResult::Done),
+            Expectation::Rows { table } => {
+                rows(self.rows?, schema.table(table)?).map(OperationResult::Rows)
+            }
+        }
     }
 }
 
-/// The error that takes the place of a result.
-fn error_in(result: &RawValue) -> Option<RpcError> {
-    let value: Value = serde_json::from_str(result.get()).ok()?;
-    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-    Some(RpcError { error: text("error")?, details: text("details") })
-}
-
-fn result_of(
-    result: &RawValue,
-    expectation: &Expectation,
-    schema: &DatabaseSchema,
-) -> Result<OperationResult, String> {
-    let value: Value = serde_json::from_str(result.get()).map_err(|error| error.to_string())?;
-    let parsed = match expectation {
-        Expectation::Inserted => inserted(&value).map(OperationResult::Inserted),
-        Expectation::Count(_) => {
-            value.get("count").and_then(Value::as_u64).map(OperationResult::Count)
-        }
-        Expectation::Guard { .. } | Expectation::Nothing => {
-            value.is_object().then_some(OperationResult::Done)
-        }
-        Expectation::Rows { table } => {
-            schema.table(table).and_then(|table| rows(&value, table)).map(OperationResult::Rows)
-        }
-    };
-    parsed.ok_or_else(|| format!("result {} has an unexpected shape", result.get()))
-}
-
-fn inserted(result: &Value) -> Option<Uuid> {
-    Uuid::try_parse(result.get("uuid")?.get(1)?.as_str()?).ok()
-}
-
-fn rows(result: &Value, table: &TableSchema) -> Option<Vec<SelectedRow>> {
+fn rows(rows: &RawValue, table: &TableSchema) -> Option<Vec<SelectedRow>> {
+    let rows: Vec<Value> = serde_json::from_str(rows.get()).ok()?;
     let row = |row: &Value| {
         let columns = row.as_object()?.iter();
         let column = |(name, value): (&String, &Value)| {
@@ -125,7 +133,7 @@ fn rows(result: &Value, table: &TableSchema) -> Option<Vec<SelectedRow>> {
         };
         columns.map(column).collect()
     };
-    result.get("rows")?.as_array()?.iter().map(row).collect()
+    rows.iter().map(row).collect()
 }
 
 /// Compares the counts of a committed transaction with what was expected.

@@ -122,8 +122,10 @@ impl AtomSet {
 impl FromIterator<Atom> for AtomSet {
     fn from_iter<I: IntoIterator<Item = Atom>>(atoms: I) -> Self {
         let mut atoms: Vec<Atom> = atoms.into_iter().collect();
-        atoms.sort_unstable();
-        atoms.dedup();
+        if !atoms.is_sorted_by(|one, next| one < next) {
+            atoms.sort_unstable();
+            atoms.dedup();
+        }
         Self(atoms.into_boxed_slice())
     }
 }
@@ -187,9 +189,11 @@ impl AtomMap {
 impl FromIterator<(Atom, Atom)> for AtomMap {
     fn from_iter<I: IntoIterator<Item = (Atom, Atom)>>(pairs: I) -> Self {
         let mut pairs: Vec<(Atom, Atom)> = pairs.into_iter().collect();
-        pairs.reverse();
-        pairs.sort_by(|a, b| a.0.cmp(&b.0));
-        pairs.dedup_by(|later, earlier| later.0 == earlier.0);
+        if !pairs.is_sorted_by(|(one, _), (next, _)| one < next) {
+            pairs.reverse();
+            pairs.sort_by(|a, b| a.0.cmp(&b.0));
+            pairs.dedup_by(|later, earlier| later.0 == earlier.0);
+        }
         Self(pairs.into_boxed_slice())
     }
 }

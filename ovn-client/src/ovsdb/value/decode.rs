@@ -5,6 +5,7 @@ mod text;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, SeqAccess, Unexpected, Visitor};
+use smallvec::SmallVec;
 pub(crate) use text::{Text, UuidText};
 
 use super::{Atom, AtomMap, Datum, Real};
@@ -221,11 +222,14 @@ impl<'de> Visitor<'de> for PairSeed {
     }
 }
 
+/// What an array most often has at most; so many are read without an allocation.
+const FEW: usize = 8;
+
 /// An array whose elements are all read by the same seed.
 struct Elements<S>(S);
 
 impl<'de, S: DeserializeSeed<'de> + Copy> DeserializeSeed<'de> for Elements<S> {
-    type Value = Vec<S::Value>;
+    type Value = SmallVec<[S::Value; FEW]>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_seq(self)
@@ -233,14 +237,14 @@ impl<'de, S: DeserializeSeed<'de> + Copy> DeserializeSeed<'de> for Elements<S> {
 }
 
 impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for Elements<S> {
-    type Value = Vec<S::Value>;
+    type Value = SmallVec<[S::Value; FEW]>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut elements = Vec::new();
+        let mut elements = SmallVec::new();
         while let Some(element) = seq.next_element_seed(self.0)? {
             elements.push(element);
         }

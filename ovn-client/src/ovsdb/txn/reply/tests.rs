@@ -1,5 +1,6 @@
 use super::*;
 use crate::ovsdb::txn::{Condition, Delete, Insert, Mutate, Operation, Select, Txn, Update, Wait};
+use crate::ovsdb::value::Uuid;
 
 fn sorted(txn: &Txn, reply: &str) -> Outcome {
     let expectations: Vec<_> = txn.operations().iter().map(Operation::expectation).collect();

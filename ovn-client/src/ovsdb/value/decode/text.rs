@@ -30,9 +30,9 @@ impl Visitor<'_> for UuidVisitor {
 }
 
 /// A string that is borrowed where the input allows it.
-pub(crate) struct Text<'de>(pub(crate) Cow<'de, str>);
+pub(crate) struct Text<'t>(pub(crate) Cow<'t, str>);
 
-impl<'de> serde::Deserialize<'de> for Text<'de> {
+impl<'de: 't, 't> serde::Deserialize<'de> for Text<'t> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(TextVisitor).map(Self)
     }
