@@ -15,6 +15,7 @@ mod driver;
 mod endpoint;
 mod health;
 mod serve;
+mod shown;
 mod stream;
 mod subscription;
 mod tls;
@@ -22,7 +23,6 @@ mod tls;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::ovsdb::message::{FrameLimits, RpcError};
@@ -119,7 +119,7 @@ pub struct Client {
 /// What the driver shares with its handles.
 #[derive(Debug)]
 struct Shared {
-    replica: ArcSwap<Replica>,
+    replica: shown::Shown,
     pulse: health::Pulse,
     /// Weak, so that subscriptions end with the driver.
     events: broadcast::WeakSender<Event>,
@@ -156,7 +156,7 @@ impl Client {
         let (requests, queue) = mpsc::channel(config.transaction_queue.max(1));
         let (events, _) = broadcast::channel(config.event_queue.max(1));
         let shared = Arc::new(Shared {
-            replica: ArcSwap::from_pointee(Replica::default()),
+            replica: shown::Shown::default(),
             pulse: health::Pulse::default(),
             events: events.downgrade(),
         });
@@ -168,7 +168,7 @@ impl Client {
     /// The latest state of the replica: before the first connection it is empty, while there is
     /// none it is the last known.
     pub fn snapshot(&self) -> Arc<Replica> {
-        self.shared.replica.load_full()
+        self.shared.replica.read()
     }
 
     /// Follows what happens from now on. Subscribe before the driver runs to get the initial

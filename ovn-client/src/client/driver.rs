@@ -14,10 +14,11 @@ use super::stream;
 use super::tls::{TlsIdentity, TlsSource};
 use super::{ClientConfig, Endpoint, Event, FilterReply, Request, Shared};
 use crate::ovsdb::message::RpcError;
-use crate::ovsdb::replica::{Replica, RowChange};
+use crate::ovsdb::replica::{Replica, ReplicaError, RowChange, Table, Updates};
 use crate::ovsdb::schema::RowFilter;
 use crate::ovsdb::session::{Acceptance, Progress, Resume, SessionConfig};
 use crate::ovsdb::txn::{Name, Outcome};
+use crate::ovsdb::value::Uuid;
 
 /// The task behind a client. It ends only when told to: servers come and go.
 #[derive(Debug)]
@@ -27,7 +28,6 @@ pub struct Driver {
     pub(super) requests: mpsc::Receiver<Request>,
     events: broadcast::Sender<Event>,
     shared: Arc<Shared>,
-    pub(super) replica: Replica,
     /// What was seen of the cluster.
     pub(super) progress: Progress,
     /// The filters of the rows in the replica; `None` while that is not certain.
@@ -61,7 +61,6 @@ impl Driver {
             requests,
             events,
             shared,
-            replica: Replica::default(),
             progress: Progress::default(),
             filters: None,
             filters_awaited: Vec::new(),
@@ -185,35 +184,43 @@ impl Driver {
     }
 
     pub(super) fn resume(&self) -> Option<Resume> {
-        let layouts = self.replica.resolved().layouts.clone();
+        let replica = self.shared.replica.read();
+        let layouts = replica.resolved().layouts.clone();
         let filters = self.filters.clone()?;
-        self.replica.last_transaction().map(|transaction| Resume { transaction, layouts, filters })
+        replica.last_transaction().map(|transaction| Resume { transaction, layouts, filters })
     }
 
-    /// Makes the replica visible, then tells the subscribers what changed.
-    pub(super) fn publish(&mut self, changes: Vec<RowChange>) {
-        if changes.is_empty() {
-            return;
+    /// Applies what changed, then tells the subscribers. Gives how many rows really did.
+    ///
+    /// # Errors
+    /// It does not fit the replica.
+    pub(super) fn update(
+        &self,
+        updates: Updates,
+        last_transaction: Option<Uuid>,
+    ) -> Result<usize, ReplicaError> {
+        let rows = updates.rows();
+        let apply = |replica: &mut Replica| replica.apply(updates, last_transaction);
+        self.shared.replica.change(rows, apply).map(|changes| self.publish(changes))
+    }
+
+    /// Takes new contents, then tells the subscribers what differs. Gives how many rows do.
+    pub(super) fn supersede(&self, newest: Replica) -> usize {
+        let rows = newest.tables().map(Table::len).sum();
+        self.publish(self.shared.replica.change(rows, |replica| replica.supersede(newest)))
+    }
+
+    fn publish(&self, changes: Vec<RowChange>) -> usize {
+        let count = changes.len();
+        if count > 0 {
+            self.tell(Event::Changes(Arc::new(changes)));
         }
-        self.show_changed(&changes);
-        self.tell(Event::Changes(Arc::new(changes)));
-    }
-
-    /// Shows the replica, and goes on with the one shown before, brought up to date: as long as
-    /// nobody holds that one, neither has to be copied where it changes next.
-    fn show_changed(&mut self, changes: &[RowChange]) {
-        let shown = Arc::new(std::mem::take(&mut self.replica));
-        let before = self.shared.replica.swap(shown.clone());
-        self.replica = match Arc::try_unwrap(before) {
-            Ok(before) if before.follows(&shown) => before.caught_up(&shown, changes),
-            Ok(_) | Err(_) => Replica::clone(&shown),
-        };
+        count
     }
 
     pub(super) fn connect(&mut self) {
-        self.replica.set_connected(true);
         self.shared.pulse.synced(self.progress);
-        self.show();
+        self.set_connected(true);
         self.tell(Event::Connected);
         for Awaited { reply, .. } in std::mem::take(&mut self.filters_awaited) {
             // Whoever no longer waits needs no answer.
@@ -246,17 +253,15 @@ impl Driver {
     }
 
     pub(super) fn disconnect(&mut self, reason: &str) {
-        if self.replica.connected() {
-            self.replica.set_connected(false);
+        if self.shared.replica.read().connected() {
             self.shared.pulse.lost();
-            self.show();
+            self.set_connected(false);
             self.tell(Event::Disconnected { reason: reason.to_owned() });
         }
     }
 
-    /// Shows the replica when its rows are as they were.
-    fn show(&self) {
-        self.shared.replica.store(Arc::new(self.replica.clone()));
+    fn set_connected(&self, connected: bool) {
+        self.shared.replica.change(0, |replica| replica.set_connected(connected));
     }
 
     fn tell(&self, event: Event) {

@@ -14,7 +14,6 @@ use super::Request;
 use super::driver::{Awaited, Driver, now};
 use super::stream::{Reader, Writer};
 use crate::ovsdb::message::RpcError;
-use crate::ovsdb::replica::RowChange;
 use crate::ovsdb::session::{
     Decoded, FilterId, Session, SessionError, SessionEvent, TransactionId,
 };
@@ -189,16 +188,15 @@ impl<'d> Serve<'d> {
                     for missing in &newest.resolved().missing {
                         info!(column = %missing, "the server lacks a column");
                     }
-                    let changes = self.driver.replica.supersede(newest);
+                    let changes = self.driver.supersede(newest);
                     self.synced(changes);
                 }
                 SessionEvent::Resumed { updates, last_transaction } => {
-                    let changes = self.driver.replica.apply(updates, last_transaction)?;
+                    let changes = self.driver.update(updates, last_transaction)?;
                     self.synced(changes);
                 }
                 SessionEvent::Updated { updates, last_transaction } => {
-                    let changes = self.driver.replica.apply(updates, last_transaction)?;
-                    self.driver.publish(changes);
+                    self.driver.update(updates, last_transaction)?;
                 }
                 SessionEvent::Restarted => {
                     warn!("the server ended the monitor");
@@ -237,10 +235,9 @@ impl<'d> Serve<'d> {
         self.driver.filters = settled.then(|| self.driver.config.database.filters());
     }
 
-    fn synced(&mut self, changes: Vec<RowChange>) {
-        info!(changes = changes.len(), "in sync");
+    fn synced(&mut self, changes: usize) {
+        info!(changes, "in sync");
         self.settle();
-        self.driver.publish(changes);
         self.driver.connect();
         self.synced_at = Some(now());
     }

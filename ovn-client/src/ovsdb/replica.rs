@@ -6,6 +6,7 @@ mod index;
 mod row;
 mod rows;
 mod shard;
+mod tree;
 mod update;
 
 use std::sync::Arc;
@@ -68,12 +69,6 @@ impl Replica {
 
     pub(crate) fn set_connected(&mut self, connected: bool) {
         self.connected = connected;
-    }
-
-    /// Whether this state has the tables and columns of that one, so that changes of rows lead from
-    /// one to the other.
-    pub(crate) fn follows(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.resolved, &other.resolved)
     }
 
     fn find(&self, name: &str) -> Result<usize, usize> {

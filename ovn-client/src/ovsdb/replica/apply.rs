@@ -98,17 +98,6 @@ impl Replica {
         changes
     }
 
-    /// This older state with the changes that led to `newest`, which it then equals. It shares rows
-    /// with it, and nothing that would have to be copied when a row changes.
-    pub(crate) fn caught_up(mut self, newest: &Self, changes: &[RowChange]) -> Self {
-        for change in changes {
-            self.set(&change.table, change.uuid, change.new.clone());
-        }
-        self.last_transaction = newest.last_transaction;
-        self.connected = newest.connected;
-        self
-    }
-
     fn set(&mut self, table: &str, uuid: Uuid, row: Option<Arc<Row>>) {
         let table = match self.find(table) {
             Ok(index) => self.tables.get_mut(index),

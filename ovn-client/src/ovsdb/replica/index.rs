@@ -1,37 +1,27 @@
 //! Rows by a value of theirs.
 
+mod entries;
 mod uuids;
 
-use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 
-use uuids::Uuids;
+use entries::{Entries, Holders};
 
 use super::Row;
+use super::tree::Tree;
 use crate::ovsdb::schema::IndexSpec;
 use crate::ovsdb::value::{Atom, Datum, Uuid};
-
-/// As many as a table has: what changes is copied a shard at a time while an older state is held.
-const SHARDS: usize = 256;
 
 /// The identifiers of the rows of a table, by a value.
 #[derive(Clone, Debug)]
 pub(super) struct Index {
     spec: IndexSpec,
-    shards: Vec<Arc<BTreeMap<Atom, Holders>>>,
-}
-
-/// The rows that hold a value: one where it is a name, all of them where it is an owner.
-#[derive(Clone, Debug)]
-enum Holders {
-    One(Uuid),
-    Many(Arc<Uuids>),
+    entries: Tree<Entries>,
 }
 
 impl Index {
     pub(super) fn new(spec: IndexSpec) -> Self {
-        Self { spec, shards: vec![Arc::default(); SHARDS] }
+        Self { spec, entries: Tree::default() }
     }
 
     pub(super) fn spec(&self) -> &IndexSpec {
@@ -40,7 +30,8 @@ impl Index {
 
     /// The rows that hold this value, ascending.
     pub(super) fn find(&self, value: &Atom) -> impl Iterator<Item = Uuid> + '_ {
-        let holders = self.shards.get(shard_of(value)).and_then(|shard| shard.get(value));
+        let hash = hash_of(value);
+        let holders = self.entries.get(leaf_of(hash)).and_then(|leaf| leaf.get(hash, value));
         let (one, many) = match holders {
             None => (None, None),
             Some(Holders::One(uuid)) => (Some(*uuid), None),
@@ -61,35 +52,16 @@ impl Index {
     }
 
     fn add(&mut self, value: &Atom, uuid: Uuid) {
-        let Some(shard) = self.shards.get_mut(shard_of(value)).map(Arc::make_mut) else { return };
-        match shard.get_mut(value) {
-            None => {
-                shard.insert(value.clone(), Holders::One(uuid));
-            }
-            Some(Holders::Many(uuids)) => {
-                Arc::make_mut(uuids).insert(uuid);
-            }
-            Some(holders @ Holders::One(_)) => {
-                if let Holders::One(first) = *holders {
-                    *holders = Holders::Many(Arc::new(Uuids::pair(first, uuid)));
-                }
-            }
+        let hash = hash_of(value);
+        if let Some(entries) = self.entries.get_mut(leaf_of(hash)) {
+            entries.add(hash, value, uuid);
         }
     }
 
     fn remove(&mut self, value: &Atom, uuid: Uuid) {
-        let Some(shard) = self.shards.get_mut(shard_of(value)).map(Arc::make_mut) else { return };
-        let empty = match shard.get_mut(value) {
-            None => false,
-            Some(Holders::One(only)) => *only == uuid,
-            Some(Holders::Many(uuids)) => {
-                let uuids = Arc::make_mut(uuids);
-                uuids.remove(uuid);
-                uuids.is_empty()
-            }
-        };
-        if empty {
-            shard.remove(value);
+        let hash = hash_of(value);
+        if let Some(entries) = self.entries.get_mut(leaf_of(hash)) {
+            entries.remove(hash, value, uuid);
         }
     }
 }
@@ -129,14 +101,21 @@ impl<'r> Values<'r> {
     }
 }
 
-fn shard_of(value: &Atom) -> usize {
+fn hash_of(value: &Atom) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
-    usize::try_from(hasher.finish() % 256).unwrap_or_default()
+    hasher.finish()
+}
+
+/// The first twelve bits.
+fn leaf_of(hash: u64) -> u16 {
+    u16::try_from(hash >> 52).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -5,27 +5,26 @@ use std::sync::Arc;
 use super::Row;
 use super::index::Index;
 use super::shard::Shard;
+use super::tree::Tree;
 use crate::ovsdb::schema::{IndexSpec, Layout};
 use crate::ovsdb::value::{ToDatum, Uuid};
 
-/// One shard for each value of a UUID's first byte: the order of shards is the order of rows.
-const SHARDS: usize = 256;
-
 /// The rows of one table, ascending by UUID.
 ///
-/// Rows live in shards that are copied when they change while an older state is still held: a
-/// change to a table of n rows costs about n / 256 + 256 pointers, not n.
+/// Rows live in shards by the first twelve bits of their UUIDs. What changes while an older state
+/// is held is copied shard by shard: a change to a table of n rows costs about n / 4,096 + 128
+/// pointers, not n, and nothing where no older state is held.
 #[derive(Clone, Debug)]
 pub struct Table {
     layout: Arc<Layout>,
-    shards: Vec<Arc<Shard>>,
+    shards: Tree<Shard>,
     indexes: Vec<Index>,
     len: usize,
 }
 
 impl Table {
     pub(crate) fn new(layout: Arc<Layout>) -> Self {
-        Self { layout, shards: vec![Arc::default(); SHARDS], indexes: Vec::new(), len: 0 }
+        Self { layout, shards: Tree::default(), indexes: Vec::new(), len: 0 }
     }
 
     /// A table of these rows, ascending by UUID, with the indexes that are of it.
@@ -38,16 +37,16 @@ impl Table {
         let of_us = specs.iter().filter(|spec| *spec.table == **table.name());
         table.indexes = of_us.cloned().map(Index::new).collect();
         let mut rows = rows.peekable();
-        while let Some(first) = rows.peek().map(|row| shard_of(row.uuid())) {
+        while let Some(first) = rows.peek().map(|row| leaf_of(row.uuid())) {
             // Ascending, so that a shard is built at once instead of row by row.
-            let shard = std::iter::from_fn(|| rows.next_if(|row| shard_of(row.uuid()) == first));
+            let shard = std::iter::from_fn(|| rows.next_if(|row| leaf_of(row.uuid()) == first));
             let shard = Shard::ascending(shard);
             for index in &mut table.indexes {
                 shard.iter().for_each(|row| index.follow(None, Some(row)));
             }
             table.len += shard.len();
             if let Some(empty) = table.shards.get_mut(first) {
-                *empty = Arc::new(shard);
+                *empty = shard;
             }
         }
         table
@@ -55,9 +54,7 @@ impl Table {
 
     /// Lets each row be replaced by an equal one.
     pub(super) fn each(&mut self, mut replace: impl FnMut(&mut Arc<Row>)) {
-        self.shards
-            .iter_mut()
-            .for_each(|shard| Arc::make_mut(shard).iter_mut().for_each(&mut replace));
+        self.shards.iter_mut().for_each(|shard| shard.iter_mut().for_each(&mut replace));
     }
 
     /// The name of the table.
@@ -82,7 +79,7 @@ impl Table {
 
     /// A row, if it exists.
     pub fn get(&self, uuid: Uuid) -> Option<&Arc<Row>> {
-        self.shards.get(shard_of(uuid))?.get(uuid)
+        self.shards.get(leaf_of(uuid))?.get(uuid)
     }
 
     /// The rows, ascending by UUID.
@@ -107,8 +104,7 @@ impl Table {
 
     /// Stores a row and gives back the one it replaces.
     pub(super) fn insert(&mut self, row: Arc<Row>) -> Option<Arc<Row>> {
-        let shard = self.shards.get_mut(shard_of(row.uuid()))?;
-        let old = Arc::make_mut(shard).insert(row.clone());
+        let old = self.shards.get_mut(leaf_of(row.uuid()))?.insert(row.clone());
         self.indexes.iter_mut().for_each(|index| index.follow(old.as_deref(), Some(&row)));
         self.len += usize::from(old.is_none());
         old
@@ -116,18 +112,18 @@ impl Table {
 
     /// Removes a row and gives it back.
     pub(super) fn remove(&mut self, uuid: Uuid) -> Option<Arc<Row>> {
-        let shard = self.shards.get_mut(shard_of(uuid))?;
-        shard.get(uuid)?;
-        let old = Arc::make_mut(shard).remove(uuid);
+        self.get(uuid)?;
+        let old = self.shards.get_mut(leaf_of(uuid))?.remove(uuid);
         self.indexes.iter_mut().for_each(|index| index.follow(old.as_deref(), None));
         self.len -= usize::from(old.is_some());
         old
     }
 }
 
-fn shard_of(uuid: Uuid) -> usize {
-    let [first, ..] = uuid.into_bytes();
-    usize::from(first)
+/// The first twelve bits: the order of shards is the order of rows.
+fn leaf_of(uuid: Uuid) -> u16 {
+    let [first, second, ..] = uuid.into_bytes();
+    u16::from_be_bytes([first, second]) >> 4
 }
 
 #[cfg(test)]

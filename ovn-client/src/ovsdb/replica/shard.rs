@@ -8,12 +8,12 @@ use crate::ovsdb::value::Uuid;
 /// Rows in ascending order of their UUIDs. It is copied as a whole when it changes while an older
 /// state is held, and small enough for that: in one piece it is copied, and searched, fastest.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shard(Vec<(u128, Arc<Row>)>);
+pub(super) struct Shard(Vec<(Uuid, Arc<Row>)>);
 
 impl Shard {
     /// Of rows that are in order, each once.
     pub(super) fn ascending(rows: impl Iterator<Item = Arc<Row>>) -> Self {
-        let mut rows: Vec<_> = rows.map(|row| (row.uuid().as_u128(), row)).collect();
+        let mut rows: Vec<_> = rows.map(|row| (row.uuid(), row)).collect();
         rows.shrink_to_fit();
         Self(rows)
     }
@@ -43,7 +43,7 @@ impl Shard {
                 Some(std::mem::replace(before, row))
             }
             Err(place) => {
-                self.0.insert(place, (row.uuid().as_u128(), row));
+                self.0.insert(place, (row.uuid(), row));
                 None
             }
         }
@@ -56,6 +56,6 @@ impl Shard {
     }
 
     fn place(&self, uuid: Uuid) -> Result<usize, usize> {
-        self.0.binary_search_by_key(&uuid.as_u128(), |(uuid, _)| *uuid)
+        self.0.binary_search_by_key(&uuid.as_u128(), |(uuid, _)| uuid.as_u128())
     }
 }

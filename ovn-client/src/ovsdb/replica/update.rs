@@ -13,6 +13,13 @@ use crate::ovsdb::value::{Datum, Uuid};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Updates(pub Vec<TableUpdate>);
 
+impl Updates {
+    /// How many rows change.
+    pub fn rows(&self) -> usize {
+        self.0.iter().map(|table| table.rows.len()).sum()
+    }
+}
+
 /// What one message changes in a table, by row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableUpdate {

@@ -159,8 +159,9 @@ impl<'de> Visitor<'de> for SetVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Datum, A::Error> {
         match seq.next_element()? {
             Some(Tag::Set) => {
-                let atoms = seq.next_element_seed(Elements(self.atom()))?;
-                let atoms = atoms.ok_or_else(|| A::Error::custom("no elements"))?;
+                let mut atoms = Few::new();
+                let read = seq.next_element_seed(Elements(self.atom(), &mut atoms))?;
+                read.ok_or_else(|| A::Error::custom("no elements"))?;
                 end(&mut seq)?;
                 Ok(Datum::Set(atoms.into_iter().collect()))
             }
@@ -186,9 +187,10 @@ impl<'de> Visitor<'de> for MapVisitor {
         let Some(Tag::Map) = seq.next_element()? else {
             return Err(A::Error::invalid_type(Unexpected::Seq, &self));
         };
-        let pairs =
-            seq.next_element_seed(Elements(PairSeed(AtomSeed(self.0), AtomSeed(self.1))))?;
-        let pairs = pairs.ok_or_else(|| A::Error::custom("no pairs"))?;
+        let mut pairs = Few::new();
+        let pair = PairSeed(AtomSeed(self.0), AtomSeed(self.1));
+        let read = seq.next_element_seed(Elements(pair, &mut pairs))?;
+        read.ok_or_else(|| A::Error::custom("no pairs"))?;
         end(&mut seq)?;
         Ok(Datum::Map(pairs.into_iter().collect::<AtomMap>()))
     }
@@ -222,33 +224,33 @@ impl<'de> Visitor<'de> for PairSeed {
     }
 }
 
-/// What an array most often has at most; so many are read without an allocation.
-const FEW: usize = 8;
+/// Elements, without an allocation for as many as there are most often.
+type Few<T> = SmallVec<[T; 8]>;
 
-/// An array whose elements are all read by the same seed.
-struct Elements<S>(S);
+/// An array whose elements are all read by the same seed, and put where they are wanted: they are
+/// too many to be moved there.
+struct Elements<'e, S, T>(S, &'e mut Few<T>);
 
-impl<'de, S: DeserializeSeed<'de> + Copy> DeserializeSeed<'de> for Elements<S> {
-    type Value = SmallVec<[S::Value; FEW]>;
+impl<'de, S: DeserializeSeed<'de> + Copy> DeserializeSeed<'de> for Elements<'_, S, S::Value> {
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_seq(self)
     }
 }
 
-impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for Elements<S> {
-    type Value = SmallVec<[S::Value; FEW]>;
+impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for Elements<'_, S, S::Value> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut elements = SmallVec::new();
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         while let Some(element) = seq.next_element_seed(self.0)? {
-            elements.push(element);
+            self.1.push(element);
         }
-        Ok(elements)
+        Ok(())
     }
 }
 
