@@ -33,6 +33,8 @@ pub(super) struct Serve<'d> {
     reader: Reader,
     output: Output,
     replies: BTreeMap<TransactionId, oneshot::Sender<Outcome>>,
+    /// Outcomes that were told since a transaction was asked for.
+    told: usize,
     filters: BTreeMap<FilterId, Awaited>,
     /// A large message being decoded on a thread of its own.
     decoding: Option<JoinHandle<Decoded>>,
@@ -60,6 +62,7 @@ impl<'d> Serve<'d> {
             reader,
             output: Output { writer, bytes: Vec::new(), written: 0 },
             replies: BTreeMap::new(),
+            told: 0,
             filters: BTreeMap::new(),
             decoding: None,
             synced_at: None,
@@ -144,11 +147,11 @@ impl<'d> Serve<'d> {
         }
     }
 
-    /// Takes what else is asked for by now, so that one call sends all of it. With several
-    /// transactions in flight, callers whose outcomes came together have the next ones ready
-    /// together: they get their turn first.
+    /// Takes what else is asked for by now, so that one call sends all of it. Callers whose
+    /// outcomes came together have their next transactions ready together: they get their turn
+    /// first.
     async fn gather(&mut self, queue: usize) {
-        if self.session.in_flight() > 1 {
+        if std::mem::take(&mut self.told) > 1 {
             tokio::task::yield_now().await;
         }
         while self.session.in_flight() < queue
@@ -206,6 +209,7 @@ impl<'d> Serve<'d> {
                     debug!(%outcome, "transaction answered");
                     self.driver.count(&outcome);
                     if let Some(reply) = self.replies.remove(&id) {
+                        self.told += 1;
                         // Whoever no longer waits for an outcome needs none.
                         let _ = reply.send(outcome);
                     }
