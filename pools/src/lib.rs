@@ -1,10 +1,26 @@
-//! Addresses, ranges and sets of them.
+//! Addresses, ranges and sets of them, pools, and who has which address.
 //!
 //! Pure: no I/O, no clock, the same input gives the same bytes. IPv4 and IPv6 may be mixed
 //! everywhere; a single range is of one family.
 
+mod allocator;
+mod family;
+mod pool;
 mod range;
+mod refusal;
+mod request;
+mod selector;
 mod set;
+mod space;
 
+pub use allocator::{
+    Afterwards, Allocator, Assigned, Bound, Conflict, Entry, Given, Owner, Record, State,
+    TenantSpec, TenantUsage,
+};
+pub use family::{Family, PerFamily};
+pub use pool::{PoolSpec, ServiceAllocation};
 pub use range::{AddressRange, RangeError};
+pub use refusal::{Closed, PoolFigures, Refusal, Resource, Unavailable, Wanted};
+pub use request::{Families, Port, Protocol, Quota, Request, Service, Sharing};
+pub use selector::{Labels, Operator, Requirement, Selector};
 pub use set::AddressSet;

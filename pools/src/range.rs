@@ -82,6 +82,16 @@ impl AddressRange {
         self.last
     }
 
+    /// How many addresses; `u128::MAX` also stands for one more.
+    #[must_use]
+    pub fn count(&self) -> u128 {
+        let bits = |address| match address {
+            IpAddr::V4(v4) => u128::from(v4.to_bits()),
+            IpAddr::V6(v6) => v6.to_bits(),
+        };
+        (bits(self.last) - bits(self.first)).saturating_add(1)
+    }
+
     /// Whether `address` lies in the range; an address of the other family never does.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -129,6 +139,14 @@ fn parse_cidr(text: &str) -> Result<AddressRange, RangeError> {
         return Err(RangeError::HostBits { given: text.to_owned(), network: net.trunc() });
     }
     Ok(net.into())
+}
+
+/// The address before `address`, if there is one in its family.
+pub(crate) fn predecessor(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(v4) => v4.to_bits().checked_sub(1).map(|b| Ipv4Addr::from_bits(b).into()),
+        IpAddr::V6(v6) => v6.to_bits().checked_sub(1).map(|b| Ipv6Addr::from_bits(b).into()),
+    }
 }
 
 /// The address after `address`, if there is one in its family.

@@ -1,0 +1,244 @@
+//! The addresses in use and the Services that hold them.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
+
+use hashbrown::HashTable;
+use slab::Slab;
+
+use super::catalog::PoolId;
+use crate::{Family, PerFamily, Port, Service};
+
+/// The number of an address in use.
+pub(super) type SlotId = u32;
+
+/// The number of a Service that holds an address.
+pub(super) type HolderId = u32;
+
+/// The number of a tenant.
+pub(super) type TenantId = u32;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    slots: Slab<Slot>,
+    by_address: BTreeMap<IpAddr, SlotId>,
+    holders: Slab<Holder>,
+    /// Never gone through: its order is of no consequence.
+    by_service: HashTable<HolderId>,
+}
+
+/// An address in use.
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub(super) usage: Usage,
+    pub(super) pool: PoolId,
+    pub(super) tenant: TenantId,
+    pub(super) address: IpAddr,
+}
+
+/// How an address is used.
+#[derive(Clone, Debug)]
+pub(super) enum Usage {
+    /// By one Service, which shares it with none.
+    Held(HolderId),
+    /// By Services that share it; one at least.
+    Shared(Box<Shared>),
+    /// By nobody since its release.
+    Resting(Box<Rest>),
+    /// By nobody, for a Service or a tenant.
+    Reserved(Option<Box<str>>),
+    /// By what cannot be told; never given away.
+    Blocked,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    pub(super) key: Box<str>,
+    pub(super) backends: Box<str>,
+    /// Ascending.
+    pub(super) holders: Vec<HolderId>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Rest {
+    /// `<namespace>/<name>` of whom it belonged to.
+    pub(super) last: Option<Box<str>>,
+    /// In seconds of Unix time.
+    pub(super) until: u64,
+}
+
+/// A Service that holds addresses.
+#[derive(Clone, Debug)]
+pub(super) struct Holder {
+    /// `<namespace>/<name>`.
+    pub(super) name: Box<str>,
+    pub(super) ports: Ports,
+    pub(super) tenant: TenantId,
+    slots: [SlotId; 2],
+}
+
+/// The ports of a Service; most have one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ports {
+    One(Port),
+    Some(Box<[Port]>),
+}
+
+const NONE: SlotId = SlotId::MAX;
+
+impl Slot {
+    pub(super) fn holders(&self) -> &[HolderId] {
+        match &self.usage {
+            Usage::Held(holder) => std::slice::from_ref(holder),
+            Usage::Shared(shared) => &shared.holders,
+            Usage::Resting(_) | Usage::Reserved(_) | Usage::Blocked => &[],
+        }
+    }
+}
+
+impl Holder {
+    pub(super) fn new(tenant: TenantId, service: &Service<'_>, ports: &[Port]) -> Self {
+        let name = name_of(service);
+        Self { name, ports: Ports::of(ports), tenant, slots: [NONE; 2] }
+    }
+
+    pub(super) fn slots(&self) -> impl Iterator<Item = SlotId> + use<> {
+        self.slots.into_iter().filter(|slot| *slot != NONE)
+    }
+
+    pub(super) const fn slot(&self, family: Family) -> Option<SlotId> {
+        let slot = match family {
+            Family::V4 => self.slots[0],
+            Family::V6 => self.slots[1],
+        };
+        if slot == NONE { None } else { Some(slot) }
+    }
+
+    pub(super) fn set_slot(&mut self, family: Family, slot: Option<SlotId>) {
+        let [v4, v6] = &mut self.slots;
+        *match family {
+            Family::V4 => v4,
+            Family::V6 => v6,
+        } = slot.unwrap_or(NONE);
+    }
+}
+
+impl Ports {
+    pub(super) fn of(ports: &[Port]) -> Self {
+        match ports {
+            [port] => Self::One(*port),
+            ports => Self::Some(ports.into()),
+        }
+    }
+
+    pub(super) fn as_slice(&self) -> &[Port] {
+        match self {
+            Self::One(port) => std::slice::from_ref(port),
+            Self::Some(ports) => ports,
+        }
+    }
+}
+
+impl Table {
+    pub(super) fn slot(&self, id: SlotId) -> Option<&Slot> {
+        self.slots.get(id as usize)
+    }
+
+    pub(super) fn slot_mut(&mut self, id: SlotId) -> Option<&mut Slot> {
+        self.slots.get_mut(id as usize)
+    }
+
+    pub(super) fn at(&self, address: IpAddr) -> Option<(SlotId, &Slot)> {
+        let id = *self.by_address.get(&address)?;
+        self.slot(id).map(|slot| (id, slot))
+    }
+
+    /// The addresses in use from one to another, ascending.
+    pub(super) fn between(&self, first: IpAddr, last: IpAddr) -> impl Iterator<Item = IpAddr> {
+        self.by_address.range(first..=last).map(|(address, _)| *address)
+    }
+
+    /// All addresses in use, ascending.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.by_address.values().filter_map(|id| self.slot(*id))
+    }
+
+    pub(super) fn insert(&mut self, slot: Slot) -> SlotId {
+        let address = slot.address;
+        let id = SlotId::try_from(self.slots.insert(slot)).unwrap_or(NONE);
+        self.by_address.insert(address, id);
+        id
+    }
+
+    pub(super) fn remove(&mut self, id: SlotId) -> Option<Slot> {
+        let slot = self.slots.try_remove(id as usize)?;
+        self.by_address.remove(&slot.address);
+        Some(slot)
+    }
+
+    pub(super) fn holder(&self, id: HolderId) -> Option<&Holder> {
+        self.holders.get(id as usize)
+    }
+
+    pub(super) fn holder_mut(&mut self, id: HolderId) -> Option<&mut Holder> {
+        self.holders.get_mut(id as usize)
+    }
+
+    pub(super) fn find(&self, tenant: TenantId, service: &Service<'_>) -> Option<HolderId> {
+        let same = |id: &HolderId| {
+            self.holder(*id).is_some_and(|h| h.tenant == tenant && is_named(&h.name, service))
+        };
+        let hash = hash_of(tenant, service.namespace, service.name);
+        self.by_service.find(hash, same).copied()
+    }
+
+    pub(super) fn add_holder(&mut self, service: &Service<'_>, holder: Holder) -> HolderId {
+        let hash = hash_of(holder.tenant, service.namespace, service.name);
+        let id = HolderId::try_from(self.holders.insert(holder)).unwrap_or(HolderId::MAX);
+        let holders = &self.holders;
+        let hash_again = |id: &HolderId| holders.get(*id as usize).map_or(0, hash_of_holder);
+        self.by_service.insert_unique(hash, id, hash_again);
+        id
+    }
+
+    pub(super) fn remove_holder(&mut self, id: HolderId) -> Option<Holder> {
+        let holder = self.holders.try_remove(id as usize)?;
+        let found = self.by_service.find_entry(hash_of_holder(&holder), |other| *other == id);
+        if let Ok(entry) = found {
+            entry.remove();
+        }
+        Some(holder)
+    }
+
+    /// The addresses of a Service.
+    pub(super) fn addresses(&self, holder: &Holder) -> PerFamily<Option<IpAddr>> {
+        let of = |family| holder.slot(family).and_then(|id| self.slot(id)).map(|slot| slot.address);
+        PerFamily { v4: of(Family::V4), v6: of(Family::V6) }
+    }
+}
+
+/// `<namespace>/<name>`.
+pub(super) fn name_of(service: &Service<'_>) -> Box<str> {
+    let mut name = String::with_capacity(service.namespace.len() + 1 + service.name.len());
+    name.push_str(service.namespace);
+    name.push('/');
+    name.push_str(service.name);
+    name.into_boxed_str()
+}
+
+pub(super) fn is_named(name: &str, service: &Service<'_>) -> bool {
+    let rest = name.strip_prefix(service.namespace).and_then(|rest| rest.strip_prefix('/'));
+    rest == Some(service.name)
+}
+
+fn hash_of_holder(holder: &Holder) -> u64 {
+    let (namespace, name) = holder.name.split_once('/').unwrap_or_default();
+    hash_of(holder.tenant, namespace, name)
+}
+
+fn hash_of(tenant: TenantId, namespace: &str, name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (tenant, namespace, name).hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,263 @@
+//! What may happen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use pools::{
+    Afterwards, Bound, Families, Family, Labels, Owner, PerFamily, PoolSpec, Port, Protocol, Quota,
+    Record, Request, Selector, Service, ServiceAllocation, Sharing, TenantSpec,
+};
+use proptest::prelude::*;
+
+pub(crate) const TENANTS: [&str; 2] = ["blue", "green"];
+const NAMESPACES: [&str; 2] = ["a", "b"];
+const NAMES: [&str; 3] = ["x", "y", "z"];
+
+/// What is so beside the allocator.
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) pools: BTreeMap<String, PoolSpec>,
+    pub(crate) now: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Pools(Vec<usize>),
+    Tenant(&'static str, TenantSpec),
+    Assign(Wish),
+    Release(Named, Then),
+    Pass(i64),
+    Record(Written),
+    Forget(IpAddr),
+    Restart(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named(usize, usize, usize);
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Then {
+    Rest(u64),
+    Keep,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) service: Named,
+    families: Families,
+    addresses: Vec<IpAddr>,
+    pool: Option<&'static str>,
+    ports: Vec<u16>,
+    sharing: Option<(&'static str, &'static str)>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Written {
+    address: IpAddr,
+    pool: &'static str,
+    services: Vec<(Named, u16)>,
+    kind: u8,
+}
+
+impl Named {
+    pub(crate) fn get(self) -> Service<'static> {
+        let Self(tenant, namespace, name) = self;
+        Service { tenant: TENANTS[tenant], namespace: NAMESPACES[namespace], name: NAMES[name] }
+    }
+}
+
+pub(crate) fn services() -> impl Iterator<Item = Service<'static>> {
+    (0..12).map(|n| Named(n % 2, n / 2 % 2, n / 4).get())
+}
+
+impl Then {
+    pub(crate) fn at(self, now: u64) -> Afterwards {
+        match self {
+            Self::Rest(seconds) => Afterwards::Rest(now + seconds),
+            Self::Keep => Afterwards::Keep,
+        }
+    }
+}
+
+impl Wish {
+    pub(crate) fn with_request<T>(&self, then: impl FnOnce(&Request<'_>) -> T) -> T {
+        let port = |number: &u16| Port { protocol: Protocol::Tcp, number: *number };
+        let ports: Vec<Port> = self.ports.iter().map(port).collect();
+        let service = self.service.get();
+        let labels = Labels::from([("app".to_owned(), service.name.to_owned())]);
+        then(&Request {
+            service,
+            labels: &labels,
+            namespace_labels: &Labels::new(),
+            families: self.families,
+            addresses: &self.addresses,
+            pool: self.pool,
+            ports: &ports,
+            sharing: self.sharing.map(|(key, backends)| Sharing { key, backends }),
+        })
+    }
+}
+
+impl Written {
+    pub(crate) fn with_record<T>(&self, now: u64, then: impl FnOnce(&Record<'_>) -> T) -> T {
+        let owner = self.services[0].0.get();
+        let ports: Vec<_> = self
+            .services
+            .iter()
+            .map(|(_, number)| [Port { protocol: Protocol::Udp, number: *number }])
+            .collect();
+        let bound: Vec<Bound<'_>> = (self.services.iter().zip(&ports))
+            .map(|((service, _), ports)| {
+                let Service { namespace, name, .. } = service.get();
+                Bound { namespace, name, ports }
+            })
+            .collect();
+        let last = (owner.namespace, owner.name);
+        let sharing = (bound.len() > 1).then_some(Sharing { key: "k", backends: "" });
+        let owner_of = match self.kind {
+            0 => Owner::Services(&bound, sharing),
+            1 => Owner::Resting { last: Some(last), until: now + 5 },
+            2 => Owner::Reserved(Some(last)),
+            _ => Owner::Reserved(None),
+        };
+        let Self { address, pool, .. } = *self;
+        then(&Record { address, pool, tenant: owner.tenant, owner: owner_of })
+    }
+}
+
+/// Pools that fit together, and some that do not.
+pub(crate) fn pools_named(kinds: &[usize]) -> BTreeMap<String, PoolSpec> {
+    let all = palette();
+    kinds.iter().map(|kind| all[kind % all.len()].clone()).collect()
+}
+
+fn palette() -> Vec<(String, PoolSpec)> {
+    let spec = |ranges: &[&str]| PoolSpec {
+        addresses: ranges.iter().map(|range| range.parse().unwrap()).collect(),
+        ..PoolSpec::default()
+    };
+    let allocation = |priority, namespace: &str| {
+        let namespaces = BTreeSet::from([namespace.to_owned()]);
+        Some(ServiceAllocation { priority, namespaces, ..ServiceAllocation::default() })
+    };
+    let labels = Labels::from([("app".to_owned(), "z".to_owned())]);
+    let selected = ServiceAllocation {
+        service_selectors: vec![Selector { labels, requirements: Vec::new() }],
+        ..ServiceAllocation::default()
+    };
+    let blue = || Some(BTreeSet::from(["blue".to_owned()]));
+    let named = |name: &str, spec: PoolSpec| (name.to_owned(), spec);
+    let (four, dual) = (["10.0.0.0/30"], ["10.0.1.4-10.0.1.7", "2001:db8::/126"]);
+    vec![
+        named("four", spec(&four)),
+        named("four", PoolSpec { excludes: vec!["10.0.0.1".parse().unwrap()], ..spec(&four) }),
+        named("four", PoolSpec { avoid_buggy_ips: true, ..spec(&["10.0.0.0-10.0.0.5"]) }),
+        named("four", PoolSpec { drain: true, ..spec(&four) }),
+        named("dual", spec(&dual)),
+        named("dual", PoolSpec { tenants: blue(), ..spec(&dual) }),
+        named("dual", PoolSpec { auto_assign: false, ..spec(&dual) }),
+        named("six", spec(&["2001:db8:1::/127"])),
+        named("six", PoolSpec { delegated: true, ..spec(&["2001:db8:1::/127"]) }),
+        named("first", PoolSpec { allocation: allocation(1, "a"), ..spec(&["10.0.2.0/31"]) }),
+        named("later", PoolSpec { allocation: allocation(0, "a"), ..spec(&["10.0.3.0/31"]) }),
+        named("label", PoolSpec { allocation: Some(selected), ..spec(&["10.0.4.0/31"]) }),
+        named("clash", PoolSpec { created: 1, ..spec(&["10.0.0.2-10.0.0.9", "10.0.9.9"]) }),
+        named("split", spec(&["10.0.0.2/31", "10.0.1.6"])),
+    ]
+}
+
+const POOLS: [&str; 8] = ["four", "dual", "six", "first", "later", "label", "clash", "none"];
+
+fn addresses() -> impl Strategy<Value = IpAddr> {
+    let all = [
+        "10.0.0.0",
+        "10.0.0.1",
+        "10.0.0.2",
+        "10.0.0.3",
+        "10.0.0.9",
+        "10.0.1.4",
+        "10.0.1.6",
+        "10.0.2.1",
+        "10.0.4.0",
+        "10.0.9.9",
+        "192.0.2.1",
+        "2001:db8::",
+        "2001:db8::2",
+        "2001:db8:1::1",
+    ];
+    prop::sample::select(all.to_vec()).prop_map(|text| text.parse().unwrap())
+}
+
+fn named() -> impl Strategy<Value = Named> {
+    (0..2_usize, 0..2_usize, 0..3_usize).prop_map(|(t, ns, n)| Named(t, ns, n))
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    let family = prop_oneof![Just(Family::V4), Just(Family::V6)];
+    let families = prop_oneof![
+        4 => Just(Families::Only(Family::V4)),
+        1 => Just(Families::Only(Family::V6)),
+        1 => Just(Families::Both),
+        2 => family.prop_map(Families::Prefer),
+    ];
+    let addresses = prop_oneof![
+        4 => Just(Vec::new()),
+        2 => prop::collection::vec(addresses(), 1),
+        1 => prop::collection::vec(addresses(), 2),
+    ];
+    let pool =
+        prop_oneof![3 => Just(None), 1 => prop::sample::select(POOLS.to_vec()).prop_map(Some)];
+    let ports = prop::collection::btree_set(80_u16..84, 1..3);
+    let sharing = prop_oneof![
+        2 => Just(None),
+        2 => (prop::sample::select(vec!["k", "l"]), prop::sample::select(vec!["", "app=x"]))
+            .prop_map(Some),
+    ];
+    (named(), families, addresses, pool, ports, sharing).prop_map(
+        |(service, families, addresses, pool, ports, sharing)| Wish {
+            service,
+            families,
+            addresses,
+            pool,
+            ports: ports.into_iter().collect(),
+            sharing,
+        },
+    )
+}
+
+fn tenant() -> impl Strategy<Value = TenantSpec> {
+    let limit = || prop::option::of(0_u64..5);
+    let pools = prop_oneof![
+        3 => Just(BTreeSet::new()),
+        1 => Just(BTreeSet::from(["four".to_owned(), "dual".to_owned()])),
+    ];
+    (limit(), limit(), limit(), limit(), pools).prop_map(|(services, v4, v6, ports, pools)| {
+        let addresses = PerFamily { v4, v6 };
+        let quota = Quota { load_balancers: services, addresses, ports };
+        TenantSpec { quota, pools }
+    })
+}
+
+pub(crate) fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
+    let then = prop_oneof![3 => (0_u64..9).prop_map(Then::Rest), 1 => Just(Then::Keep)];
+    let written = (addresses(), prop::sample::select(POOLS.to_vec()), 0_u8..4);
+    let services = prop::collection::vec((named(), 90_u16..95), 1..3);
+    let written = (written, services).prop_map(|((address, pool, kind), services)| Written {
+        address,
+        pool,
+        services,
+        kind,
+    });
+    let step = prop_oneof![
+        2 => prop::collection::vec(0_usize..14, 0..6).prop_map(Step::Pools),
+        1 => (prop::sample::select(TENANTS.to_vec()), tenant())
+            .prop_map(|(name, spec)| Step::Tenant(name, spec)),
+        14 => wish().prop_map(Step::Assign),
+        5 => (named(), then).prop_map(|(service, then)| Step::Release(service, then)),
+        2 => (-3_i64..8).prop_map(Step::Pass),
+        2 => written.prop_map(Step::Record),
+        1 => addresses().prop_map(Step::Forget),
+        1 => any::<u64>().prop_map(Step::Restart),
+    ];
+    prop::collection::vec(step, count / 2..=count)
+}
