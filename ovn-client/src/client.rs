@@ -56,8 +56,9 @@ pub struct ClientConfig {
     /// After this long without traffic the server is probed, after as long again the connection
     /// is given up. `None` or zero: never.
     pub probe_interval: Option<Duration>,
-    /// A request that is not answered for this long, by a server that is alive, was lost: the
-    /// connection is given up, and what waits for it has an unknown outcome. `None`: never.
+    /// A request that is not answered for this long was lost: the connection is given up, and what
+    /// waits for it has an unknown outcome. `None`: never. Twice the probe interval counts if that
+    /// is longer: a server that is busy is silent too.
     pub reply_timeout: Option<Duration>,
     /// How long opening a connection may take.
     pub connect_timeout: Duration,

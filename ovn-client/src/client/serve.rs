@@ -22,9 +22,12 @@ use crate::ovsdb::txn::{Outcome, UnknownReason};
 /// How much is read at once.
 const READ: usize = 64 * 1024;
 
-/// With more than this waiting to be sent, nothing is read: a server that takes no answers gets
-/// no further questions in.
-const UNSENT: usize = 16 * 1024 * 1024;
+/// With more than this waiting to be sent, in bytes, nothing more is taken from the callers. What
+/// the server sends is read on: it may read only when that was.
+const UNSENT: usize = 4 * 1024 * 1024;
+
+/// The memory of more than this is given back when it is sent.
+const RETAINED: usize = 1024 * 1024;
 
 /// A connection being served.
 pub(super) struct Serve<'d> {
@@ -101,20 +104,22 @@ impl<'d> Serve<'d> {
         shutdown: &CancellationToken,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let mut input = vec![0; READ];
-        let queue = self.driver.config.transaction_queue.max(1);
         loop {
             self.drain()?;
             self.decode();
             self.session.poll_transmit(&mut self.output.bytes);
             let due = self.session.poll_timeout();
-            let reads = self.output.bytes.len() < UNSENT && self.session.wants_input();
+            let reads = self.session.wants_input();
             // Cancel safe: `read` and `recv` lose nothing, `Output::send` notes what is written,
             // the decoding thread is waited for by reference.
             // In this order: what the server sent counts before its silence does.
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
-                sent = self.output.send(), if self.output.pending() => sent?,
+                sent = self.output.send(), if self.output.pending() => {
+                    sent?;
+                    self.session.handle_sent();
+                }
                 decoded = ended(&mut self.decoding) => {
                     self.decoding = None;
                     let handled = self.session.handle_decoded(decoded?, now());
@@ -131,10 +136,9 @@ impl<'d> Serve<'d> {
                     self.drain()?;
                     handled?;
                 }
-                Some(request) = self.driver.requests.recv(),
-                    if self.session.in_flight() < queue => {
+                Some(request) = self.driver.requests.recv(), if self.has_room() => {
                     self.request(request);
-                    self.gather(queue).await;
+                    self.gather().await;
                 }
                 () = sleep_until(due) => self.session.handle_timeout(now())?,
             }
@@ -150,15 +154,28 @@ impl<'d> Serve<'d> {
     /// Takes what else is asked for by now, so that one call sends all of it. Callers whose
     /// outcomes came together have their next transactions ready together: they get their turn
     /// first.
-    async fn gather(&mut self, queue: usize) {
+    async fn gather(&mut self) {
         if std::mem::take(&mut self.told) > 1 {
             tokio::task::yield_now().await;
         }
-        while self.session.in_flight() < queue
-            && let Ok(request) = self.driver.requests.try_recv()
-        {
+        // Not for ever: whoever is refused may ask again at once.
+        for _ in 1..self.queue() {
+            if !self.has_room() {
+                return;
+            }
+            let Ok(request) = self.driver.requests.try_recv() else { return };
             self.request(request);
         }
+    }
+
+    fn queue(&self) -> usize {
+        self.driver.config.transaction_queue.max(1)
+    }
+
+    /// Whether to take more from the callers.
+    fn has_room(&self) -> bool {
+        let unsent = self.output.unsent() + self.session.to_transmit();
+        unsent < UNSENT && self.session.in_flight() + self.filters.len() < self.queue()
     }
 
     fn request(&mut self, request: Request) {
@@ -189,7 +206,7 @@ impl<'d> Serve<'d> {
             match event {
                 SessionEvent::Contents(newest) => {
                     for missing in &newest.resolved().missing {
-                        info!(column = %missing, "the server lacks a column");
+                        info!(%missing, "the server lacks it");
                     }
                     let changes = self.driver.supersede(newest);
                     self.synced(changes);
@@ -255,8 +272,13 @@ struct Output {
 }
 
 impl Output {
+    /// Whether there is something to write or to flush.
     fn pending(&self) -> bool {
         !self.bytes.is_empty()
+    }
+
+    fn unsent(&self) -> usize {
+        self.bytes.len() - self.written
     }
 
     async fn send(&mut self) -> std::io::Result<()> {
@@ -265,9 +287,14 @@ impl Output {
                 0 => return Err(std::io::ErrorKind::WriteZero.into()),
                 count => self.written += count,
             }
+            if self.written > RETAINED {
+                self.bytes.drain(..self.written);
+                self.written = 0;
+            }
         }
         self.writer.flush().await?;
         self.bytes.clear();
+        self.bytes.shrink_to(RETAINED);
         self.written = 0;
         Ok(())
     }

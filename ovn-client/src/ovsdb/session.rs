@@ -16,6 +16,7 @@
 //! as long as the session reads: not with very much waiting.
 
 mod absorb;
+mod error;
 mod filters;
 mod interpret;
 mod probe;
@@ -30,9 +31,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::message::{FrameError, FrameLimits, Framer, MessageError, RpcError, write_request};
-use super::replica::{Replica, ReplicaError, Updates};
-use super::schema::{DatabaseSpec, Layout, RowFilter, SchemaError};
+use super::message::{FrameLimits, Framer, RpcError, write_request};
+use super::replica::{Replica, Updates};
+use super::schema::{DatabaseSpec, Layout, RowFilter};
 use super::txn::{Expectation, Operation, Outcome, Txn};
 use super::value::Uuid;
 use filters::FilterChange;
@@ -42,6 +43,7 @@ use server::ServerWatch;
 use start::Phase;
 use unanswered::Unanswered;
 
+pub use error::SessionError;
 pub use filters::FilterId;
 pub use interpret::{Decode, Decoded};
 pub use server::{Acceptance, Progress, Unsuitable};
@@ -51,6 +53,10 @@ const LARGE: usize = 512 * 1024;
 /// With more than this waiting behind a message that is being decoded, in bytes, nothing more is
 /// taken in.
 const BACKLOG: usize = 16 * 1024 * 1024;
+/// The memory of more to be sent than this is given back.
+const RETAINED: usize = 64 * 1024;
+/// With more than this to be sent in answers to the server, in bytes, nothing more is taken in.
+const ANSWERS: usize = 1024 * 1024;
 
 /// How a session behaves.
 #[derive(Clone, Debug)]
@@ -61,12 +67,20 @@ pub struct SessionConfig {
     /// dead. `None` or zero: never.
     pub probe_interval: Option<Duration>,
     /// A request that is not answered for this long was lost, and the connection is worth nothing:
-    /// whoever waits for it would wait for ever. `None`: never.
+    /// whoever waits for it would wait for ever. `None`: never. Twice the probe interval counts if
+    /// that is longer: a server that is busy is silent too.
     pub reply_timeout: Option<Duration>,
     /// What the server may send.
     pub limits: FrameLimits,
     /// Which servers will do.
     pub acceptance: Acceptance,
+}
+
+impl SessionConfig {
+    fn patience(&self) -> Option<Duration> {
+        let probed = self.probe_interval.unwrap_or_default().saturating_mul(2);
+        self.reply_timeout.map(|timeout| timeout.max(probed))
+    }
 }
 
 /// The state of a replica from which a server may send the difference only.
@@ -118,49 +132,6 @@ pub enum SessionEvent {
     },
 }
 
-/// Why a session is over.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// The stream of messages is broken.
-    #[error("the server's messages cannot be told apart")]
-    Frame(#[from] FrameError),
-    /// A message cannot be understood.
-    #[error("a message of the server cannot be understood")]
-    Message(#[from] MessageError),
-    /// The schema cannot be understood.
-    #[error("the server's schema cannot be understood")]
-    Schema(#[from] SchemaError),
-    /// The contents of a message cannot be understood.
-    #[error("the {method} of the server cannot be understood")]
-    Contents {
-        /// Which message.
-        method: &'static str,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// The server refuses what a session needs.
-    #[error("the server refuses {method}: {error}")]
-    Refused {
-        /// Which request.
-        method: &'static str,
-        /// What it answered.
-        error: RpcError,
-    },
-    /// The server is silent.
-    #[error("the server is silent")]
-    Silent,
-    /// What the server says about itself makes no sense.
-    #[error("what the server says about itself does not fit together")]
-    Server(#[source] ReplicaError),
-    /// The server will not do; another may.
-    #[error("the server will not do")]
-    Unsuitable(#[from] Unsuitable),
-    /// The server is alive, and does not answer.
-    #[error("the server does not answer a request")]
-    Unanswered,
-}
-
 /// One connection to a server.
 #[derive(Debug)]
 pub struct Session {
@@ -180,6 +151,8 @@ pub struct Session {
     decoding: Decoding,
     waiting: VecDeque<Bytes>,
     out: Vec<u8>,
+    /// Bytes of answers to the server of which it is not known that they were sent.
+    unsent_answers: usize,
     events: VecDeque<SessionEvent>,
 }
 
@@ -206,7 +179,7 @@ impl Session {
         let mut session = Self {
             framer: Framer::new(config.limits),
             probe: Probe::new(config.probe_interval, now),
-            unanswered: Unanswered::new(config.reply_timeout),
+            unanswered: Unanswered::new(config.patience()),
             now,
             config,
             resume,
@@ -220,6 +193,7 @@ impl Session {
             decoding: Decoding::No,
             waiting: VecDeque::new(),
             out: Vec::new(),
+            unsent_answers: 0,
             events: VecDeque::new(),
         };
         session.start();
@@ -240,9 +214,15 @@ impl Session {
         Ok(())
     }
 
-    /// Whether to read on. Not while too much waits behind a message that is being decoded.
+    /// Whether to read on. Not while too much waits behind a message that is being decoded, and not
+    /// while the server takes none of the answers it asks for. What waits to be sent otherwise is no
+    /// reason: a server may read on only when what it has sent was read.
     pub fn wants_input(&self) -> bool {
-        self.waiting.iter().map(Bytes::len).sum::<usize>() < BACKLOG
+        !self.is_behind() && self.unsent_answers < ANSWERS
+    }
+
+    fn is_behind(&self) -> bool {
+        self.waiting.iter().map(Bytes::len).sum::<usize>() >= BACKLOG
     }
 
     /// A large message to be decoded, wherever there is time; its [`Decode::run`] goes to
@@ -278,7 +258,7 @@ impl Session {
             return self.take(message);
         }
         match (message.len() < LARGE).then(|| interpret::echo(&message)).flatten() {
-            Some(mut reply) => self.out.append(&mut reply),
+            Some(reply) => self.answer(&reply),
             None => self.waiting.push_back(message),
         }
         Ok(())
@@ -303,14 +283,14 @@ impl Session {
     /// # Errors
     /// The server is silent.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), SessionError> {
-        if !self.wants_input() {
+        if self.is_behind() {
             // It is we who do not listen.
             self.probe.handle_traffic(now);
             return Ok(());
         }
         self.now = now;
         if self.answer_due().is_some_and(|due| now >= due) {
-            return Err(SessionError::Unanswered);
+            return Err(self.unanswered());
         }
         match self.probe.handle_timeout(now) {
             probe::Verdict::Alive => Ok(()),
@@ -330,7 +310,7 @@ impl Session {
             return None;
         }
         let spec = self.config.spec.clone();
-        let id = self.request("transact", &Params { database: &spec.name, txn });
+        let id = self.request("transact", &start::Transact { database: &spec.name, txn });
         let expectations = txn.operations().iter().map(Operation::expectation).collect();
         self.transactions.insert(id, expectations);
         Some(TransactionId(id))
@@ -339,6 +319,19 @@ impl Session {
     /// Appends what is to be sent to `out`.
     pub fn poll_transmit(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.out);
+        self.out.shrink_to(RETAINED);
+    }
+
+    /// How many bytes [`poll_transmit`](Self::poll_transmit) would append.
+    pub fn to_transmit(&self) -> usize {
+        self.out.len()
+    }
+
+    /// To be called when all that was appended by [`poll_transmit`](Self::poll_transmit) is sent.
+    pub fn handle_sent(&mut self) {
+        if self.out.is_empty() {
+            self.unsent_answers = 0;
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
@@ -346,11 +339,24 @@ impl Session {
         [self.probe.deadline(), self.answer_due()].into_iter().flatten().min()
     }
 
-    /// When the oldest request has waited for too long; while a message is on its way in, it may be
-    /// the answer.
+    /// When the oldest request has waited for too long; not while what may be the answer is being
+    /// decoded.
     fn answer_due(&self) -> Option<Instant> {
-        let arriving = !self.framer.is_empty() || !matches!(self.decoding, Decoding::No);
-        self.unanswered.deadline().filter(|_| !arriving)
+        let decodes = !matches!(self.decoding, Decoding::No);
+        self.unanswered.deadline(self.framer.len()).filter(|_| !decodes)
+    }
+
+    fn unanswered(&self) -> SessionError {
+        let oldest = self.unanswered.oldest();
+        SessionError::Unanswered {
+            method: oldest.map_or("", |waiting| waiting.method),
+            waited: oldest.map_or(Duration::ZERO, |w| self.now.saturating_duration_since(w.since)),
+        }
+    }
+
+    fn answer(&mut self, reply: &[u8]) {
+        self.out.extend_from_slice(reply);
+        self.unsent_answers += reply.len();
     }
 
     /// The next event.
@@ -373,30 +379,12 @@ impl Session {
         self.transactions.len()
     }
 
-    fn request(&mut self, method: &str, params: &impl serde::Serialize) -> u64 {
+    fn request(&mut self, method: &'static str, params: &impl serde::Serialize) -> u64 {
         self.next_id += 1;
         write_request(&mut self.out, self.next_id, method, params)
             .expect("strings, numbers and lists of them are JSON, and a Vec takes all of it");
-        self.unanswered.ask(self.next_id, self.now);
+        self.unanswered.ask(self.next_id, method, self.now);
         self.next_id
-    }
-}
-
-/// The parameters of `transact`: the database, then the operations.
-struct Params<'t> {
-    database: &'t str,
-    txn: &'t Txn,
-}
-
-impl serde::Serialize for Params<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeSeq;
-        let mut params = serializer.serialize_seq(Some(self.txn.len() + 1))?;
-        params.serialize_element(self.database)?;
-        for operation in self.txn.operations() {
-            params.serialize_element(operation)?;
-        }
-        params.end()
     }
 }
 

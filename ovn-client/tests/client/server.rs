@@ -61,6 +61,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         assert_eq!(self.try_receive().await, None);
     }
 
+    /// Waits until the client closes the connection, whatever it asks before.
+    pub(crate) async fn closed_after_what_was_asked(&mut self) {
+        while self.try_receive().await.is_some() {}
+    }
+
     async fn try_receive(&mut self) -> Option<Value> {
         loop {
             if let Some(message) = self.framer.next_message().unwrap() {

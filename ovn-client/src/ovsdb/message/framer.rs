@@ -72,6 +72,11 @@ impl Framer {
         self.buffer.is_empty()
     }
 
+    /// How much there is of a message that is not complete, in bytes.
+    pub fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Takes the next bytes of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);

@@ -19,8 +19,8 @@ impl Session {
         }
         match message.meaning {
             Meaning::Nothing => Ok(()),
-            Meaning::Answered(mut reply) => {
-                self.out.append(&mut reply);
+            Meaning::Answered(reply) => {
+                self.answer(&reply);
                 Ok(())
             }
             Meaning::NoServerDatabase => {

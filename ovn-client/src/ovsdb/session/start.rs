@@ -11,6 +11,7 @@ use super::Session;
 use super::server::{SERVER_DATABASE, SERVER_MONITOR};
 use crate::ovsdb::replica::{Replica, Updates, UpdatesSeed};
 use crate::ovsdb::schema::{DatabaseSpec, Resolved, RowFilter};
+use crate::ovsdb::txn::Txn;
 use crate::ovsdb::value::Uuid;
 use crate::ovsdb::value::decode::UuidText;
 
@@ -106,6 +107,24 @@ struct TableRequest<'r> {
     columns: Vec<&'r str>,
     #[serde(rename = "where", skip_serializing_if = "RowFilter::is_all")]
     filter: &'r RowFilter,
+}
+
+/// The parameters of `transact`: the database, then the operations.
+pub(super) struct Transact<'t> {
+    pub(super) database: &'t str,
+    pub(super) txn: &'t Txn,
+}
+
+impl Serialize for Transact<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeSeq;
+        let mut params = serializer.serialize_seq(Some(self.txn.len() + 1))?;
+        params.serialize_element(self.database)?;
+        for operation in self.txn.operations() {
+            params.serialize_element(operation)?;
+        }
+        params.end()
+    }
 }
 
 /// The reply to `monitor_cond_since`, `[found, last transaction, updates]`, or to `monitor_cond`,

@@ -5,6 +5,9 @@ use super::*;
 use crate::ovsdb::schema::TableSpec;
 use crate::ovsdb::txn::{Insert, OperationResult};
 
+mod large;
+mod patience;
+
 const SCHEMA: &str = r#"{"name":"D","version":"1.0.0","tables":{"T":{"columns":{
     "name":{"type":"string"}}}}}"#;
 
@@ -156,47 +159,6 @@ fn an_echo_is_answered_verbatim_in_every_phase() {
     assert_eq!(scene.sent(), [reply]);
     scene.send(json!({"id": 1, "method": "dance", "params": []})).unwrap();
     assert_eq!(scene.sent(), [json!({"id": 1, "result": null, "error": "unknown method"})]);
-}
-
-#[test]
-fn a_silent_server_is_probed_and_given_up() {
-    let mut scene = Scene::synced();
-    let due = scene.session.poll_timeout().unwrap();
-    assert_eq!(due, scene.now + Duration::from_secs(5));
-    scene.session.handle_timeout(due).unwrap();
-    let echo = scene.sent();
-    assert_eq!(echo[0]["method"], "echo");
-    let end = scene.session.poll_timeout().unwrap();
-    assert_eq!(end, scene.now + Duration::from_secs(10));
-    assert!(matches!(scene.session.handle_timeout(end), Err(SessionError::Silent)));
-}
-
-#[test]
-fn a_request_that_is_never_answered_ends_the_session_however_alive_the_server_is() {
-    let alive = |scene: &mut Scene| {
-        for _ in 0..20 {
-            let due = scene.session.poll_timeout().unwrap();
-            scene.now = due;
-            scene.session.handle_timeout(due)?;
-            for echo in scene.sent() {
-                scene.send(json!({"id": echo["id"], "error": null, "result": []})).unwrap();
-            }
-        }
-        Ok(())
-    };
-    // A transaction, and a request on the way into sync.
-    let mut synced = Scene::synced();
-    synced.session.handle_transact(&Txn::new().comment("c"), synced.now).unwrap();
-    synced.sent();
-    let mut starting = Scene::new(None);
-    starting.sent();
-    for mut scene in [synced, starting] {
-        let begun = scene.now;
-        assert!(matches!(alive(&mut scene), Err(SessionError::Unanswered)));
-        assert_eq!(scene.now - begun, Duration::from_secs(60));
-    }
-    let mut idle = Scene::synced();
-    assert!(alive(&mut idle).is_ok(), "nothing was asked");
 }
 
 #[test]
@@ -426,22 +388,6 @@ fn a_filter_that_is_refused_is_forgotten_unless_another_follows() {
 }
 
 #[test]
-fn who_does_not_listen_blames_no_silence_on_the_server() {
-    let mut scene = with_large_contents();
-    let decode = scene.session.poll_decode().unwrap();
-    let notice = json!({"id": null, "method": "x", "params": ["y".repeat(LARGE)]});
-    while scene.session.wants_input() {
-        scene.send(notice.clone()).unwrap();
-    }
-    for _ in 0..4 {
-        let due = scene.session.poll_timeout().unwrap();
-        scene.session.handle_timeout(due).unwrap();
-        assert!(scene.sent().iter().all(|message| message["method"] != "echo"));
-    }
-    drop(decode);
-}
-
-#[test]
 fn a_difference_is_taken_only_if_the_rows_are_the_same() {
     let ty = crate::ovsdb::schema::ColumnType::scalar(crate::ovsdb::schema::Kind::String);
     let layouts = vec![Arc::new(Layout::new("T", [("name".into(), ty)]))];
@@ -450,52 +396,6 @@ fn a_difference_is_taken_only_if_the_rows_are_the_same() {
     scene.answer_schema();
     let request = scene.answer(json!([true, uuid(8), {}]));
     assert_eq!(request["params"][3], json!(uuid(0)));
-}
-
-/// A session that was sent contents too large to be decoded beside everything else.
-fn with_large_contents() -> Scene {
-    let mut scene = Scene::new(None);
-    scene.answer_schema();
-    let name = "x".repeat(LARGE);
-    scene
-        .answer(json!([false, uuid(7), {"T": {uuid(1).to_string(): {"initial": {"name": name}}}}]));
-    scene
-}
-
-#[test]
-fn an_echo_is_answered_while_large_contents_are_decoded_and_updates_wait_for_them() {
-    let mut scene = with_large_contents();
-    let decode = scene.session.poll_decode().unwrap();
-    assert!(scene.session.poll_decode().is_none());
-    let rows = json!({"T": {uuid(1).to_string(): {"modify": {"name": "b"}}}});
-    let update = json!({"id": null, "method": "update3", "params": ["ovn-client", uuid(8), rows]});
-    scene.send(update).unwrap();
-    scene.send(json!({"id": "e", "method": "echo", "params": [1]})).unwrap();
-    assert_eq!(scene.sent(), [json!({"id": "e", "result": [1], "error": null})]);
-    assert!(scene.session.poll_event().is_none());
-    scene.session.handle_decoded(decode.run(), scene.now).unwrap();
-    assert!(matches!(scene.session.poll_event(), Some(SessionEvent::Contents(_))));
-    assert!(matches!(scene.session.poll_event(), Some(SessionEvent::Updated { .. })));
-}
-
-#[test]
-fn a_server_is_not_read_on_for_ever_while_large_contents_are_decoded() {
-    let mut scene = with_large_contents();
-    let decode = scene.session.poll_decode().unwrap();
-    let notice = json!({"id": null, "method": "x", "params": ["y".repeat(LARGE)]});
-    while scene.session.wants_input() {
-        scene.send(notice.clone()).unwrap();
-    }
-    let mut decoded = decode.run();
-    loop {
-        scene.session.handle_decoded(decoded, scene.now).unwrap();
-        match scene.session.poll_decode() {
-            Some(next) => decoded = next.run(),
-            None => break,
-        }
-    }
-    assert!(scene.session.wants_input());
-    assert!(matches!(scene.session.poll_event(), Some(SessionEvent::Contents(_))));
 }
 
 proptest! {

@@ -1,7 +1,9 @@
 //! From the reply to a `transact` to its outcome.
 
+use std::fmt;
+
 use serde::Deserialize;
-use serde::de::DeserializeSeed;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -53,7 +55,8 @@ pub(crate) fn outcome(
         Ok(results) => results,
         Err(error) => return refused(TransactError { operation: None, error }, expectations),
     };
-    let answers: Vec<Option<Answer<'_>>> = match serde_json::from_str(results.get()) {
+    let reply_text = results.get();
+    let answers: Vec<Option<Answer<'_>>> = match serde_json::from_str(reply_text) {
         Ok(answers) => answers,
         Err(error) => return malformed(error.to_string()),
     };
@@ -73,25 +76,59 @@ pub(crate) fn outcome(
     for (index, (answer, expectation)) in answers.into_iter().zip(expectations).enumerate() {
         match answer.and_then(|answer| answer.meet(expectation, schema)) {
             Some(result) => results.push(result),
-            None => return malformed(format!("result {index} has an unexpected shape")),
+            None => {
+                let text: String = reply_text.chars().take(SHOWN).collect();
+                return malformed(format!("result {index} has an unexpected shape: {text}"));
+            }
         }
     }
     counted(results, expectations)
 }
 
-/// The answer to one operation: the members that any may have.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+/// How much of a reply that cannot be understood is shown, in characters.
+const SHOWN: usize = 200;
+
+/// The answer to one operation: the members that any may have; the last of a repeated one wins.
+#[derive(Default)]
 struct Answer<'r> {
-    #[serde(borrow)]
     uuid: Option<(Text<'r>, UuidText)>,
     count: Option<u64>,
-    #[serde(borrow)]
     rows: Option<&'r RawValue>,
-    #[serde(borrow)]
     error: Option<Text<'r>>,
-    #[serde(borrow)]
     details: Option<Text<'r>>,
+}
+
+impl<'de: 'r, 'r> Deserialize<'de> for Answer<'r> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(AnswerVisitor)
+    }
+}
+
+struct AnswerVisitor;
+
+impl<'de> Visitor<'de> for AnswerVisitor {
+    type Value = Answer<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the result of an operation")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut answer = Answer::default();
+        while let Some(Text(member)) = map.next_key()? {
+            match &*member {
+                "uuid" => answer.uuid = map.next_value()?,
+                "count" => answer.count = map.next_value()?,
+                "rows" => answer.rows = map.next_value()?,
+                "error" => answer.error = map.next_value()?,
+                "details" => answer.details = map.next_value()?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(answer)
+    }
 }
 
 impl Answer<'_> {
@@ -164,11 +201,12 @@ fn refused(error: TransactError, expectations: &[Expectation]) -> Outcome {
             }
         }
         // The server's own trouble, not the transaction's.
-        "unknown database" | "aborted" | "canceled" | "resources exhausted" | "I/O error" => {
+        "unknown database" | "aborted" | "resources exhausted" | "I/O error" => {
             Outcome::Retry(error)
         }
-        // A proposal to the cluster whose fate the server did not learn.
-        "cluster error" => Outcome::Unknown(UnknownReason::Cluster(error)),
+        // A proposal to the cluster whose fate the server did not learn. A relay says `canceled`
+        // of all it had sent on when it lost its own server: they may yet be committed.
+        "cluster error" | "canceled" => Outcome::Unknown(UnknownReason::Cluster(error)),
         _ => Outcome::Hard(error),
     }
 }

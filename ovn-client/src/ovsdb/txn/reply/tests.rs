@@ -101,7 +101,30 @@ fn every_known_error_has_its_class() {
     for name in ["timed out", "unknown database", "aborted", "I/O error", "resources exhausted"] {
         assert!(matches!(class(name), Outcome::Retry(_)), "{name}");
     }
-    assert!(matches!(class("cluster error"), Outcome::Unknown(_)));
+    for name in ["cluster error", "canceled"] {
+        assert!(matches!(class(name), Outcome::Unknown(_)), "{name}");
+    }
+}
+
+#[test]
+fn an_error_instead_of_results_has_its_class_too() {
+    let schema = DatabaseSchema::parse(r#"{"name":"D","tables":{}}"#).unwrap();
+    let refused = |error: &str| {
+        let error = RpcError { error: error.to_owned(), details: None };
+        outcome(Err(error), &[Expectation::Guard { fence: true }], &schema)
+    };
+    assert!(matches!(refused("unknown database"), Outcome::Retry(e) if e.operation.is_none()));
+    assert!(matches!(refused("canceled"), Outcome::Unknown(_)), "a relay lost its server");
+    assert!(matches!(refused("timed out"), Outcome::Retry(_)), "of no operation: no fence");
+    assert!(matches!(refused("syntax error"), Outcome::Hard(_)));
+}
+
+#[test]
+fn the_last_of_a_repeated_member_wins() {
+    let reply = r#"[{},{"more":1},{"count":"x","count":0,"count":1}]"#;
+    assert!(matches!(sorted(&guarded(), reply), Outcome::Unknown(_)), "each must be readable");
+    let reply = r#"[{},{"more":1},{"count":0,"count":1}]"#;
+    assert!(matches!(sorted(&guarded(), reply), Outcome::Committed(_)));
 }
 
 #[test]
@@ -116,6 +139,8 @@ fn a_reply_that_cannot_be_understood_leaves_the_outcome_unknown() {
         r#"[{},{},{"count":1},{}]"#,
         r#"[null,null,null]"#,
         r#"[1,2,3]"#,
+        r#"[[],[],[null,1]]"#,
+        r#"[{},{},{"count":1,"error":5}]"#,
     ] {
         assert!(matches!(sorted(&guarded(), reply), Outcome::Unknown(_)), "{reply}");
     }
