@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let mut out = std::io::stdout().lock();
+    let mut out = std::io::stdout();
     if arguments.iter().any(|argument| matches!(argument.as_str(), "-h" | "--help")) {
         return Ok(writeln!(out, "{USAGE}")?);
     }

@@ -20,7 +20,7 @@ fn replica(rows: &[&[(&str, &str)]]) -> Replica {
             ids.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         (uuid, RowUpdate::Insert(vec![Some(ids.to_datum())]))
     });
-    let update = TableUpdate { layout: layout.clone(), rows: rows.collect() };
+    let update = TableUpdate::new(layout.clone(), rows.collect());
     let indexes = vec![by_role()];
     let resolved = Arc::new(Resolved { layouts: vec![layout], indexes, ..Resolved::default() });
     let mut replica = Replica::default();

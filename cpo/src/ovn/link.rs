@@ -158,7 +158,7 @@ impl Link {
         let txn = write::transaction(guard, batch.edits(), install, Uuid::new_v4);
         let (txn, missing) = txn.fit(&self.client.snapshot().resolved().schema);
         for missing in missing.into_iter().filter(|missing| self.missing.insert(missing.clone())) {
-            tracing::warn!(%missing, "this OVN does not have it: rows go without");
+            tracing::warn!(%missing, "this OVN does not have it: what can do without it does");
         }
         self.sent = Some(Instant::now());
         let (client, takes) = (self.client.clone(), self.taking);

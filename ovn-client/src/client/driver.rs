@@ -206,7 +206,9 @@ impl Driver {
 
     /// Takes new contents, then tells the subscribers what differs. Gives how many rows do.
     pub(super) fn supersede(&self, newest: Replica) -> usize {
-        let rows = newest.tables().map(Table::len).sum();
+        let count = |replica: &Replica| replica.tables().map(Table::len).sum::<usize>();
+        // Those that are gone are gone through as well.
+        let rows = count(&newest).max(count(&self.shared.replica.read()));
         self.publish(self.shared.replica.change(rows, |replica| replica.supersede(newest)))
     }
 
@@ -267,6 +269,13 @@ impl Driver {
     fn tell(&self, event: Event) {
         // Without subscribers nobody needs the event.
         let _ = self.events.send(event);
+    }
+}
+
+/// However it ends: what nobody keeps up to date is not connected.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.disconnect("the client's driver has ended");
     }
 }
 

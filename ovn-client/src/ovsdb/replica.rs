@@ -2,6 +2,7 @@
 //! the next.
 
 mod apply;
+mod chunks;
 mod index;
 mod row;
 mod rows;

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod conformance;
+mod ends;
 mod pressure;
 mod server;
 mod tls;

@@ -1,5 +1,6 @@
 //! What is fuzzed. Each target takes any bytes, and panics only if something is wrong.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,8 @@ use ovn_client::nb::{self, LoadBalancer, LogicalRouter, TypedRow};
 use ovn_client::ovsdb::replica::RowChange;
 use ovn_client::ovsdb::session::{Acceptance, Progress, Session, SessionConfig, SessionEvent};
 use ovn_client::{
-    DatabaseSpec, FrameLimits, IndexSpec, Replica, Row, RowFilter, TableSpec, Txn, Uuid,
+    DatabaseSpec, Datum, FrameLimits, IndexSpec, Insert, Replica, Row, RowFilter, Select,
+    TableSpec, Txn, Update, Uuid, Wait,
 };
 
 /// A database that has each kind of column.
@@ -78,6 +80,7 @@ fn drive<'b>(spec: DatabaseSpec, pieces: impl Iterator<Item = &'b [u8]>) -> usiz
                         Ok(changes) => changes,
                         Err(_) => {
                             assert_eq!(rows(&replica, &tables), before, "half of it is applied");
+                            indexed(&replica, &tables);
                             return known.len();
                         }
                     }
@@ -95,13 +98,25 @@ fn drive<'b>(spec: DatabaseSpec, pieces: impl Iterator<Item = &'b [u8]>) -> usiz
         }
         if session.is_synced() {
             // So that replies have something to answer.
-            let _ = session.handle_transact(&Txn::new().comment("c"), Instant::now());
             let table = spec.tables.first().map(|table| table.name.clone()).unwrap_or_default();
+            let _ = session.handle_transact(&of_each_kind(table.clone()), Instant::now());
             let _ = session.handle_filter(table, RowFilter::All, Instant::now());
         }
         session.poll_transmit(&mut Vec::new());
     }
     known.len()
+}
+
+/// A transaction of an operation of each kind.
+fn of_each_kind(table: impl Into<Cow<'static, str>>) -> Txn {
+    let table = table.into();
+    let one = Uuid::from_u128(1);
+    Txn::new()
+        .with(Wait::row(table.clone(), one).fence())
+        .with(Insert::new(table.clone(), one).set("name", "n"))
+        .with(Update::row(table.clone(), one).set("name", "m").expect_count(1))
+        .with(Select::all(table.clone()))
+        .comment("c")
 }
 
 /// Rows by table and identifier.
@@ -133,9 +148,16 @@ fn indexed(replica: &Replica, tables: &[String]) {
     let index = IndexSpec::column(name.clone(), "name");
     let table = replica.table(name);
     assert_eq!(table.iter().count(), table.len());
+    let mut held = BTreeMap::<Datum, Vec<Uuid>>::new();
     for row in table.iter() {
-        let Some(name) = row.get("name") else { continue };
-        let found = table.find(&index, name).filter(|found| found.uuid() == row.uuid()).count();
-        assert_eq!(found, usize::from(name.as_scalar().is_some()));
+        let name = row.get("name").filter(|name| name.as_scalar().is_some());
+        if let Some(name) = name {
+            held.entry(name.clone()).or_default().push(row.uuid());
+        }
     }
+    for (name, uuids) in held {
+        let found: Vec<_> = table.find(&index, &name).map(|row| row.uuid()).collect();
+        assert_eq!(found, uuids);
+    }
+    assert_eq!(table.find(&index, "held by none").count(), 0);
 }

@@ -1,9 +1,8 @@
 //! Rows by a value of theirs.
 
 mod entries;
-mod uuids;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, RandomState};
 
 use entries::{Entries, Holders};
 
@@ -16,12 +15,14 @@ use crate::ovsdb::value::{Atom, Datum, Uuid};
 #[derive(Clone, Debug)]
 pub(super) struct Index {
     spec: IndexSpec,
+    /// Of its own, so that nobody can choose values that meet.
+    hasher: RandomState,
     entries: Tree<Entries>,
 }
 
 impl Index {
     pub(super) fn new(spec: IndexSpec) -> Self {
-        Self { spec, entries: Tree::default() }
+        Self { spec, hasher: RandomState::new(), entries: Tree::default() }
     }
 
     pub(super) fn spec(&self) -> &IndexSpec {
@@ -30,14 +31,14 @@ impl Index {
 
     /// The rows that hold this value, ascending.
     pub(super) fn find(&self, value: &Atom) -> impl Iterator<Item = Uuid> + '_ {
-        let hash = hash_of(value);
+        let hash = self.hasher.hash_one(value);
         let holders = self.entries.get(leaf_of(hash)).and_then(|leaf| leaf.get(hash, value));
         let (one, many) = match holders {
             None => (None, None),
             Some(Holders::One(uuid)) => (Some(*uuid), None),
             Some(Holders::Many(uuids)) => (None, Some(uuids)),
         };
-        one.into_iter().chain(many.into_iter().flat_map(|uuids| uuids.iter()))
+        one.into_iter().chain(many.into_iter().flat_map(|uuids| uuids.iter().copied()))
     }
 
     /// Follows a row from one version to the next.
@@ -52,14 +53,14 @@ impl Index {
     }
 
     fn add(&mut self, value: &Atom, uuid: Uuid) {
-        let hash = hash_of(value);
+        let hash = self.hasher.hash_one(value);
         if let Some(entries) = self.entries.get_mut(leaf_of(hash)) {
             entries.add(hash, value, uuid);
         }
     }
 
     fn remove(&mut self, value: &Atom, uuid: Uuid) {
-        let hash = hash_of(value);
+        let hash = self.hasher.hash_one(value);
         if let Some(entries) = self.entries.get_mut(leaf_of(hash)) {
             entries.remove(hash, value, uuid);
         }
@@ -99,12 +100,6 @@ impl<'r> Values<'r> {
             Self::Keys(pairs) => pairs.binary_search_by(|(key, _)| key.cmp(value)).is_ok(),
         }
     }
-}
-
-fn hash_of(value: &Atom) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// The first twelve bits.

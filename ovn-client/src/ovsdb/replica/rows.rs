@@ -13,7 +13,8 @@ use crate::ovsdb::value::{ToDatum, Uuid};
 ///
 /// Rows live in shards by the first twelve bits of their UUIDs. What changes while an older state
 /// is held is copied shard by shard: a change to a table of n rows costs about n / 4,096 + 128
-/// pointers, not n, and nothing where no older state is held.
+/// pointers, not n, and nothing where no older state is held. Where UUIDs are not random, it costs
+/// about n / 256.
 #[derive(Clone, Debug)]
 pub struct Table {
     layout: Arc<Layout>,
@@ -144,6 +145,28 @@ mod tests {
         assert_eq!((older.len(), table.len()), (1, 1));
         assert!(older.get(Uuid::from_u128(1)).is_some());
         assert!(table.get(Uuid::from_u128(1)).is_none());
+    }
+
+    #[test]
+    fn rows_whose_uuids_begin_alike_are_kept_as_others_are() {
+        let mut table = Table::new(Arc::new(Layout::new("T", [])));
+        for number in 0..2_000 {
+            assert!(table.insert(row(number * 7 % 2_000)).is_none());
+        }
+        let older = table.clone();
+        for number in 0..1_990 {
+            assert!(table.remove(Uuid::from_u128(number)).is_some());
+        }
+        assert!(table.remove(Uuid::from_u128(7)).is_none());
+        assert!(table.insert(row(1_995)).is_some());
+        let left: Vec<_> = table.iter().map(|row| row.uuid().as_u128()).collect();
+        assert_eq!(left, (1_990..2_000).collect::<Vec<_>>());
+        assert_eq!((older.len(), table.len()), (2_000, 10));
+        assert!(older.iter().map(|row| row.uuid().as_u128()).eq(0..2_000));
+        let rows = (0..2_000).map(row);
+        let filled = Table::filled(Arc::new(Layout::new("T", [])), &[], rows);
+        assert!(filled.iter().eq(older.iter()));
+        assert_eq!(filled.get(Uuid::from_u128(1_234)), older.get(Uuid::from_u128(1_234)));
     }
 
     #[test]

@@ -23,10 +23,31 @@ impl Updates {
 /// What one message changes in a table, by row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableUpdate {
+    pub(super) layout: Arc<Layout>,
+    /// Ascending by UUID, each once.
+    pub(super) rows: Vec<(Uuid, RowUpdate)>,
+}
+
+impl TableUpdate {
+    /// What changes in the table of this layout; of rows that are there twice, the last counts.
+    pub fn new(layout: Arc<Layout>, mut rows: Vec<(Uuid, RowUpdate)>) -> Self {
+        if !rows.is_sorted_by(|(one, _), (next, _)| one < next) {
+            rows.reverse();
+            rows.sort_by_key(|(uuid, _)| uuid.as_u128());
+            rows.dedup_by_key(|(uuid, _)| *uuid);
+        }
+        Self { layout, rows }
+    }
+
     /// The table and its columns.
-    pub layout: Arc<Layout>,
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
     /// The rows, ascending by UUID, each once.
-    pub rows: Vec<(Uuid, RowUpdate)>,
+    pub fn rows(&self) -> &[(Uuid, RowUpdate)] {
+        &self.rows
+    }
 }
 
 /// What happened to a row. Columns are given by their index in the layout.
@@ -68,7 +89,7 @@ impl<'de> Visitor<'de> for UpdatesSeed<'_> {
             };
             let rows = map.next_value_seed(TableSeed(layout))?;
             tables.retain(|table| table.layout.table() != layout.table());
-            tables.push(TableUpdate { layout: layout.clone(), rows });
+            tables.push(TableUpdate::new(layout.clone(), rows));
         }
         Ok(Updates(tables))
     }
@@ -95,12 +116,6 @@ impl<'de> Visitor<'de> for TableSeed<'_> {
         let mut rows = Vec::new();
         while let Some(UuidText(uuid)) = map.next_key()? {
             rows.push((uuid, map.next_value_seed(RowSeed(self.0))?));
-        }
-        if !rows.is_sorted_by(|(one, _), (next, _)| one < next) {
-            // The last of a repeated one wins.
-            rows.reverse();
-            rows.sort_by_key(|(uuid, _)| uuid.as_u128());
-            rows.dedup_by_key(|(uuid, _)| *uuid);
         }
         Ok(rows)
     }

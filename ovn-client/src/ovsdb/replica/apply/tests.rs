@@ -99,12 +99,40 @@ fn a_replacement_tells_only_what_differs_and_keeps_equal_rows_in_place() {
 
 #[test]
 fn an_update_that_does_not_fit_leaves_the_replica_as_it_was() {
-    let mut replica = replica(&[(1, json!({"initial": {"name": "a"}}))]);
-    let misfit = updates(&[(1, json!({"delete": null})), (2, json!({"modify": {"name": "b"}}))]);
+    let mut replica =
+        replica(&[(1, json!({"initial": {"name": "a"}})), (2, json!({"initial": {"name": "b"}}))]);
+    let rows = |replica: &Replica| replica.table("T").iter().cloned().collect::<Vec<_>>();
+    let before = rows(&replica);
+    let misfit = updates(&[
+        (1, json!({"delete": null})),
+        (2, json!({"modify": {"name": "c"}})),
+        (3, json!({"insert": {"name": "d"}})),
+        (4, json!({"modify": {"name": "e"}})),
+    ]);
     let error = replica.apply(misfit, Some(uuid(9))).unwrap_err();
-    assert_eq!(error, ReplicaError::UnknownRow { table: "T".into(), uuid: uuid(2) });
-    assert!(replica.row("T", uuid(1)).is_some());
-    assert_eq!(replica.last_transaction(), None);
+    assert_eq!(error, ReplicaError::UnknownRow { table: "T".into(), uuid: uuid(4) });
+    assert_eq!(rows(&replica), before);
+    assert_eq!((replica.table("T").len(), replica.last_transaction()), (2, None));
+    let found = |name: &str| replica.table("T").find(&by_name(), name).count();
+    assert_eq!(["a", "b", "c", "d"].map(found), [1, 1, 0, 0]);
+}
+
+#[test]
+fn of_what_is_told_twice_the_last_counts() {
+    let (one, two) = (uuid(1), uuid(2));
+    let text = format!(
+        r#"{{"T": {{"{two}": {{"initial": {{"name": "nobody"}}}}}},
+            "T": {{"{two}": {{"initial": {{"name": "b"}}}},
+                   "{one}": {{"initial": {{"name": "x", "name": "y"}}}},
+                   "{one}": {{"initial": {{"name": "z", "name": "a"}}}}}}}}"#
+    );
+    let mut json = serde_json::Deserializer::from_str(&text);
+    let twice = UpdatesSeed(&resolved()).deserialize(&mut json).unwrap();
+    assert_eq!(twice.rows(), 2);
+    let mut replica = Replica::default();
+    replica.replace(&resolved(), twice, None);
+    let names = replica.table("T").iter().map(|row| row.read::<String>("name").unwrap());
+    assert_eq!(names.collect::<Vec<_>>(), ["a", "b"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::uuids::Uuids;
+use crate::ovsdb::replica::chunks::{Chunks, Keyed};
 use crate::ovsdb::value::{Atom, Uuid};
 
 /// Values and the rows that hold them, ascending by the hash of the value. Values are compared only
@@ -21,7 +21,13 @@ struct Entry {
 #[derive(Clone, Debug)]
 pub(super) enum Holders {
     One(Uuid),
-    Many(Arc<Uuids>),
+    Many(Arc<Chunks<Uuid>>),
+}
+
+impl Keyed for Uuid {
+    fn key(&self) -> u128 {
+        self.as_u128()
+    }
 }
 
 impl Entries {
@@ -63,8 +69,14 @@ impl Entries {
 impl Holders {
     fn add(&mut self, uuid: Uuid) {
         match self {
-            Self::Many(uuids) => Arc::make_mut(uuids).insert(uuid),
-            Self::One(first) => *self = Self::Many(Arc::new(Uuids::pair(*first, uuid))),
+            Self::Many(uuids) => {
+                Arc::make_mut(uuids).insert(uuid);
+            }
+            Self::One(only) if *only == uuid => {}
+            Self::One(first) => {
+                let both = [uuid.min(*first), uuid.max(*first)];
+                *self = Self::Many(Arc::new(Chunks::ascending(both.into_iter())));
+            }
         }
     }
 
@@ -74,7 +86,7 @@ impl Holders {
             Self::One(only) => *only == uuid,
             Self::Many(uuids) => {
                 let uuids = Arc::make_mut(uuids);
-                uuids.remove(uuid);
+                uuids.remove(uuid.as_u128());
                 uuids.is_empty()
             }
         }
@@ -95,7 +107,7 @@ mod tests {
         let found = |entries: &Entries, value| match entries.get(7, &Atom::Integer(value)) {
             None => vec![],
             Some(Holders::One(one)) => vec![*one],
-            Some(Holders::Many(many)) => many.iter().collect(),
+            Some(Holders::Many(many)) => many.iter().copied().collect(),
         };
         assert_eq!(found(&entries, 1), [uuid(1), uuid(3)]);
         assert_eq!((found(&entries, 2), found(&entries, 3)), (vec![uuid(2)], vec![]));

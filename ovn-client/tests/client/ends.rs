@@ -1,0 +1,36 @@
+//! The end of a driver.
+
+use super::*;
+
+#[tokio::test]
+async fn a_driver_that_is_no_more_is_not_connected() {
+    let server = Server::bind().await;
+    let mut scene = start(config(&server.endpoint()));
+    let mut connection = server.accept().await;
+    connection.sync(rows(&[(1, initial("a"))])).await;
+    scene.changed().await;
+    scene.connected().await;
+    scene.driver.abort();
+    assert_eq!(scene.disconnected().await, "the client's driver has ended");
+    let snapshot = scene.client.snapshot();
+    assert!(!snapshot.connected() && !scene.client.health().connected);
+    assert_eq!(snapshot.table(LoadBalancer::TABLE).len(), 1, "it keeps its last state");
+    assert!(scene.client.connected().await.is_none());
+    assert_eq!(scene.client.transact(Txn::new().comment("c")).await, Outcome::NotConnected);
+}
+
+#[tokio::test]
+async fn a_driver_that_is_told_to_end_leaves_nobody_waiting() {
+    let server = Server::bind().await;
+    let mut scene = start(config(&server.endpoint()));
+    let mut connection = server.accept().await;
+    connection.sync(json!({})).await;
+    scene.connected().await;
+    let client = scene.client.clone();
+    let call = tokio::spawn(async move { client.transact(Txn::new().comment("c")).await });
+    connection.expect("transact").await;
+    scene.shutdown.cancel();
+    assert_eq!(call.await.unwrap(), Outcome::Unknown(UnknownReason::ConnectionLost));
+    scene.disconnected().await;
+    scene.driver.await.unwrap();
+}
