@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test demo demo-down bench bench-ovsdb manifests fmt lint purity deny need-rust need-lab
+.PHONY: help build test demo demo-down bench bench-ovsdb bench-pools manifests fmt lint purity deny need-rust need-lab
 
 # Where the usual installers put cargo and go.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
@@ -40,6 +40,10 @@ bench: need-rust need-lab ## Measures on real components; prints a table
 bench-ovsdb: need-rust need-lab ## Measures the database client beside others
 	@$(CARGO) build $(ALL) --release --bins
 	@$(TARGET)/release/bench-ovsdb
+
+bench-pools: need-rust ## Measures the allocator of addresses beside MetalLB's
+	@$(CARGO) build $(ALL) --release --bins
+	@$(TARGET)/release/bench-pools
 
 manifests: need-rust ## Writes manifests/crds from the Rust types
 	@$(CARGO) run -q --locked -p cpo -- crds --out manifests/crds

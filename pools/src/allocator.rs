@@ -7,15 +7,18 @@
 
 mod catalog;
 mod choose;
+mod names;
 mod record;
 mod table;
 mod tenants;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use catalog::Catalog;
-use table::{Holder, HolderId, Rest, Shared, Slot, SlotId, Table, TenantId, Usage};
+use catalog::{Catalog, PoolId};
+use choose::Chosen;
+use table::{Holder, HolderId, Shared, Slot, SlotId, Table, TenantId, Usage, Waiting};
 use tenants::Tenants;
 
 pub use record::{Bound, Conflict, Entry, Owner, Record, State};
@@ -57,7 +60,7 @@ pub enum Assigned {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
     /// The pool.
-    pub pool: String,
+    pub pool: Arc<str>,
     /// The addresses; one at least.
     pub addresses: PerFamily<Option<IpAddr>>,
 }
@@ -77,7 +80,7 @@ impl Allocator {
     /// wherever they are.
     pub fn set_pools(&mut self, specs: BTreeMap<String, PoolSpec>) {
         for range in self.catalog.replace(specs) {
-            for address in self.table.between(range.first(), range.last()) {
+            for address in self.table.between(&range) {
                 self.catalog.take(address);
             }
         }
@@ -96,7 +99,7 @@ impl Allocator {
     /// # Errors
     /// Why it gets nothing, or nothing else than it has.
     pub fn choose(&self, request: &Request<'_>) -> Result<Assigned, Refusal> {
-        choose::choose(self, request)
+        choose::choose(self, request).map(|chosen| chosen.assigned)
     }
 
     /// Gives a Service what it asks for, and keeps what it has.
@@ -104,12 +107,12 @@ impl Allocator {
     /// # Errors
     /// Why it gets nothing, or nothing else than it has. Nothing is changed then.
     pub fn assign(&mut self, request: &Request<'_>) -> Result<Assigned, Refusal> {
-        let assigned = self.choose(request)?;
-        match &assigned {
-            Assigned::Kept(given) | Assigned::New(given) => self.bind(request, given),
+        let chosen = choose::choose(self, request)?;
+        match &chosen.assigned {
+            Assigned::Kept(given) | Assigned::New(given) => self.bind(request, &chosen, given),
             Assigned::Move { .. } => {}
         }
-        Ok(assigned)
+        Ok(chosen.assigned)
     }
 
     /// Takes the addresses of a Service from it, and gives those nobody else shares back.
@@ -122,13 +125,12 @@ impl Allocator {
         for slot in slots {
             self.leave(id, slot);
             let Some(address) = self.vacant(slot) else { continue };
-            let usage = match afterwards {
-                Afterwards::Rest(until) => {
-                    Usage::Resting(Box::new(Rest { last: Some(name.clone()), until }))
-                }
-                Afterwards::Keep => Usage::Reserved(Some(name.clone())),
+            let until = match afterwards {
+                Afterwards::Rest(until) => Some(until),
+                Afterwards::Keep => None,
             };
-            self.use_as(slot, usage);
+            let waiting = Waiting { service: Some(name.clone()), until };
+            self.use_as(slot, Usage::Waiting(Box::new(waiting)));
             free.push(address);
         }
         free
@@ -149,9 +151,9 @@ impl Allocator {
         for holder in slot.holders().to_vec() {
             self.leave(holder, id);
         }
-        self.use_as(id, Usage::Blocked);
         if let Some(slot) = self.table.remove(id) {
             self.count(&slot, false);
+            self.find_by(id, &slot, false);
             self.catalog.give_back(address);
             self.catalog.tidy(slot.pool);
         }
@@ -160,7 +162,8 @@ impl Allocator {
     /// The addresses of a Service.
     pub fn of(&self, service: &Service<'_>) -> Option<Given> {
         let tenant = self.tenants.find(service.tenant)?;
-        self.given(self.table.holder(self.table.find(tenant, service)?)?)
+        let (_, given) = self.given(self.table.holder(self.table.find(tenant, service)?)?)?;
+        Some(given)
     }
 
     /// The figures of a pool, also of one that is gone while addresses of it are in use.
@@ -180,28 +183,46 @@ impl Allocator {
         tenant.map(|tenant| tenant.usage).unwrap_or_default()
     }
 
-    fn given(&self, holder: &Holder) -> Option<Given> {
+    fn given(&self, holder: &Holder) -> Option<(PoolId, Given)> {
         let slot = self.table.slot(holder.slots().next()?)?;
-        let pool = self.catalog.get(slot.pool)?.name.to_string();
-        Some(Given { pool, addresses: self.table.addresses(holder) })
+        let pool = self.catalog.get(slot.pool)?.name.clone();
+        Some((slot.pool, Given { pool, addresses: self.table.addresses(holder) }))
     }
 
     /// Records what a Service was given, or that it wants other ports of it.
-    fn bind(&mut self, request: &Request<'_>, given: &Given) {
-        let tenant = self.tenants.intern(request.service.tenant);
-        let holder = self.hold(tenant, &request.service, request.ports);
+    fn bind(&mut self, request: &Request<'_>, chosen: &Chosen, given: &Given) {
+        let tenant = chosen.tenant;
+        let tenant = tenant.unwrap_or_else(|| self.tenants.intern(request.service.tenant));
+        let holder = self.hold(tenant, chosen.own, &request.service, request.ports);
         for address in [given.addresses.v4, given.addresses.v6].into_iter().flatten() {
-            let slot = match self.table.at(address) {
-                Some((slot, _)) => slot,
-                None => self.occupy(tenant, &given.pool, address),
+            let known = self.table.at(address).map(|(slot, _)| slot);
+            if let Some(slot) = known {
+                self.join(holder, slot, request.sharing);
+                continue;
+            }
+            let usage = match request.sharing {
+                None => Usage::Held(holder),
+                Some(Sharing { key, backends }) => Usage::Shared(Box::new(Shared {
+                    key: key.into(),
+                    backends: backends.into(),
+                    holders: vec![holder],
+                })),
             };
-            self.join(holder, slot, request.sharing);
+            let slot = self.occupy(tenant, chosen.pool, address, usage);
+            if let Some(holder) = self.table.holder_mut(holder) {
+                holder.set_slot(Family::of(address), Some(slot));
+            }
         }
     }
 
     /// The Service as a holder with these ports, made if need be.
-    fn hold(&mut self, tenant: TenantId, service: &Service<'_>, ports: &[Port]) -> HolderId {
-        let found = self.table.find(tenant, service);
+    fn hold(
+        &mut self,
+        tenant: TenantId,
+        found: Option<HolderId>,
+        service: &Service<'_>,
+        ports: &[Port],
+    ) -> HolderId {
         let id = found
             .unwrap_or_else(|| self.table.add_holder(service, Holder::new(tenant, service, &[])));
         let Some(holder) = self.table.holder_mut(id) else { return id };
@@ -215,12 +236,17 @@ impl Allocator {
     }
 
     /// Takes an address out of what is free.
-    fn occupy(&mut self, tenant: TenantId, pool: &str, address: IpAddr) -> SlotId {
-        let pool = self.catalog.intern(pool);
+    fn occupy(&mut self, tenant: TenantId, pool: PoolId, address: IpAddr, usage: Usage) -> SlotId {
         self.catalog.take(address);
-        let slot = Slot { usage: Usage::Blocked, pool, tenant, address };
+        let slot = Slot { usage, pool, tenant, address };
         self.count(&slot, true);
-        self.table.insert(slot)
+        let indexed = !matches!(slot.usage, Usage::Held(_) | Usage::Blocked);
+        let of = indexed.then(|| slot.clone());
+        let id = self.table.insert(slot);
+        if let Some(slot) = of {
+            self.find_by(id, &slot, true);
+        }
+        id
     }
 
     /// Makes a Service one of those that hold an address.
@@ -299,8 +325,8 @@ impl Allocator {
         if let Some(uses) = self.catalog.uses(slot.pool, family) {
             step(match slot.usage {
                 Usage::Held(_) | Usage::Shared(_) => &mut uses.assigned,
-                Usage::Resting(_) => &mut uses.resting,
-                Usage::Reserved(_) | Usage::Blocked => &mut uses.reserved,
+                Usage::Waiting(ref waiting) if waiting.until.is_some() => &mut uses.resting,
+                Usage::Waiting(_) | Usage::Blocked => &mut uses.reserved,
             });
         }
         if let Usage::Held(_) | Usage::Shared(_) = slot.usage
@@ -312,13 +338,14 @@ impl Allocator {
 
     fn find_by(&mut self, id: SlotId, slot: &Slot, there: bool) {
         let waiting = match &slot.usage {
-            Usage::Resting(rest) => {
-                let entry = (rest.until, slot.address);
-                let _ =
-                    if there { self.resting.insert(entry) } else { self.resting.remove(&entry) };
-                rest.last.as_ref()
+            Usage::Waiting(waiting) => {
+                if let Some(until) = waiting.until {
+                    let entry = (until, slot.address);
+                    let resting = &mut self.resting;
+                    let _ = if there { resting.insert(entry) } else { resting.remove(&entry) };
+                }
+                waiting.service.as_ref()
             }
-            Usage::Reserved(last) => last.as_ref(),
             Usage::Held(_) | Usage::Shared(_) | Usage::Blocked => None,
         };
         let Some(tenant) = self.tenants.get_mut(slot.tenant) else { return };

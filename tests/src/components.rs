@@ -89,6 +89,18 @@ pub fn ensure_older() -> Result<PathBuf> {
     rootfs::older(&cache)
 }
 
+/// Builds, if it is missing, the program that measures MetalLB's allocator; nothing but the
+/// benchmark of ours needs it.
+///
+/// # Errors
+/// When Go is missing or the build fails.
+pub fn metallb_peer() -> Result<PathBuf> {
+    let cache = cache_dir()?;
+    std::fs::create_dir_all(&cache).with_context(|| format!("create {}", cache.display()))?;
+    let _lock = lock(&cache.join("lock"))?;
+    Ok(go::metallb(&cache)?.join("metallb-peer"))
+}
+
 /// `${XDG_CACHE_HOME:-$HOME/.cache}/cloud-provider-ovn`.
 ///
 /// # Errors

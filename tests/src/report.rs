@@ -13,6 +13,8 @@ pub enum Figure {
     Rate(f64),
     /// How much memory, in bytes.
     Bytes(u64),
+    /// How much memory, in bits.
+    Bits(f64),
 }
 
 impl Figure {
@@ -20,6 +22,7 @@ impl Figure {
         match self {
             Self::Time(time) => time.as_secs_f64(),
             Self::Rate(rate) => rate,
+            Self::Bits(bits) => bits,
             #[expect(clippy::cast_precision_loss, reason = "a ratio for a reader")]
             Self::Bytes(bytes) => bytes as f64,
         }
@@ -31,6 +34,7 @@ impl Figure {
         match self {
             Self::Time(time) => Self::Time(time.mul_f64(factor)),
             Self::Rate(rate) => Self::Rate(rate * factor),
+            Self::Bits(bits) => Self::Bits(bits * factor),
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -45,11 +49,15 @@ impl Figure {
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
+            Self::Time(time) if *time < Duration::from_micros(10) => {
+                format!("{:.3} µs", time.as_secs_f64() * 1e6)
+            }
             Self::Time(time) if *time < Duration::from_millis(10) => {
                 format!("{:.3} ms", time.as_secs_f64() * 1e3)
             }
             Self::Time(time) => format!("{:.1} ms", time.as_secs_f64() * 1e3),
             Self::Rate(rate) => format!("{rate:.0}/s"),
+            Self::Bits(bits) => format!("{bits:.2} bit"),
             Self::Bytes(bytes) if *bytes < 1 << 20 => format!("{bytes} B"),
             Self::Bytes(bytes) => format!("{:.1} MiB", Self::Bytes(*bytes).number() / 1_048_576.0),
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+use super::names::Names;
 use crate::pool::Rank;
 use crate::space::{Space, is_buggy};
 use crate::{AddressRange, AddressSet, Family, PerFamily, PoolFigures, PoolSpec};
@@ -19,7 +20,7 @@ type Open = PerFamily<BTreeMap<(Rank, Arc<str>), PoolId>>;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Catalog {
     pools: Slab<Pool>,
-    by_name: BTreeMap<Arc<str>, PoolId>,
+    names: Names,
     /// Of the pools that count, the last address of each range, and the pool, by the first.
     ranges: BTreeMap<IpAddr, (IpAddr, PoolId)>,
     /// Pools for all tenants that assign by themselves and have free addresses.
@@ -104,13 +105,13 @@ impl Catalog {
     }
 
     pub(super) fn named(&self, name: &str) -> Option<(PoolId, &Pool)> {
-        let id = *self.by_name.get(name)?;
+        let id = self.names.get(name)?;
         self.get(id).map(|pool| (id, pool))
     }
 
     /// All pools that have a spec, by name.
     pub(super) fn iter(&self) -> impl Iterator<Item = (PoolId, &Pool)> {
-        let pools = self.by_name.values().filter_map(|id| Some((*id, self.get(*id)?)));
+        let pools = self.names.numbers().filter_map(|id| Some((id, self.get(id)?)));
         pools.filter(|(_, pool)| pool.spec.is_some())
     }
 
@@ -140,13 +141,13 @@ impl Catalog {
 
     /// The number of a pool of this name, whether there is one or not.
     pub(super) fn intern(&mut self, name: &str) -> PoolId {
-        if let Some(id) = self.by_name.get(name) {
-            return *id;
+        if let Some(id) = self.names.get(name) {
+            return id;
         }
         let name: Arc<str> = name.into();
         let id = self.pools.insert(Pool::new(name.clone()));
         let id = PoolId::try_from(id).unwrap_or(PoolId::MAX);
-        self.by_name.insert(name, id);
+        self.names.insert(name, id);
         id
     }
 
@@ -182,7 +183,7 @@ impl Catalog {
         });
         if gone {
             let pool = self.pools.remove(id as usize);
-            self.by_name.remove(&pool.name);
+            self.names.remove(&pool.name);
         }
     }
 

@@ -5,7 +5,7 @@ mod obtain;
 use std::net::IpAddr;
 
 use super::catalog::{Pool, PoolId};
-use super::table::{self, Holder, HolderId, Slot};
+use super::table::{self, Holder, HolderId, Slot, TenantId};
 use super::tenants::{Tenant, TenantUsage};
 use super::{Allocator, Assigned, Given};
 use crate::{
@@ -22,9 +22,21 @@ struct Chooser<'c> {
     /// The Service itself, if it has an address.
     own: Option<(HolderId, &'c Holder)>,
     wish: PerFamily<Option<IpAddr>>,
+    /// The pool that is asked for, if it is known.
+    asked: Option<(PoolId, &'c Pool)>,
 }
 
-pub(super) fn choose(allocator: &Allocator, request: &Request<'_>) -> Result<Assigned, Refusal> {
+/// What becomes of a request, and what was found on the way there.
+pub(super) struct Chosen {
+    pub(super) assigned: Assigned,
+    /// The pool of what the Service gets or keeps.
+    pub(super) pool: PoolId,
+    pub(super) tenant: Option<TenantId>,
+    /// The Service, if it has an address.
+    pub(super) own: Option<HolderId>,
+}
+
+pub(super) fn choose(allocator: &Allocator, request: &Request<'_>) -> Result<Chosen, Refusal> {
     let tenant = allocator.tenants.find(request.service.tenant);
     let own = tenant.and_then(|tenant| allocator.table.find(tenant, &request.service));
     let chooser = Chooser {
@@ -33,11 +45,13 @@ pub(super) fn choose(allocator: &Allocator, request: &Request<'_>) -> Result<Ass
         tenant: tenant.and_then(|id| allocator.tenants.get(id)),
         own: own.and_then(|id| Some((id, allocator.table.holder(id)?))),
         wish: wish(request.addresses)?,
+        asked: request.pool.and_then(|name| allocator.catalog.named(name)),
     };
-    match chooser.own.and_then(|(_, holder)| allocator.given(holder)) {
-        Some(given) => chooser.again(given),
-        None => chooser.anew().map(Assigned::New),
-    }
+    let (pool, assigned) = match chooser.own.and_then(|(_, holder)| allocator.given(holder)) {
+        Some((pool, given)) => (pool, chooser.again(pool, given)?),
+        None => chooser.anew().map(|(pool, given)| (pool, Assigned::New(given)))?,
+    };
+    Ok(Chosen { assigned, pool, tenant, own })
 }
 
 /// The addresses that are asked for, by family.
@@ -54,9 +68,9 @@ fn wish(addresses: &[IpAddr]) -> Result<PerFamily<Option<IpAddr>>, Refusal> {
 
 impl Chooser<'_> {
     /// For a Service that has addresses: those, unless it asks for others.
-    fn again(&self, given: Given) -> Result<Assigned, Refusal> {
+    fn again(&self, pool: PoolId, given: Given) -> Result<Assigned, Refusal> {
         if !self.satisfied(&given) {
-            return Ok(Assigned::Move { from: given, to: self.anew()? });
+            return Ok(Assigned::Move { from: given, to: self.anew()?.1 });
         }
         for address in [given.addresses.v4, given.addresses.v6].into_iter().flatten() {
             if let Some((_, slot)) = self.allocator.table.at(address) {
@@ -64,7 +78,7 @@ impl Chooser<'_> {
             }
         }
         self.room(PerFamily::default())?;
-        Ok(match self.second(&given) {
+        Ok(match self.second(pool, &given) {
             Some(given) => Assigned::New(given),
             None => Assigned::Kept(given),
         })
@@ -78,18 +92,18 @@ impl Chooser<'_> {
             Families::Prefer(_) => true,
             Families::Both => has(Family::V4).is_some() && has(Family::V6).is_some(),
         };
-        let pool = self.request.pool.is_none_or(|pool| pool == given.pool);
+        let pool = self.request.pool.is_none_or(|pool| *pool == *given.pool);
         families && pool && granted(Family::V4) && granted(Family::V6)
     }
 
     /// These addresses with the one of the other family that a Service prefers to have as well, if
     /// the pool has one.
-    fn second(&self, given: &Given) -> Option<Given> {
+    fn second(&self, pool: PoolId, given: &Given) -> Option<Given> {
         let Families::Prefer(_) = self.request.families else { return None };
         let missing = [Family::V4, Family::V6]
             .into_iter()
             .find(|family| given.addresses.get(*family).is_none())?;
-        let (_, pool) = self.allocator.catalog.named(&given.pool)?;
+        let pool = self.allocator.catalog.get(pool)?;
         self.admit(pool).ok()?;
         let mut more = PerFamily::default();
         *more.get_mut(missing) = 1;
@@ -100,19 +114,16 @@ impl Chooser<'_> {
     }
 
     /// What it would get if it had nothing.
-    fn anew(&self) -> Result<Given, Refusal> {
-        let given = self.give(self.choice()?)?;
-        Ok(self.second(&given).unwrap_or(given))
+    fn anew(&self) -> Result<(PoolId, Given), Refusal> {
+        let choice = self.choice()?;
+        let given = self.give(choice)?;
+        Ok((choice.0, self.second(choice.0, &given).unwrap_or(given)))
     }
 
     fn choice(&self) -> Result<Choice, Refusal> {
         if let Some(name) = self.request.pool {
-            let (_, pool) = self
-                .allocator
-                .catalog
-                .named(name)
-                .filter(|(_, p)| p.spec.is_some())
-                .ok_or_else(|| Refusal::UnknownPool(name.to_owned()))?;
+            let found = self.asked.filter(|(_, pool)| pool.spec.is_some());
+            let (_, pool) = found.ok_or_else(|| Refusal::UnknownPool(name.to_owned()))?;
             self.admit(pool).map_err(|why| Refusal::PoolClosed { pool: name.to_owned(), why })?;
         }
         if self.wish.v4.is_some() || self.wish.v6.is_some() {
@@ -245,7 +256,7 @@ impl Chooser<'_> {
         let catalog = &self.allocator.catalog;
         let has = |pool: &Pool| pool.has_free(family) && other.is_none_or(|o| pool.has_free(o));
         let (id, pool) = match self.request.pool {
-            Some(name) => catalog.named(name).filter(|(_, pool)| has(pool))?,
+            Some(_) => self.asked.filter(|(_, pool)| has(pool))?,
             None => catalog
                 .candidates(family, self.request.service.tenant)
                 .find(|(_, pool)| has(pool) && self.admit(pool).is_ok())?,
@@ -300,7 +311,7 @@ impl Chooser<'_> {
             u64::from(address.is_some() && !shared)
         };
         self.room(PerFamily { v4: new(addresses.v4), v6: new(addresses.v6) })?;
-        let pool = self.allocator.catalog.get(pool).map(|pool| pool.name.to_string());
+        let pool = self.allocator.catalog.get(pool).map(|pool| pool.name.clone());
         Ok(Given { pool: pool.unwrap_or_default(), addresses })
     }
 

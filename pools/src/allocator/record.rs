@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::table::{Holder, Rest, SlotId, TenantId, Usage};
+use super::table::{Holder, SlotId, TenantId, Usage, Waiting};
 use super::{Allocator, table};
 use crate::{Family, Port, Service, Sharing};
 
@@ -105,8 +105,10 @@ impl Allocator {
                 names.sort_unstable();
                 State::Assigned(names)
             }
-            Usage::Resting(rest) => State::Resting { last: text(&rest.last), until: rest.until },
-            Usage::Reserved(last) => State::Reserved(text(last)),
+            Usage::Waiting(waiting) => match waiting.until {
+                Some(until) => State::Resting { last: text(&waiting.service), until },
+                None => State::Reserved(text(&waiting.service)),
+            },
             Usage::Blocked => State::Conflicting,
         };
         let pool = self.catalog.get(slot.pool).map(|pool| pool.name.to_string());
@@ -127,20 +129,20 @@ impl Allocator {
     pub fn restore(&mut self, record: &Record<'_>) -> Result<(), Conflict> {
         self.forget(record.address);
         let tenant = self.tenants.intern(record.tenant);
-        let slot = self.occupy(tenant, record.pool, record.address);
         let text = |(namespace, name): (&str, &str)| {
             table::name_of(&Service { tenant: record.tenant, namespace, name })
         };
-        let usage = match record.owner {
+        let waiting = match record.owner {
             Owner::Services(services, sharing) => {
-                return self.restore_bound(record, tenant, slot, services, sharing);
+                return self.restore_bound(record, tenant, services, sharing);
             }
             Owner::Resting { last, until } => {
-                Usage::Resting(Box::new(Rest { last: last.map(text), until }))
+                Waiting { service: last.map(text), until: Some(until) }
             }
-            Owner::Reserved(last) => Usage::Reserved(last.map(text)),
+            Owner::Reserved(last) => Waiting { service: last.map(text), until: None },
         };
-        self.use_as(slot, usage);
+        let pool = self.catalog.intern(record.pool);
+        self.occupy(tenant, pool, record.address, Usage::Waiting(Box::new(waiting)));
         Ok(())
     }
 
@@ -148,15 +150,17 @@ impl Allocator {
         &mut self,
         record: &Record<'_>,
         tenant: TenantId,
-        slot: SlotId,
         services: &[Bound<'_>],
         sharing: Option<Sharing<'_>>,
     ) -> Result<(), Conflict> {
         let Record { address, tenant: name, .. } = *record;
+        let pool = self.catalog.intern(record.pool);
+        let slot: SlotId = self.occupy(tenant, pool, address, Usage::Blocked);
         let family = Family::of(address);
         for Bound { namespace, name: service, ports } in services {
             let service = Service { tenant: name, namespace, name: service };
-            let holder = self.table.find(tenant, &service).and_then(|id| self.table.holder(id));
+            let found = self.table.find(tenant, &service);
+            let holder = found.and_then(|id| self.table.holder(id));
             let other = holder.and_then(|holder: &Holder| holder.slot(family));
             let other = other.filter(|other| *other != slot);
             if let Some(other) = other.and_then(|other| self.table.slot(other)) {
@@ -168,7 +172,7 @@ impl Allocator {
                 }
                 return Err(Conflict { address, service, other });
             }
-            let holder = self.hold(tenant, &service, ports);
+            let holder = self.hold(tenant, found, &service, ports);
             self.join(holder, slot, sharing);
         }
         Ok(())

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hashbrown::HashTable;
 use slab::Slab;
 
 use super::catalog::PoolId;
-use crate::{Family, PerFamily, Port, Service};
+use crate::{AddressRange, Family, PerFamily, Port, Service};
 
 /// The number of an address in use.
 pub(super) type SlotId = u32;
@@ -22,7 +22,8 @@ pub(super) type TenantId = u32;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     slots: Slab<Slot>,
-    by_address: BTreeMap<IpAddr, SlotId>,
+    by_v4: BTreeMap<u32, SlotId>,
+    by_v6: BTreeMap<u128, SlotId>,
     holders: Slab<Holder>,
     /// Never gone through: its order is of no consequence.
     by_service: HashTable<HolderId>,
@@ -44,10 +45,8 @@ pub(super) enum Usage {
     Held(HolderId),
     /// By Services that share it; one at least.
     Shared(Box<Shared>),
-    /// By nobody since its release.
-    Resting(Box<Rest>),
-    /// By nobody, for a Service or a tenant.
-    Reserved(Option<Box<str>>),
+    /// By nobody: it waits for a Service, or for the end of its rest.
+    Waiting(Box<Waiting>),
     /// By what cannot be told; never given away.
     Blocked,
 }
@@ -61,11 +60,12 @@ pub(super) struct Shared {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Rest {
-    /// `<namespace>/<name>` of whom it belonged to.
-    pub(super) last: Option<Box<str>>,
-    /// In seconds of Unix time.
-    pub(super) until: u64,
+pub(super) struct Waiting {
+    /// `<namespace>/<name>` of whom it waits for; `None` is whoever of the tenant asks, and nobody
+    /// while it rests.
+    pub(super) service: Option<Box<str>>,
+    /// The end of its rest, in seconds of Unix time; `None` where it is reserved.
+    pub(super) until: Option<u64>,
 }
 
 /// A Service that holds addresses.
@@ -92,7 +92,7 @@ impl Slot {
         match &self.usage {
             Usage::Held(holder) => std::slice::from_ref(holder),
             Usage::Shared(shared) => &shared.holders,
-            Usage::Resting(_) | Usage::Reserved(_) | Usage::Blocked => &[],
+            Usage::Waiting(_) | Usage::Blocked => &[],
         }
     }
 }
@@ -150,30 +150,49 @@ impl Table {
     }
 
     pub(super) fn at(&self, address: IpAddr) -> Option<(SlotId, &Slot)> {
-        let id = *self.by_address.get(&address)?;
-        self.slot(id).map(|slot| (id, slot))
+        let id = match address {
+            IpAddr::V4(v4) => self.by_v4.get(&v4.to_bits()),
+            IpAddr::V6(v6) => self.by_v6.get(&v6.to_bits()),
+        };
+        id.and_then(|id| Some((*id, self.slot(*id)?)))
     }
 
-    /// The addresses in use from one to another, ascending.
-    pub(super) fn between(&self, first: IpAddr, last: IpAddr) -> impl Iterator<Item = IpAddr> {
-        self.by_address.range(first..=last).map(|(address, _)| *address)
+    /// The addresses of a range that are in use, ascending.
+    pub(super) fn between(&self, range: &AddressRange) -> Vec<IpAddr> {
+        match (range.first(), range.last()) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
+                let used = self.by_v4.range(first.to_bits()..=last.to_bits());
+                used.map(|(bits, _)| Ipv4Addr::from_bits(*bits).into()).collect()
+            }
+            (IpAddr::V6(first), IpAddr::V6(last)) => {
+                let used = self.by_v6.range(first.to_bits()..=last.to_bits());
+                used.map(|(bits, _)| Ipv6Addr::from_bits(*bits).into()).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
-    /// All addresses in use, ascending.
+    /// All addresses in use, ascending, IPv4 before IPv6.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
-        self.by_address.values().filter_map(|id| self.slot(*id))
+        self.by_v4.values().chain(self.by_v6.values()).filter_map(|id| self.slot(*id))
     }
 
     pub(super) fn insert(&mut self, slot: Slot) -> SlotId {
         let address = slot.address;
         let id = SlotId::try_from(self.slots.insert(slot)).unwrap_or(NONE);
-        self.by_address.insert(address, id);
+        match address {
+            IpAddr::V4(v4) => self.by_v4.insert(v4.to_bits(), id),
+            IpAddr::V6(v6) => self.by_v6.insert(v6.to_bits(), id),
+        };
         id
     }
 
     pub(super) fn remove(&mut self, id: SlotId) -> Option<Slot> {
         let slot = self.slots.try_remove(id as usize)?;
-        self.by_address.remove(&slot.address);
+        match slot.address {
+            IpAddr::V4(v4) => self.by_v4.remove(&v4.to_bits()),
+            IpAddr::V6(v6) => self.by_v6.remove(&v6.to_bits()),
+        };
         Some(slot)
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+use super::names::Names;
 use super::table::{SlotId, TenantId};
 use crate::{Family, PerFamily, Quota, Refusal, Resource, Sharing};
 
@@ -31,7 +32,7 @@ pub struct TenantUsage {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tenants {
     tenants: Slab<Tenant>,
-    by_name: BTreeMap<Arc<str>, TenantId>,
+    names: Names,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -55,17 +56,17 @@ impl Tenants {
     }
 
     pub(super) fn find(&self, name: &str) -> Option<TenantId> {
-        self.by_name.get(name).copied()
+        self.names.get(name)
     }
 
     pub(super) fn intern(&mut self, name: &str) -> TenantId {
-        if let Some(id) = self.by_name.get(name) {
-            return *id;
+        if let Some(id) = self.names.get(name) {
+            return id;
         }
         let name: Arc<str> = name.into();
         let id = self.tenants.insert(Tenant { name: name.clone(), ..Tenant::default() });
         let id = TenantId::try_from(id).unwrap_or(TenantId::MAX);
-        self.by_name.insert(name, id);
+        self.names.insert(name, id);
         id
     }
 }

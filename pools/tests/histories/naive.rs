@@ -65,7 +65,7 @@ impl Naive {
         let mut given: Option<Given> = None;
         for (address, used) in &self.entries {
             if used.tenant == service.tenant && used.services().contains(&name(service)) {
-                let pool = used.pool.clone();
+                let pool = used.pool.as_str().into();
                 let addresses = PerFamily::default();
                 let given = given.get_or_insert(Given { pool, addresses });
                 *given.addresses.get_mut(Family::of(*address)) = Some(*address);

@@ -71,7 +71,7 @@ impl Naive {
             return Some(Assigned::New(given));
         };
         let has = |family: Family| given.addresses.get(family).is_some();
-        let satisfied = request.pool.is_none_or(|pool| pool == given.pool)
+        let satisfied = request.pool.is_none_or(|pool| *pool == *given.pool)
             && BOTH
                 .iter()
                 .all(|f| wish.get(*f).is_none() || wish.get(*f) == given.addresses.get(*f))
@@ -106,7 +106,7 @@ impl Naive {
         let chosen = addresses.v4.into_iter().chain(addresses.v6);
         let held = |a: &IpAddr| self.entries.get(a).is_some_and(|used| !used.services().is_empty());
         let new: Vec<IpAddr> = chosen.filter(|a| !held(a)).collect();
-        let given = self.room(request, &new).then_some(Given { pool, addresses })?;
+        let given = self.room(request, &new).then_some(Given { pool: pool.into(), addresses })?;
         Some(self.second(request, &given).unwrap_or(given))
     }
 
@@ -246,7 +246,7 @@ impl Naive {
         let (tenant, service) = (request.service.tenant.to_owned(), name(&request.service));
         for address in given.addresses.v4.into_iter().chain(given.addresses.v6) {
             let used = self.entries.entry(address).or_insert_with(|| Use {
-                pool: given.pool.clone(),
+                pool: given.pool.to_string(),
                 tenant: tenant.clone(),
                 state: State::Assigned(Vec::new()),
                 sharing: None,

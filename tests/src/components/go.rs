@@ -6,7 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::pins::{ETCD, KUBE_OVN, KUBERNETES, KUBERNETES_VERSION, LIBOVSDB, Module};
+use super::pins::{
+    ETCD, KUBE_OVN, KUBERNETES, KUBERNETES_VERSION, LIBOVSDB, METALLB_SOURCE, METALLB_VERSION,
+    Module,
+};
 use super::{cached, host, progress};
 
 /// Where the Kube-OVN module keeps its CRDs.
@@ -50,6 +53,39 @@ pub(super) fn libovsdb(cache: &Path) -> Result<PathBuf> {
     cached(cache, "libovsdb", &pins, |dir| {
         let module = unpack(dir, &LIBOVSDB)?;
         build(&module, ".", "-s -w", &dir.join("libovsdb-peer"), "1 min")
+    })
+}
+
+/// MetalLB's allocator with a program that measures it: a copy of the module from Go's cache, for
+/// the allocator is internal to it. For the benchmark alone.
+pub(super) fn metallb(cache: &Path) -> Result<PathBuf> {
+    cached(cache, "metallb", &[METALLB_VERSION, METALLB_SOURCE], |dir| {
+        let module = dir.join("module");
+        let of = format!("go.universe.tf/metallb@{METALLB_VERSION}");
+        let output = Command::new(host::go()?)
+            .args(["mod", "download", "-json", &of])
+            .current_dir(dir)
+            .output()?;
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Downloaded {
+            dir: PathBuf,
+        }
+        let downloaded: Downloaded =
+            serde_json::from_slice(&output.stdout).with_context(|| format!("download {of}"))?;
+        // What lies in Go's cache can be read only; the copy is to be written to.
+        let copied = Command::new("cp")
+            .args(["-r", "--no-preserve=mode"])
+            .args([&downloaded.dir, &module])
+            .status()?;
+        if !copied.success() {
+            bail!("{} cannot be copied", downloaded.dir.display());
+        }
+        let program = module.join("measure");
+        std::fs::create_dir(&program)?;
+        std::fs::write(program.join("main.go"), METALLB_SOURCE)?;
+        build(&module, "./measure", "-s -w", &dir.join("metallb-peer"), "1 min")?;
+        Ok(std::fs::remove_dir_all(&module)?)
     })
 }
 

@@ -33,6 +33,13 @@ pub(super) const LIBOVSDB: Module = Module {
     file: "main.go",
 };
 
+/// MetalLB's version, and the program that is compiled within its module: what it measures can be
+/// imported from nowhere else.
+pub(super) const METALLB_VERSION: &str = "v0.16.1";
+
+/// See [`METALLB_VERSION`].
+pub(super) const METALLB_SOURCE: &str = include_str!("../../components/metallb/main.go");
+
 pub(super) const KUBE_OVN: Module = Module {
     go_mod: include_str!("../../components/kube-ovn/go.mod"),
     go_sum: include_str!("../../components/kube-ovn/go.sum"),

@@ -38,8 +38,11 @@ impl Chooser<'_> {
     /// Whether a slot of our tenant's is one that we may hold.
     pub(super) fn take_part(&self, slot: &Slot) -> Result<(), Unavailable> {
         match &slot.usage {
-            Usage::Resting(rest) => Err(Unavailable::Resting(rest.until)),
-            Usage::Reserved(_) | Usage::Blocked => Err(Unavailable::Reserved(self.owner(slot))),
+            Usage::Waiting(waiting) => Err(match waiting.until {
+                Some(until) => Unavailable::Resting(until),
+                None => Unavailable::Reserved(self.owner(slot)),
+            }),
+            Usage::Blocked => Err(Unavailable::Reserved(self.owner(slot))),
             Usage::Held(_) | Usage::Shared(_) => self.share(slot),
         }
     }
@@ -84,8 +87,10 @@ impl Chooser<'_> {
     pub(super) fn awaits_us(&self, slot: &Slot) -> bool {
         let named = |name: &str| table::is_named(name, &self.request.service);
         match &slot.usage {
-            Usage::Resting(rest) => rest.last.as_deref().is_some_and(named),
-            Usage::Reserved(last) => last.as_deref().is_none_or(named),
+            Usage::Waiting(waiting) => match waiting.service.as_deref() {
+                Some(service) => named(service),
+                None => waiting.until.is_none(),
+            },
             Usage::Held(_) | Usage::Shared(_) | Usage::Blocked => false,
         }
     }
@@ -95,8 +100,7 @@ impl Chooser<'_> {
         let tenant = self.allocator.tenants.get(slot.tenant).map_or("", |tenant| &tenant.name);
         let holder = slot.holders().first().and_then(|id| self.allocator.table.holder(*id));
         let name = match &slot.usage {
-            Usage::Resting(rest) => rest.last.as_deref(),
-            Usage::Reserved(last) => last.as_deref(),
+            Usage::Waiting(waiting) => waiting.service.as_deref(),
             Usage::Held(_) | Usage::Shared(_) | Usage::Blocked => holder.map(|h| &*h.name),
         };
         match name {

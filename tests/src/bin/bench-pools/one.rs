@@ -1,0 +1,37 @@
+//! One pool, as MetalLB's is measured.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use lab::report::percentile;
+use pools::{Allocator, PoolSpec};
+
+use crate::services::{Named, assign};
+
+/// Addresses of the pool.
+pub(crate) const SIZE: usize = 4_096;
+const SAMPLES: usize = 2_000;
+
+/// The medians of assigning and releasing with so many addresses in use.
+pub(crate) fn measure(used: usize) -> Result<(Duration, Duration)> {
+    let spec = PoolSpec { addresses: vec!["10.0.0.0/20".parse()?], ..PoolSpec::default() };
+    let mut allocator = Allocator::default();
+    allocator.set_pools([("pool".to_owned(), spec)].into());
+    for number in 0..used {
+        assign(&mut allocator, &Named::new(number), Some("pool"))?;
+    }
+    let (mut assigned, mut released) = (Vec::new(), Vec::new());
+    let service = Named::new(SIZE);
+    for _ in 0..SAMPLES {
+        let begin = Instant::now();
+        assign(&mut allocator, &service, Some("pool"))?;
+        assigned.push(begin.elapsed());
+        let given = allocator.of(&service.get()).and_then(|given| given.addresses.v4);
+        let address = given.context("it has an address")?;
+        // At once, as MetalLB does: nothing rests.
+        let begin = Instant::now();
+        allocator.forget(address);
+        released.push(begin.elapsed());
+    }
+    Ok((percentile(&mut assigned, 0.5), percentile(&mut released, 0.5)))
+}
