@@ -4,6 +4,7 @@
 //! everywhere; a single range is of one family.
 
 mod allocator;
+mod check;
 mod family;
 mod pool;
 mod range;
@@ -17,6 +18,7 @@ pub use allocator::{
     Afterwards, Allocator, Assigned, Bound, Conflict, Entry, Given, Owner, Record, State,
     TenantSpec, TenantUsage,
 };
+pub use check::Forbidden;
 pub use family::{Family, PerFamily};
 pub use pool::{PoolSpec, ServiceAllocation};
 pub use range::{AddressRange, RangeError};

@@ -20,6 +20,9 @@ pub struct PoolSpec {
     pub drain: bool,
     /// Whether it is left to a tenant's own controller.
     pub delegated: bool,
+    /// Whether something is wrong with it, by what its maker knows beside; it then gives nothing. A
+    /// pool that holds what [no pool may hold](Self::forbidden) gives nothing anyway.
+    pub broken: bool,
     /// The tenants that may draw from it; `None` is all of them.
     pub tenants: Option<BTreeSet<String>>,
     /// For which Services it is, and how soon it comes; `None` is for all, last.
@@ -37,6 +40,7 @@ impl Default for PoolSpec {
             auto_assign: true,
             drain: false,
             delegated: false,
+            broken: false,
             tenants: None,
             allocation: None,
             created: 0,
@@ -84,6 +88,9 @@ impl PoolSpec {
         }
         if self.drain {
             return Err(Closed::Drained);
+        }
+        if self.broken {
+            return Err(Closed::Broken);
         }
         let for_it = self.allocation.as_ref().is_none_or(|allocation| allocation.selects(request));
         for_it.then_some(()).ok_or(Closed::Service)

@@ -75,6 +75,9 @@ pub enum Closed {
     /// It is left to a tenant's own controller.
     #[error("it is delegated to a tenant's own MetalLB")]
     Delegated,
+    /// Something is wrong with it.
+    #[error("it is not ready: see its condition")]
+    Broken,
     /// It overlaps an older pool.
     #[error("it overlaps an older pool")]
     Conflicting,

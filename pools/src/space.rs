@@ -33,7 +33,7 @@ impl Space {
                 _ => {}
             }
         }
-        space.v4.fill(|address| !avoid_buggy || !buggy(address));
+        space.v4.fill(avoid_buggy);
         space
     }
 
@@ -73,13 +73,9 @@ impl Space {
 /// Whether old firmware takes the address for a network's or a broadcast's.
 pub(crate) const fn is_buggy(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => buggy(v4.to_bits()),
+        IpAddr::V4(v4) => matches!(v4.to_bits() & 0xff, 0 | 0xff),
         IpAddr::V6(_) => false,
     }
-}
-
-const fn buggy(v4: u32) -> bool {
-    matches!(v4 & 0xff, 0 | 0xff)
 }
 
 #[cfg(test)]

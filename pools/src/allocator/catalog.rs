@@ -36,6 +36,8 @@ pub(super) struct Pool {
     pub(super) spec: Option<PoolSpec>,
     /// The older pool it overlaps, and where.
     pub(super) conflict: Option<(Arc<str>, AddressRange)>,
+    /// Whether it holds what no pool may hold.
+    pub(super) forbidden: bool,
     total: PerFamily<u128>,
     space: Space,
     pub(super) uses: PerFamily<Uses>,
@@ -59,7 +61,7 @@ impl Pool {
     fn new(name: Arc<str>) -> Self {
         let uses = PerFamily::default();
         let (total, space) = (PerFamily::default(), Space::default());
-        Self { name, spec: None, conflict: None, total, space, uses }
+        Self { name, spec: None, conflict: None, forbidden: false, total, space, uses }
     }
 
     pub(super) fn has_free(&self, family: Family) -> bool {
@@ -94,7 +96,7 @@ impl Pool {
     /// Whether it may be among those that are tried.
     fn gives(&self, family: Family) -> bool {
         let spec = self.spec.as_ref().filter(|_| self.conflict.is_none());
-        let willing = spec.is_some_and(|s| s.auto_assign && !s.drain && !s.delegated);
+        let willing = spec.is_some_and(|s| s.auto_assign && !s.drain && !s.delegated && !s.broken);
         willing && self.has_free(family)
     }
 }
@@ -218,8 +220,9 @@ impl Catalog {
     /// Sets a pool, after those that are older; gives its ranges if they must be filled anew.
     fn set(&mut self, id: PoolId, spec: PoolSpec) -> Vec<AddressRange> {
         let contents = spec.contents();
+        let forbidden = !spec.forbidden(&[]).is_empty();
         let conflict = contents.ranges().find_map(|range| self.overlap(range));
-        if conflict.is_none() {
+        if conflict.is_none() && !forbidden {
             let ranges = contents.ranges().map(|range| (range.first(), (range.last(), id)));
             self.ranges.extend(ranges);
         }
@@ -232,9 +235,10 @@ impl Catalog {
         if kept && conflict == pool.conflict {
             return Vec::new();
         }
-        pool.conflict = conflict;
+        (pool.conflict, pool.forbidden) = (conflict, forbidden);
         let avoid = pool.spec.as_ref().is_some_and(|spec| spec.avoid_buggy_ips);
-        let usable = if pool.conflict.is_none() { contents } else { AddressSet::default() };
+        let counts = pool.conflict.is_none() && !forbidden;
+        let usable = if counts { contents } else { AddressSet::default() };
         pool.space = Space::new(&usable, avoid);
         pool.total = PerFamily { v4: pool.space.free(Family::V4), v6: pool.space.free(Family::V6) };
         usable.ranges().copied().collect()

@@ -296,6 +296,9 @@ impl Chooser<'_> {
         if self.tenant.is_some_and(|tenant| !tenant.lists(&pool.name)) {
             return Err(Closed::NotListed);
         }
+        if pool.forbidden {
+            return Err(Closed::Broken);
+        }
         if pool.conflict.is_some() {
             return Err(Closed::Conflicting);
         }

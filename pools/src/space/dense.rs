@@ -23,20 +23,21 @@ impl Dense {
         self.ranges.push((first, last, number));
     }
 
-    /// Makes all addresses free that fulfil `wanted`.
-    pub(super) fn fill(&mut self, wanted: impl Fn(u32) -> bool) {
-        let mut bits = Vec::new();
-        self.free = 0;
-        for (first, last, start) in &self.ranges {
-            for (number, address) in (*start..).zip(*first..=*last) {
-                let (word, bit) = place(number);
-                if bits.len() <= word {
-                    bits.resize(word + 1, 0);
-                }
-                if let Some(word) = bits.get_mut(word).filter(|_| wanted(address)) {
-                    *word |= 1 << bit;
-                    self.free += 1;
-                }
+    /// Makes all addresses free, but for those that end in 0 or 255 if `avoid_buggy`.
+    pub(super) fn fill(&mut self, avoid_buggy: bool) {
+        let count = self.ranges.last().map_or(0, |(first, last, start)| {
+            start.saturating_add(u64::from(last - first)).saturating_add(1)
+        });
+        self.free = count;
+        let (words, rest) = place(count);
+        let mut bits = vec![u64::MAX; words];
+        bits.extend((rest > 0).then(|| (1 << rest) - 1));
+        let buggy = self.ranges.iter().flat_map(|range| buggy(*range)).filter(|_| avoid_buggy);
+        for number in buggy {
+            let (word, bit) = place(number);
+            if let Some(word) = bits.get_mut(word) {
+                *word &= !(1 << bit);
+                self.free -= 1;
             }
         }
         self.levels = vec![bits];
@@ -92,6 +93,14 @@ impl Dense {
         let (first, last, start) = self.ranges.get(after.checked_sub(1)?)?;
         (address <= *last).then(|| start + u64::from(address - first))
     }
+}
+
+/// The numbers of the addresses of a range that end in 0 or 255.
+fn buggy((first, last, start): (u32, u32, u64)) -> impl Iterator<Item = u64> {
+    let blocks = (first >> 8)..=(last >> 8);
+    let ends = blocks.flat_map(|block| [block << 8, block << 8 | 0xff]);
+    let inside = ends.filter(move |address| (first..=last).contains(address));
+    inside.map(move |address| start + u64::from(address - first))
 }
 
 fn place(number: u64) -> (usize, u64) {

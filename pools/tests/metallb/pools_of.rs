@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pools::{PerFamily, Selector, ServiceAllocation};
+use pools::{Closed, PerFamily, Selector, ServiceAllocation};
 
 use super::*;
 
@@ -104,6 +104,22 @@ fn a_pool_counts_the_addresses_it_may_give() {
     assert_eq!(total(&["10.0.0.0/24", "10.0.1.0/25"], true), count(381, 0));
     assert_eq!(total(&["2001:db8::/32"], false), count(0, 1 << 96));
     assert_eq!(total(&["10.0.0.0/30", "2001:db8::/120"], false), count(4, 256));
+}
+
+#[test]
+fn a_pool_of_what_no_pool_may_hold_gives_nothing_and_takes_nothing_from_anybody() {
+    let mut scene = Scene::new([("pool", spec(&["10.0.0.0/30"]))]);
+    let had = scene.gets("s1", V4);
+    for range in ["0.0.0.0/0", "10.0.0.0-239.0.0.0", "127.0.0.0/30"] {
+        scene.set([("pool", spec(&[range])), ("other", spec(&["10.0.0.2/31"]))]);
+        let named = scene.assign("s2", Ask { pool: Some("pool"), ..V4 });
+        assert!(matches!(named, Err(Refusal::PoolClosed { why: Closed::Broken, .. })));
+        assert_eq!(scene.gets("s1", V4), had);
+        assert_eq!(scene.gets("s3", V4), ["10.0.0.2"], "it is in nobody's way");
+        scene.free("s3");
+    }
+    scene.set([("pool", PoolSpec { broken: true, ..spec(&["10.0.0.0/30"]) })]);
+    assert_eq!(scene.assign("s2", V4), Err(Refusal::NoPool { pools: 1 }));
 }
 
 #[test]
