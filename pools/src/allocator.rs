@@ -197,10 +197,10 @@ impl Allocator {
         for address in [given.addresses.v4, given.addresses.v6].into_iter().flatten() {
             let known = self.table.at(address).map(|(slot, _)| slot);
             if let Some(slot) = known {
-                self.join(holder, slot, request.sharing);
+                self.join(holder, slot, request.shares());
                 continue;
             }
-            let usage = match request.sharing {
+            let usage = match request.shares() {
                 None => Usage::Held(holder),
                 Some(Sharing { key, backends }) => Usage::Shared(Box::new(Shared {
                     key: key.into(),

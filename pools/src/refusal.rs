@@ -34,7 +34,7 @@ pub enum Refusal {
     Exhausted {
         /// What is missing.
         wanted: Wanted,
-        /// The pools that were looked at, in order.
+        /// The first of the pools that were looked at, by name.
         pools: Vec<PoolFigures>,
     },
     /// The address that is asked for cannot be had.
@@ -75,6 +75,9 @@ pub enum Closed {
     /// It is left to a tenant's own controller.
     #[error("it is delegated to a tenant's own MetalLB")]
     Delegated,
+    /// It is deleted.
+    #[error("it is deleted")]
+    Gone,
     /// Something is wrong with it.
     #[error("it is not ready: see its condition")]
     Broken,

@@ -69,7 +69,7 @@ pub enum Families {
 /// twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sharing<'s> {
-    /// The key the Services agree upon.
+    /// The key the Services agree upon; an empty one is none.
     pub key: &'s str,
     /// What must be behind all of them: empty where any node will do (`externalTrafficPolicy:
     /// Cluster`), else the Service's selector.
@@ -95,6 +95,20 @@ pub struct Request<'r> {
     pub ports: &'r [Port],
     /// Whether it shares its address, and with whom.
     pub sharing: Option<Sharing<'r>>,
+}
+
+impl<'s> Sharing<'s> {
+    /// This, if there is a key.
+    pub(crate) fn keyed(self) -> Option<Self> {
+        (!self.key.is_empty()).then_some(self)
+    }
+}
+
+impl<'r> Request<'r> {
+    /// With whom it shares its address, if it does.
+    pub(crate) fn shares(&self) -> Option<Sharing<'r>> {
+        self.sharing.and_then(Sharing::keyed)
+    }
 }
 
 /// What a tenant may have at most; `None` is no limit. What is there already stays when a limit is

@@ -2,15 +2,14 @@
 
 mod obtain;
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 
 use super::catalog::{Pool, PoolId};
 use super::table::{self, Holder, HolderId, Slot, TenantId};
 use super::tenants::{Tenant, TenantUsage};
 use super::{Allocator, Assigned, Given};
-use crate::{
-    Closed, Families, Family, PerFamily, PoolFigures, Refusal, Request, Unavailable, Wanted,
-};
+use crate::{Closed, Families, Family, PerFamily, Refusal, Request, Unavailable, Wanted};
 
 /// Addresses, and the pool they are of.
 type Choice = (PoolId, PerFamily<Option<IpAddr>>);
@@ -115,16 +114,18 @@ impl Chooser<'_> {
 
     /// What it would get if it had nothing.
     fn anew(&self) -> Result<(PoolId, Given), Refusal> {
+        // First what needs no search: a tenant that has what it may have asks again and again.
+        self.room(PerFamily::default())?;
         let choice = self.choice()?;
         let given = self.give(choice)?;
         Ok((choice.0, self.second(choice.0, &given).unwrap_or(given)))
     }
 
     fn choice(&self) -> Result<Choice, Refusal> {
-        if let Some(name) = self.request.pool {
-            let found = self.asked.filter(|(_, pool)| pool.spec.is_some());
-            let (_, pool) = found.ok_or_else(|| Refusal::UnknownPool(name.to_owned()))?;
-            self.admit(pool).map_err(|why| Refusal::PoolClosed { pool: name.to_owned(), why })?;
+        if let Some(name) = self.request.pool
+            && self.asked.is_none()
+        {
+            return Err(Refusal::UnknownPool(name.to_owned()));
         }
         if self.wish.v4.is_some() || self.wish.v6.is_some() {
             return self.wished();
@@ -158,8 +159,9 @@ impl Chooser<'_> {
         let missing = [Family::V4, Family::V6].into_iter().find(|f| addresses.get(*f).is_none());
         if let (Some(family), Families::Both) = (missing, self.request.families) {
             let pool = self.allocator.catalog.get(id);
+            pool.map_or(Ok(()), |pool| self.open(pool))?;
             let Some(lowest) = pool.and_then(|pool| pool.lowest(family)) else {
-                return Err(self.exhausted(Wanted::Pair, pool.map(Pool::figures).into_iter()));
+                return Err(exhausted(Wanted::Pair, pool.into_iter()));
             };
             *addresses.get_mut(family) = Some(lowest);
         }
@@ -171,27 +173,37 @@ impl Chooser<'_> {
         let name = table::name_of(&self.request.service);
         let slots = self.tenant?.waiting.get(&name)?;
         let slots = slots.iter().filter_map(|id| self.allocator.table.slot(*id));
-        let mut slots: Vec<&Slot> = slots.collect();
-        slots.sort_by_key(|slot| slot.address);
-        let mut choice: Option<Choice> = None;
+        let mut slots: Vec<&Slot> = slots.filter(|slot| self.awaited(slot).is_ok()).collect();
+        // What is reserved comes first, then what was had last.
+        slots.sort_by_key(|slot| {
+            let until = slot.rests_until();
+            (until.is_some(), Reverse(until), slot.address)
+        });
+        let mut choices: Vec<Choice> = Vec::new();
         for slot in slots {
-            let (pool, addresses) = choice.get_or_insert_with(|| (slot.pool, PerFamily::default()));
-            if *pool == slot.pool {
-                addresses.get_mut(Family::of(slot.address)).get_or_insert(slot.address);
+            let of_pool = choices.iter_mut().find(|(pool, _)| *pool == slot.pool);
+            let family = Family::of(slot.address);
+            match of_pool {
+                Some((_, addresses)) => {
+                    addresses.get_mut(family).get_or_insert(slot.address);
+                }
+                None => {
+                    let mut addresses = PerFamily::default();
+                    *addresses.get_mut(family) = Some(slot.address);
+                    choices.push((slot.pool, addresses));
+                }
             }
         }
-        self.wanted(choice?)
+        choices.into_iter().find_map(|choice| self.wanted(choice))
     }
 
     /// An address of other Services of the tenant, that they share with this one.
     fn shared(&self) -> Option<Choice> {
-        let (tenant, sharing) = (self.tenant?, self.request.sharing?);
+        let (tenant, sharing) = (self.tenant?, self.request.shares()?);
         let slots = tenant.shares(sharing).filter_map(|id| self.allocator.table.slot(id));
         let mut slots: Vec<&Slot> = slots.filter(|slot| self.share(slot).is_ok()).collect();
         slots.sort_by_key(|slot| slot.address);
-        let open = |slot: &&Slot| {
-            self.allocator.catalog.get(slot.pool).is_some_and(|pool| self.admit(pool).is_ok())
-        };
+        let open = |slot: &&Slot| self.in_open_pool(slot).is_ok();
         slots.into_iter().filter(open).find_map(|slot| {
             let mut addresses = PerFamily::default();
             *addresses.get_mut(Family::of(slot.address)) = Some(slot.address);
@@ -230,6 +242,7 @@ impl Chooser<'_> {
 
     /// Free addresses of the first pool that has them.
     fn free(&self) -> Result<Choice, Refusal> {
+        self.asked.map_or(Ok(()), |(_, pool)| self.open(pool))?;
         let one = |family| self.first(family, None);
         let found = match self.request.families {
             Families::Only(family) => one(family),
@@ -278,20 +291,20 @@ impl Chooser<'_> {
                 pool.spec.as_ref().is_some_and(|spec| spec.auto_assign) && self.admit(pool).is_ok()
             }
         };
-        let figures: Vec<_> = pools().filter(open).map(Pool::figures).collect();
-        match figures.is_empty() {
-            true => Refusal::NoPool { pools: pools().count() },
-            false => self.exhausted(wanted, figures.into_iter()),
+        match pools().any(|pool| open(&pool)) {
+            true => exhausted(wanted, pools().filter(open)),
+            false => Refusal::NoPool { pools: pools().count() },
         }
     }
 
-    fn exhausted(&self, wanted: Wanted, pools: impl Iterator<Item = PoolFigures>) -> Refusal {
-        Refusal::Exhausted { wanted, pools: pools.collect() }
+    /// Whether a pool gives addresses to this Service, or the refusal that says why not.
+    fn open(&self, pool: &Pool) -> Result<(), Refusal> {
+        self.admit(pool).map_err(|why| Refusal::PoolClosed { pool: pool.name.to_string(), why })
     }
 
     /// Whether a pool gives addresses to this Service.
     fn admit(&self, pool: &Pool) -> Result<(), Closed> {
-        let spec = pool.spec.as_ref().ok_or(Closed::Drained)?;
+        let spec = pool.spec.as_ref().ok_or(Closed::Gone)?;
         spec.admit(self.request)?;
         if self.tenant.is_some_and(|tenant| !tenant.lists(&pool.name)) {
             return Err(Closed::NotListed);
@@ -313,7 +326,15 @@ impl Chooser<'_> {
                 address.is_some_and(|a| table.at(a).is_some_and(|(_, s)| !s.holders().is_empty()));
             u64::from(address.is_some() && !shared)
         };
-        self.room(PerFamily { v4: new(addresses.v4), v6: new(addresses.v6) })?;
+        // What it has alone is given up for these.
+        let freed = |family| {
+            let slot = self.own.and_then(|(_, holder)| table.slot(holder.slot(family)?));
+            u64::from(slot.is_some_and(|slot| slot.holders().len() == 1))
+        };
+        self.room(PerFamily {
+            v4: new(addresses.v4).saturating_sub(freed(Family::V4)),
+            v6: new(addresses.v6).saturating_sub(freed(Family::V6)),
+        })?;
         let pool = self.allocator.catalog.get(pool).map(|pool| pool.name.clone());
         Ok(Given { pool: pool.unwrap_or_default(), addresses })
     }
@@ -328,4 +349,11 @@ impl Chooser<'_> {
             ports: (self.request.ports.len() as u64).saturating_sub(before as u64),
         })
     }
+}
+
+/// How many pools a refusal tells the figures of.
+const TOLD: usize = 8;
+
+fn exhausted<'p>(wanted: Wanted, pools: impl Iterator<Item = &'p Pool>) -> Refusal {
+    Refusal::Exhausted { wanted, pools: pools.take(TOLD).map(Pool::figures).collect() }
 }

@@ -173,7 +173,7 @@ impl Allocator {
                 return Err(Conflict { address, service, other });
             }
             let holder = self.hold(tenant, found, &service, ports);
-            self.join(holder, slot, sharing);
+            self.join(holder, slot, sharing.and_then(Sharing::keyed));
         }
         Ok(())
     }

@@ -88,6 +88,14 @@ pub(super) enum Ports {
 const NONE: SlotId = SlotId::MAX;
 
 impl Slot {
+    /// The end of its rest, if it rests.
+    pub(super) fn rests_until(&self) -> Option<u64> {
+        match &self.usage {
+            Usage::Waiting(waiting) => waiting.until,
+            Usage::Held(_) | Usage::Shared(_) | Usage::Blocked => None,
+        }
+    }
+
     pub(super) fn holders(&self) -> &[HolderId] {
         match &self.usage {
             Usage::Held(holder) => std::slice::from_ref(holder),

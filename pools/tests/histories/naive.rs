@@ -201,6 +201,7 @@ impl Naive {
                 }
                 names.sort();
                 names.dedup();
+                let with = with.filter(|sharing| !sharing.key.is_empty());
                 sharing = with.map(|s| (s.key.to_owned(), s.backends.to_owned()));
                 State::Assigned(names)
             }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use pools::{Assigned, Families, Family, Given, Request, Service, Sharing, State};
+use pools::{Assigned, Families, Family, Given, Request, Service, State};
 
 use crate::naive::{BOTH, Naive, Pair, Use, name};
 
@@ -31,11 +31,13 @@ impl Naive {
         if others.peek().is_none() {
             return true;
         }
-        let sharing = request.sharing.map(|s| (s.key.to_owned(), s.backends.to_owned()));
+        let sharing = shares(request);
+        let alike = match &sharing {
+            Some(_) => sharing == used.sharing,
+            None => used.sharing.is_none() && used.services().contains(&us),
+        };
         let ports = |other: &String| &self.ports[&(used.tenant.clone(), other.clone())];
-        sharing.is_some()
-            && sharing == used.sharing
-            && others.all(|other| ports(other).iter().all(|port| !request.ports.contains(port)))
+        alike && others.all(|other| ports(other).iter().all(|port| !request.ports.contains(port)))
     }
 
     fn room(&self, request: &Request<'_>, new: &[IpAddr]) -> bool {
@@ -94,7 +96,7 @@ impl Naive {
     }
 
     fn anew(&self, request: &Request<'_>, wish: Pair) -> Option<Given> {
-        if request.pool.is_some_and(|pool| !self.admits(pool, request)) {
+        if request.pool.is_some_and(|pool| !self.known(pool)) || !self.room(request, &[]) {
             return None;
         }
         let (pool, addresses) = if wish == Pair::default() {
@@ -105,7 +107,12 @@ impl Naive {
         };
         let chosen = addresses.v4.into_iter().chain(addresses.v6);
         let held = |a: &IpAddr| self.entries.get(a).is_some_and(|used| !used.services().is_empty());
-        let new: Vec<IpAddr> = chosen.filter(|a| !held(a)).collect();
+        let mut new: Vec<IpAddr> = chosen.filter(|a| !held(a)).collect();
+        // What it has alone is given up.
+        let alone = |a: &IpAddr| self.entries[a].services().len() == 1;
+        let has = self.of(&request.service).map(|given| given.addresses).unwrap_or_default();
+        let freed: Vec<IpAddr> = has.v4.into_iter().chain(has.v6).filter(alone).collect();
+        new.retain(|new| !freed.iter().any(|freed| Family::of(*freed) == Family::of(*new)));
         let given = self.room(request, &new).then_some(Given { pool: pool.into(), addresses })?;
         Some(self.second(request, &given).unwrap_or(given))
     }
@@ -137,6 +144,9 @@ impl Naive {
         if request.families == Families::Both {
             for family in BOTH {
                 let place = wish.get_mut(family);
+                if place.is_none() && !self.admits(&pool, request) {
+                    return None;
+                }
                 *place = place.or_else(|| self.free(&pool, family).first().copied());
                 (*place)?;
             }
@@ -149,12 +159,13 @@ impl Naive {
         let used = self.entries.get(&address);
         if let Some(used) = used.filter(|used| used.awaits(&request.service)) {
             let asked = request.pool.is_none_or(|pool| pool == used.pool);
-            return asked.then(|| used.pool.clone());
+            return (asked && self.awaited(address, used, request)).then(|| used.pool.clone());
         }
         let pool = match used {
             Some(used) => {
                 let held = used.tenant == request.service.tenant && !used.services().is_empty();
-                (held && self.may_share(used, request)).then(|| used.pool.clone())?
+                let inside = self.contents(&used.pool).contains(&address);
+                (held && inside && self.may_share(used, request)).then(|| used.pool.clone())?
             }
             None => {
                 self.pools.keys().find(|pool| self.contents(pool).contains(&address)).cloned()?
@@ -177,28 +188,54 @@ impl Naive {
         (enough && asked).then(|| (pool.to_owned(), pair))
     }
 
+    fn known(&self, pool: &str) -> bool {
+        self.pools.contains_key(pool) || self.entries.values().any(|used| used.pool == pool)
+    }
+
+    /// Whether what waits can be had: what rests only of a pool that would give it anew.
+    fn awaited(&self, address: IpAddr, used: &Use, request: &Request<'_>) -> bool {
+        let rests = matches!(used.state, State::Resting { .. });
+        let inside = self.contents(&used.pool).contains(&address);
+        !rests || (inside && self.admits(&used.pool, request))
+    }
+
     fn waiting(&self, request: &Request<'_>) -> Option<(String, Pair)> {
-        let last = |used: &Use| match &used.state {
+        let until = |used: &Use| match &used.state {
+            State::Resting { until, .. } => Some(*until),
+            _ => None,
+        };
+        let named = |used: &Use| match &used.state {
             State::Resting { last, .. } | State::Reserved(last) => last.is_some(),
             _ => false,
         };
-        let waits = |used: &Use| last(used) && used.awaits(&request.service);
-        let mut waiting = self.entries.iter().filter(|(_, used)| waits(used)).peekable();
-        let pool = waiting.peek()?.1.pool.clone();
-        let mut pair = Pair::default();
-        for (address, _) in waiting.filter(|(_, used)| used.pool == pool) {
-            pair.get_mut(Family::of(*address)).get_or_insert(*address);
-        }
-        self.enough(request, &pool, pair)
+        let waits = |(address, used): &(&IpAddr, &Use)| {
+            let ours = named(used) && used.awaits(&request.service);
+            ours && self.awaited(**address, used, request)
+        };
+        let mut waiting: Vec<(&IpAddr, &Use)> = self.entries.iter().filter(waits).collect();
+        waiting.sort_by_key(|(address, used)| {
+            (until(used).is_some(), std::cmp::Reverse(until(used)), **address)
+        });
+        let mut pools: Vec<&String> = waiting.iter().map(|(_, used)| &used.pool).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        pools.retain(|pool| seen.insert((*pool).clone()));
+        pools.into_iter().find_map(|pool| {
+            let mut pair = Pair::default();
+            for (address, _) in waiting.iter().filter(|(_, used)| used.pool == *pool) {
+                pair.get_mut(Family::of(**address)).get_or_insert(**address);
+            }
+            self.enough(request, pool, pair)
+        })
     }
 
     fn shared(&self, request: &Request<'_>) -> Option<(String, Pair)> {
-        let Sharing { key, backends } = request.sharing?;
-        let wanted = Some((key.to_owned(), backends.to_owned()));
+        let wanted = Some(shares(request)?);
         let tenant = request.service.tenant;
         let open = |(address, used): (&IpAddr, &Use)| {
             let ours = used.tenant == tenant && used.sharing == wanted;
-            let may = ours && self.may_share(used, request) && self.admits(&used.pool, request);
+            let inside = self.contents(&used.pool).contains(address);
+            let may = ours && inside && self.may_share(used, request);
+            let may = may && self.admits(&used.pool, request);
             if !may {
                 return None;
             }
@@ -221,7 +258,7 @@ impl Naive {
             (spec.allocation.is_none(), priority.wrapping_sub(1), *name)
         });
         order.retain(|(name, spec)| match request.pool {
-            Some(pool) => *name == pool,
+            Some(pool) => *name == pool && self.admits(name, request),
             None => spec.auto_assign && self.admits(name, request),
         });
         let first = |wanted: &[Family], given: &[Family]| {
@@ -256,8 +293,15 @@ impl Naive {
             services.sort();
             services.dedup();
             used.state = State::Assigned(services);
-            used.sharing = request.sharing.map(|s| (s.key.to_owned(), s.backends.to_owned()));
+            // Several without a key stay so; who comes later has one, or is alone.
+            used.sharing = shares(request);
         }
         self.ports.insert((tenant, service), request.ports.to_vec());
     }
+}
+
+/// An empty key is none.
+fn shares(request: &Request<'_>) -> Option<(String, String)> {
+    let sharing = request.sharing.filter(|sharing| !sharing.key.is_empty())?;
+    Some((sharing.key.to_owned(), sharing.backends.to_owned()))
 }

@@ -81,7 +81,11 @@ impl Then {
 
 impl Wish {
     pub(crate) fn with_request<T>(&self, then: impl FnOnce(&Request<'_>) -> T) -> T {
-        let port = |number: &u16| Port { protocol: Protocol::Tcp, number: *number };
+        // The same numbers of two protocols.
+        let port = |number: &u16| match number {
+            80..=81 => Port { protocol: Protocol::Tcp, number: *number },
+            _ => Port { protocol: Protocol::Udp, number: *number - 2 },
+        };
         let ports: Vec<Port> = self.ports.iter().map(port).collect();
         let service = self.service.get();
         let labels = Labels::from([("app".to_owned(), service.name.to_owned())]);
@@ -104,7 +108,7 @@ impl Written {
         let ports: Vec<_> = self
             .services
             .iter()
-            .map(|(_, number)| [Port { protocol: Protocol::Udp, number: *number }])
+            .map(|(_, number)| [Port { protocol: Protocol::Udp, number: *number - 10 }])
             .collect();
         let bound: Vec<Bound<'_>> = (self.services.iter().zip(&ports))
             .map(|((service, _), ports)| {
@@ -113,7 +117,8 @@ impl Written {
             })
             .collect();
         let last = (owner.namespace, owner.name);
-        let sharing = (bound.len() > 1).then_some(Sharing { key: "k", backends: "" });
+        let key = if self.services[0].1.is_multiple_of(2) { "k" } else { "" };
+        let sharing = (bound.len() > 1).then_some(Sharing { key, backends: "" });
         let owner_of = match self.kind {
             0 => Owner::Services(&bound, sharing),
             1 => Owner::Resting { last: Some(last), until: now + 5 },
@@ -210,7 +215,7 @@ fn wish() -> impl Strategy<Value = Wish> {
     let ports = prop::collection::btree_set(80_u16..84, 1..3);
     let sharing = prop_oneof![
         2 => Just(None),
-        2 => (prop::sample::select(vec!["k", "l"]), prop::sample::select(vec!["", "app=x"]))
+        2 => (prop::sample::select(vec!["k", "l", ""]), prop::sample::select(vec!["", "app=x"]))
             .prop_map(Some),
     ];
     (named(), families, addresses, pool, ports, sharing).prop_map(

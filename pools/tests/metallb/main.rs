@@ -4,6 +4,7 @@
 mod given;
 mod pools_of;
 mod shared;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

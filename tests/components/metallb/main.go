@@ -37,15 +37,14 @@ func service(number int) (string, *v1.Service) {
 	return "namespace/" + name, &v1.Service{ObjectMeta: meta}
 }
 
-func assign(a *allocator.Allocator, number int) string {
-	key, svc := service(number)
-	ports := []allocator.Port{{Proto: "TCP", Port: 80}}
+var ports = []allocator.Port{{Proto: "TCP", Port: 80}}
+
+func assign(a *allocator.Allocator, key string, svc *v1.Service) {
 	_, err := a.AllocateFromPool(key, svc, ipfamily.IPv4, pool, ports, "", "")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	return key
 }
 
 func median(times []time.Duration) float64 {
@@ -59,12 +58,14 @@ func measure(used int) medians {
 	a := allocator.New(func(string) {})
 	a.SetPools(&config.Pools{ByName: map[string]*config.Pool{pool: only}})
 	for number := range used {
-		assign(a, number)
+		key, svc := service(number)
+		assign(a, key, svc)
 	}
 	var assigned, released []time.Duration
+	key, svc := service(size)
 	for range samples {
 		begin := time.Now()
-		key := assign(a, size)
+		assign(a, key, svc)
 		assigned = append(assigned, time.Since(begin))
 		begin = time.Now()
 		a.Unassign(key)

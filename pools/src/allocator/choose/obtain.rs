@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Chooser;
-use crate::allocator::catalog::PoolId;
+use crate::allocator::catalog::{Pool, PoolId};
 use crate::allocator::table::{self, Slot, Usage};
 use crate::{Refusal, Unavailable};
 
@@ -15,24 +15,42 @@ impl Chooser<'_> {
         if let Some(slot) = slot.filter(|_| !ours) {
             return Err(Unavailable::Taken(self.owner(slot)));
         }
-        let held = slot.filter(|slot| self.awaits_us(slot) || !slot.holders().is_empty());
-        let (id, pool) = match held {
-            // What is reserved for us, or shared with us, need not be in its pool any more.
+        let (id, pool) = match slot {
+            // What waits for us, or is shared with us, is of the pool it was drawn from.
             Some(slot) => self.allocator.catalog.get(slot.pool).map(|pool| (slot.pool, pool)),
             None => self.allocator.catalog.at(address).filter(|(_, p)| !p.avoids(address)),
         }
         .ok_or(Unavailable::NotInPool)?;
+        match slot {
+            Some(slot) if self.awaits_us(slot) => self.awaited(slot)?,
+            Some(slot) => {
+                self.take_part(slot)?;
+                self.in_open_pool(slot)?;
+            }
+            None => self.open_pool(pool)?,
+        }
         if self.request.pool.is_some_and(|wanted| *wanted != *pool.name) {
             return Err(Unavailable::OtherPool(pool.name.to_string()));
         }
-        match slot {
-            Some(slot) if self.awaits_us(slot) => return Ok(id),
-            Some(slot) => self.take_part(slot)?,
-            None => {}
-        }
-        self.admit(pool)
-            .map_err(|why| Unavailable::PoolClosed { pool: pool.name.to_string(), why })?;
         Ok(id)
+    }
+
+    /// Whether an address that waits for us can be had: what is reserved always, what rests only
+    /// of a pool that would give it anew.
+    pub(super) fn awaited(&self, slot: &Slot) -> Result<(), Unavailable> {
+        slot.rests_until().map_or(Ok(()), |_| self.in_open_pool(slot))
+    }
+
+    /// Whether an address is still in the ranges of its pool, and that gives it to this Service.
+    pub(super) fn in_open_pool(&self, slot: &Slot) -> Result<(), Unavailable> {
+        let at = self.allocator.catalog.at(slot.address).filter(|(id, _)| *id == slot.pool);
+        let (_, pool) =
+            at.filter(|(_, p)| !p.avoids(slot.address)).ok_or(Unavailable::NotInPool)?;
+        self.open_pool(pool)
+    }
+
+    fn open_pool(&self, pool: &Pool) -> Result<(), Unavailable> {
+        self.admit(pool).map_err(|why| Unavailable::PoolClosed { pool: pool.name.to_string(), why })
     }
 
     /// Whether a slot of our tenant's is one that we may hold.
@@ -59,10 +77,14 @@ impl Chooser<'_> {
         let us = self.own.map(|(id, _)| id);
         let others = || slot.holders().iter().filter(|id| Some(**id) != us);
         let others = || others().filter_map(|id| table.holder(*id));
-        let Some(one) = others().next() else { return Ok(()) };
-        let alike = match (&slot.usage, self.request.sharing) {
+        let Some(one) = others().min_by_key(|other| &other.name) else { return Ok(()) };
+        let alike = match (&slot.usage, self.request.shares()) {
             (Usage::Shared(shared), Some(sharing)) => {
                 *shared.key == *sharing.key && *shared.backends == *sharing.backends
+            }
+            // So it was recorded, whatever for: who is among them stays.
+            (Usage::Shared(shared), None) => {
+                shared.key.is_empty() && us.is_some_and(|us| slot.holders().contains(&us))
             }
             _ => false,
         };
@@ -98,7 +120,8 @@ impl Chooser<'_> {
     /// Whose an address is, for an operator.
     pub(super) fn owner(&self, slot: &Slot) -> String {
         let tenant = self.allocator.tenants.get(slot.tenant).map_or("", |tenant| &tenant.name);
-        let holder = slot.holders().first().and_then(|id| self.allocator.table.holder(*id));
+        let holders = slot.holders().iter().filter_map(|id| self.allocator.table.holder(*id));
+        let holder = holders.min_by_key(|holder| &holder.name);
         let name = match &slot.usage {
             Usage::Waiting(waiting) => waiting.service.as_deref(),
             Usage::Held(_) | Usage::Shared(_) | Usage::Blocked => holder.map(|h| &*h.name),

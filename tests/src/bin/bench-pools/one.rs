@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use lab::report::percentile;
 use pools::{Allocator, PoolSpec};
 
-use crate::services::{Named, assign};
+use crate::services::{Named, assign, release};
 
 /// Addresses of the pool.
 pub(crate) const SIZE: usize = 4_096;
@@ -26,11 +26,8 @@ pub(crate) fn measure(used: usize) -> Result<(Duration, Duration)> {
         let begin = Instant::now();
         assign(&mut allocator, &service, Some("pool"))?;
         assigned.push(begin.elapsed());
-        let given = allocator.of(&service.get()).and_then(|given| given.addresses.v4);
-        let address = given.context("it has an address")?;
-        // At once, as MetalLB does: nothing rests.
         let begin = Instant::now();
-        allocator.forget(address);
+        release(&mut allocator, &service);
         released.push(begin.elapsed());
     }
     Ok((percentile(&mut assigned, 0.5), percentile(&mut released, 0.5)))
