@@ -64,6 +64,11 @@ impl PoolSpec {
     }
 }
 
+/// Whether a pool of these addresses holds what no pool may hold.
+pub(crate) fn is_forbidden(contents: &AddressSet) -> bool {
+    BLOCKS.iter().any(|(block, _)| contents.overlap(block).is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::names::Names;
+use crate::check::is_forbidden;
 use crate::pool::Rank;
 use crate::space::{Space, is_buggy};
 use crate::{AddressRange, AddressSet, Family, PerFamily, PoolFigures, PoolSpec};
@@ -38,6 +39,8 @@ pub(super) struct Pool {
     pub(super) conflict: Option<(Arc<str>, AddressRange)>,
     /// Whether it holds what no pool may hold.
     pub(super) forbidden: bool,
+    /// The addresses of its spec.
+    contents: AddressSet,
     total: PerFamily<u128>,
     space: Space,
     pub(super) uses: PerFamily<Uses>,
@@ -61,7 +64,8 @@ impl Pool {
     fn new(name: Arc<str>) -> Self {
         let uses = PerFamily::default();
         let (total, space) = (PerFamily::default(), Space::default());
-        Self { name, spec: None, conflict: None, forbidden: false, total, space, uses }
+        let contents = AddressSet::default();
+        Self { name, spec: None, conflict: None, forbidden: false, contents, total, space, uses }
     }
 
     pub(super) fn has_free(&self, family: Family) -> bool {
@@ -219,27 +223,31 @@ impl Catalog {
 
     /// Sets a pool, after those that are older; gives its ranges if they must be filled anew.
     fn set(&mut self, id: PoolId, spec: PoolSpec) -> Vec<AddressRange> {
-        let contents = spec.contents();
-        let forbidden = !spec.forbidden(&[]).is_empty();
+        let Some(pool) = self.pools.get_mut(id as usize) else { return Vec::new() };
+        let same = pool.spec.as_ref() == Some(&spec);
+        let contents = if same { pool.contents.clone() } else { spec.contents() };
+        let kept = same
+            || pool.spec.as_ref().is_some_and(|before| {
+                before.avoid_buggy_ips == spec.avoid_buggy_ips && pool.contents == contents
+            });
+        let forbidden = if kept { pool.forbidden } else { is_forbidden(&contents) };
+        let avoid = spec.avoid_buggy_ips;
+        pool.spec = Some(spec);
         let conflict = contents.ranges().find_map(|range| self.overlap(range));
         if conflict.is_none() && !forbidden {
             let ranges = contents.ranges().map(|range| (range.first(), (range.last(), id)));
             self.ranges.extend(ranges);
         }
         let Some(pool) = self.pools.get_mut(id as usize) else { return Vec::new() };
-        let before = pool.spec.replace(spec);
-        let same = |before: &PoolSpec, spec: &PoolSpec| {
-            before.avoid_buggy_ips == spec.avoid_buggy_ips && before.contents() == contents
-        };
-        let kept = before.is_some_and(|b| pool.spec.as_ref().is_some_and(|spec| same(&b, spec)));
         if kept && conflict == pool.conflict {
             return Vec::new();
         }
         (pool.conflict, pool.forbidden) = (conflict, forbidden);
-        let avoid = pool.spec.as_ref().is_some_and(|spec| spec.avoid_buggy_ips);
         let counts = pool.conflict.is_none() && !forbidden;
-        let usable = if counts { contents } else { AddressSet::default() };
-        pool.space = Space::new(&usable, avoid);
+        pool.contents = contents;
+        let nothing = AddressSet::default();
+        let usable = if counts { &pool.contents } else { &nothing };
+        pool.space = Space::new(usable, avoid);
         pool.total = PerFamily { v4: pool.space.free(Family::V4), v6: pool.space.free(Family::V6) };
         usable.ranges().copied().collect()
     }
