@@ -41,27 +41,25 @@ pub struct Components {
 /// When a prerequisite is missing (one line says what to do) or a build fails.
 pub fn ensure() -> Result<Components> {
     host::require_root()?;
-    let cache = cache_dir()?;
-    std::fs::create_dir_all(&cache).with_context(|| format!("create {}", cache.display()))?;
-    let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
-    let _lock = lock(&cache.join("lock"))?;
-    host::require_tools()?;
-
-    let kubernetes = go::kubernetes(&cache, assets.is_some())?;
-    let kube_ovn = go::kube_ovn(&cache)?;
-    let root = rootfs::ensure(&cache)?;
-    let (etcd, tools) = match assets {
-        Some(assets) => (assets.join("etcd"), assets),
-        None => (go::etcd(&cache)?.join("etcd"), kubernetes.clone()),
-    };
-    Ok(Components {
-        kube_apiserver: tools.join("kube-apiserver"),
-        kubectl: tools.join("kubectl"),
-        cache,
-        kubernetes,
-        etcd,
-        kube_ovn,
-        root,
+    in_cache(|cache| {
+        host::require_tools()?;
+        let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
+        let kubernetes = go::kubernetes(cache, assets.is_some())?;
+        let kube_ovn = go::kube_ovn(cache)?;
+        let root = rootfs::ensure(cache)?;
+        let (etcd, tools) = match assets {
+            Some(assets) => (assets.join("etcd"), assets),
+            None => (go::etcd(cache)?.join("etcd"), kubernetes.clone()),
+        };
+        Ok(Components {
+            kube_apiserver: tools.join("kube-apiserver"),
+            kubectl: tools.join("kubectl"),
+            cache: cache.to_owned(),
+            kubernetes,
+            etcd,
+            kube_ovn,
+            root,
+        })
     })
 }
 
@@ -72,10 +70,7 @@ pub fn ensure() -> Result<Components> {
 /// # Errors
 /// When Go is missing or the build fails.
 pub fn libovsdb_peer() -> Result<PathBuf> {
-    let cache = cache_dir()?;
-    std::fs::create_dir_all(&cache).with_context(|| format!("create {}", cache.display()))?;
-    let _lock = lock(&cache.join("lock"))?;
-    Ok(go::libovsdb(&cache)?.join("libovsdb-peer"))
+    in_cache(|cache| Ok(go::libovsdb(cache)?.join("libovsdb-peer")))
 }
 
 /// The root file system with OVN 24.03, extracted if it is missing. Only tests of the database
@@ -84,9 +79,7 @@ pub fn libovsdb_peer() -> Result<PathBuf> {
 /// # Errors
 /// When it cannot be extracted.
 pub fn ensure_older() -> Result<PathBuf> {
-    let cache = cache_dir()?;
-    let _lock = lock(&cache.join("lock"))?;
-    rootfs::older(&cache)
+    in_cache(rootfs::older)
 }
 
 /// Builds, if it is missing, the program that measures MetalLB's allocator; nothing but the
@@ -95,10 +88,15 @@ pub fn ensure_older() -> Result<PathBuf> {
 /// # Errors
 /// When Go is missing or the build fails.
 pub fn metallb_peer() -> Result<PathBuf> {
+    in_cache(|cache| Ok(go::metallb(cache)?.join("metallb-peer")))
+}
+
+/// Does something in the cache while no other run does.
+fn in_cache<T>(find: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     let cache = cache_dir()?;
     std::fs::create_dir_all(&cache).with_context(|| format!("create {}", cache.display()))?;
     let _lock = lock(&cache.join("lock"))?;
-    Ok(go::metallb(&cache)?.join("metallb-peer"))
+    find(&cache)
 }
 
 /// `${XDG_CACHE_HOME:-$HOME/.cache}/cloud-provider-ovn`.

@@ -14,7 +14,7 @@ use super::stream;
 use super::tls::{TlsIdentity, TlsSource};
 use super::{ClientConfig, Endpoint, Event, FilterReply, Request, Shared};
 use crate::ovsdb::message::RpcError;
-use crate::ovsdb::replica::{Replica, ReplicaError, RowChange, Table, Updates};
+use crate::ovsdb::replica::{Replica, ReplicaError, RowChange, Updates};
 use crate::ovsdb::schema::RowFilter;
 use crate::ovsdb::session::{Acceptance, Progress, Resume, SessionConfig};
 use crate::ovsdb::txn::{Name, Outcome};
@@ -206,10 +206,7 @@ impl Driver {
 
     /// Takes new contents, then tells the subscribers what differs. Gives how many rows do.
     pub(super) fn supersede(&self, newest: Replica) -> usize {
-        let count = |replica: &Replica| replica.tables().map(Table::len).sum::<usize>();
-        // Those that are gone are gone through as well.
-        let rows = count(&newest).max(count(&self.shared.replica.read()));
-        self.publish(self.shared.replica.change(rows, |replica| replica.supersede(newest)))
+        self.publish(self.shared.replica.change_beside(|replica| replica.supersede(newest)))
     }
 
     fn publish(&self, changes: Vec<RowChange>) -> usize {

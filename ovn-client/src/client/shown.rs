@@ -23,9 +23,14 @@ impl Shown {
 
     /// Changes so many rows; nobody sees half of it.
     pub(super) fn change<T>(&self, rows: usize, change: impl FnOnce(&mut Replica) -> T) -> T {
-        if rows <= FEW {
-            return change(Arc::make_mut(&mut self.lock()));
+        if rows > FEW {
+            return self.change_beside(change);
         }
+        change(Arc::make_mut(&mut self.lock()))
+    }
+
+    /// Changes however many rows, while readers see the state before.
+    pub(super) fn change_beside<T>(&self, change: impl FnOnce(&mut Replica) -> T) -> T {
         let mut next = self.read();
         let told = change(Arc::make_mut(&mut next));
         let before = std::mem::replace(&mut *self.lock(), next);

@@ -23,16 +23,6 @@ fn name(name: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// A client in sync with these rows, and the server's side of it.
-async fn synced(server: &Server, contents: Value) -> (Scene, Connection) {
-    let mut scene = start(config(&server.endpoint()));
-    let mut connection = server.accept().await;
-    connection.sync(contents).await;
-    scene.changed().await;
-    scene.connected().await;
-    (scene, connection)
-}
-
 #[tokio::test]
 async fn each_change_has_the_row_before_and_after_though_a_deletion_comes_without_values() {
     let server = Server::bind().await;

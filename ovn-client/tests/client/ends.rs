@@ -5,11 +5,7 @@ use super::*;
 #[tokio::test]
 async fn a_driver_that_is_no_more_is_not_connected() {
     let server = Server::bind().await;
-    let mut scene = start(config(&server.endpoint()));
-    let mut connection = server.accept().await;
-    connection.sync(rows(&[(1, initial("a"))])).await;
-    scene.changed().await;
-    scene.connected().await;
+    let (mut scene, _connection) = synced(&server, rows(&[(1, initial("a"))])).await;
     scene.driver.abort();
     assert_eq!(scene.disconnected().await, "the client's driver has ended");
     let snapshot = scene.client.snapshot();
@@ -22,10 +18,7 @@ async fn a_driver_that_is_no_more_is_not_connected() {
 #[tokio::test]
 async fn a_driver_that_is_told_to_end_leaves_nobody_waiting() {
     let server = Server::bind().await;
-    let mut scene = start(config(&server.endpoint()));
-    let mut connection = server.accept().await;
-    connection.sync(json!({})).await;
-    scene.connected().await;
+    let (mut scene, mut connection) = synced(&server, json!({})).await;
     let client = scene.client.clone();
     let call = tokio::spawn(async move { client.transact(Txn::new().comment("c")).await });
     connection.expect("transact").await;

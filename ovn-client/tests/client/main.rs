@@ -3,6 +3,7 @@
 
 mod conformance;
 mod ends;
+mod filters;
 mod pressure;
 mod server;
 mod tls;
@@ -45,6 +46,19 @@ fn start(config: ClientConfig) -> Scene {
     let (events, shutdown) = (client.subscribe(), CancellationToken::new());
     let driver = tokio::spawn(driver.run(shutdown.clone()));
     Scene { client, events, shutdown, driver }
+}
+
+/// A client in sync with these rows, and the server's side of it.
+async fn synced(server: &Server, contents: Value) -> (Scene, Connection) {
+    let mut scene = start(config(&server.endpoint()));
+    let mut connection = server.accept().await;
+    let nothing = contents == json!({});
+    connection.sync(contents).await;
+    if !nothing {
+        scene.changed().await;
+    }
+    scene.connected().await;
+    (scene, connection)
 }
 
 impl Scene {
@@ -109,11 +123,8 @@ async fn the_first_contents_come_as_insertions_then_the_client_is_connected() {
 #[tokio::test]
 async fn after_a_reconnection_only_real_differences_are_told() {
     let server = Server::bind().await;
-    let mut scene = start(config(&server.endpoint()));
-    let mut connection = server.accept().await;
-    connection.sync(rows(&[(1, initial("same")), (2, initial("gone"))])).await;
-    scene.changed().await;
-    scene.connected().await;
+    let (mut scene, connection) =
+        synced(&server, rows(&[(1, initial("same")), (2, initial("gone"))])).await;
     drop(connection);
     assert_eq!(scene.disconnected().await, "the server closed the connection");
     assert_eq!(scene.client.snapshot().table("Load_Balancer").len(), 2);
@@ -179,10 +190,7 @@ async fn an_echo_is_answered_verbatim() {
 #[tokio::test]
 async fn what_a_transaction_changed_is_seen_before_its_outcome() {
     let server = Server::bind().await;
-    let mut scene = start(config(&server.endpoint()));
-    let mut connection = server.accept().await;
-    connection.sync(json!({})).await;
-    scene.connected().await;
+    let (mut scene, mut connection) = synced(&server, json!({})).await;
     let row = LoadBalancer::new(uuid(9), "web", Protocol::Tcp);
     let client = scene.client.clone();
     let call = tokio::spawn(async move { client.transact(Txn::new().insert(&row)).await });
@@ -199,10 +207,7 @@ async fn what_a_transaction_changed_is_seen_before_its_outcome() {
 #[tokio::test]
 async fn a_connection_lost_after_sending_leaves_the_outcome_unknown_and_sends_nothing_again() {
     let server = Server::bind().await;
-    let mut scene = start(config(&server.endpoint()));
-    let mut connection = server.accept().await;
-    connection.sync(json!({})).await;
-    scene.connected().await;
+    let (mut scene, mut connection) = synced(&server, json!({})).await;
     let client = scene.client.clone();
     let call = tokio::spawn(async move { client.transact(Txn::new().comment("once")).await });
     connection.expect("transact").await;
@@ -305,11 +310,7 @@ async fn a_subscriber_that_lags_is_told_and_the_session_goes_on() {
 #[tokio::test]
 async fn a_monitor_that_the_server_ends_is_started_again() {
     let server = Server::bind().await;
-    let mut scene = start(config(&server.endpoint()));
-    let mut connection = server.accept().await;
-    connection.sync(rows(&[(1, initial("a"))])).await;
-    scene.changed().await;
-    scene.connected().await;
+    let (mut scene, mut connection) = synced(&server, rows(&[(1, initial("a"))])).await;
     connection
         .send(json!({"id": null, "method": "monitor_canceled", "params": ["ovn-client"]}))
         .await;
@@ -354,67 +355,6 @@ async fn rows_are_found_by_what_is_indexed() {
 }
 
 #[tokio::test]
-async fn other_rows_are_monitored_when_asked_and_after_a_reconnection() {
-    let server = Server::bind().await;
-    let mut scene = start(config(&server.endpoint()));
-    let mut connection = server.accept().await;
-    connection.sync(rows(&[(1, initial("a")), (2, initial("b"))])).await;
-    scene.changed().await;
-    scene.connected().await;
-    let client = scene.client.clone();
-    let only = RowFilter::Any(vec![Condition::equal("name", "a")]);
-    let call = tokio::spawn(async move { client.monitor("Load_Balancer", only).await });
-    let request = connection.expect("monitor_cond_change").await;
-    connection.update(Some(7), rows(&[(2, json!({"delete": null}))])).await;
-    connection.answer(&request, json!({})).await;
-    call.await.unwrap().unwrap();
-    assert_eq!(scene.client.snapshot().table("Load_Balancer").len(), 1);
-    drop(connection);
-    let mut connection = server.accept().await;
-    connection.schema().await;
-    let request = connection.expect("monitor_cond_since").await;
-    let expected = json!([["name", "==", "a"]]);
-    assert_eq!(request["params"][2]["Load_Balancer"][0]["where"], expected);
-    assert_eq!(request["params"][3], json!(uuid(7)), "settled filters may be resumed");
-}
-
-#[tokio::test]
-async fn a_filter_that_cannot_be_is_refused() {
-    let server = Server::bind().await;
-    let mut scene = start(config(&server.endpoint()));
-    let unknown = scene.client.monitor("Nonsense", RowFilter::Nothing).await;
-    assert_eq!(unknown, Err(MonitorError::UnknownTable("Nonsense".to_owned())));
-    let mut connection = server.accept().await;
-    connection.sync(json!({})).await;
-    scene.connected().await;
-    let client = scene.client.clone();
-    let only = RowFilter::Any(vec![Condition::equal("nonsense", "a")]);
-    let call = tokio::spawn(async move { client.monitor("Load_Balancer", only).await });
-    let request = connection.expect("monitor_cond_change").await;
-    connection.send(json!({"id": request["id"], "error": "unknown column"})).await;
-    assert!(matches!(call.await.unwrap(), Err(MonitorError::Refused(_))));
-}
-
-#[tokio::test]
-async fn a_filter_set_without_a_connection_is_asked_for_with_the_contents() {
-    let server = Server::bind().await;
-    let scene = start(config(&server.endpoint()));
-    let client = scene.client.clone();
-    let call =
-        tokio::spawn(async move { client.monitor("Load_Balancer", RowFilter::Nothing).await });
-    let mut connection = server.accept().await;
-    connection.schema().await;
-    let request = connection.expect("monitor_cond_since").await;
-    connection.answer(&request, json!([false, uuid(0), {}])).await;
-    // Asked for with the contents, or right after them.
-    if request["params"][2]["Load_Balancer"][0]["where"] != json!([false]) {
-        let request = connection.expect("monitor_cond_change").await;
-        connection.answer(&request, json!({})).await;
-    }
-    call.await.unwrap().unwrap();
-}
-
-#[tokio::test]
 async fn health_tells_of_connections_and_outcomes() {
     let server = Server::bind().await;
     let mut scene = start(config(&server.endpoint()));
@@ -437,38 +377,4 @@ async fn health_tells_of_connections_and_outcomes() {
     let health = scene.client.health();
     assert!(!health.connected && health.failures >= 1);
     assert_eq!(health.endpoint.unwrap().to_string(), server.endpoint());
-}
-
-#[tokio::test]
-async fn a_filter_refused_with_the_contents_is_taken_back_and_told() {
-    let server = Server::bind().await;
-    let scene = start(config(&server.endpoint()));
-    let client = scene.client.clone();
-    let only = RowFilter::Any(vec![Condition::equal("nonsense", "a")]);
-    let mut call = Box::pin(async move { client.monitor("Load_Balancer", only).await });
-    // It is with the driver before the server answers.
-    tokio::select! {
-        biased;
-        ended = &mut call => panic!("{ended:?}"),
-        () = tokio::task::yield_now() => {}
-    }
-    let mut connection = server.accept().await;
-    connection.schema().await;
-    let request = connection.expect("monitor_cond_since").await;
-    let is_filtered =
-        |request: &Value| !request["params"][2]["Load_Balancer"][0]["where"].is_null();
-    if is_filtered(&request) {
-        connection.send(json!({"id": request["id"], "error": "unknown column"})).await;
-        assert!(matches!(call.await, Err(MonitorError::Refused(_))));
-        let mut connection = server.accept().await;
-        connection.schema().await;
-        let request = connection.expect("monitor_cond_since").await;
-        assert!(!is_filtered(&request), "{request}");
-    } else {
-        // It came too late for the contents: it is asked for behind them.
-        connection.answer(&request, json!([false, uuid(0), {}])).await;
-        let request = connection.expect("monitor_cond_change").await;
-        connection.send(json!({"id": request["id"], "error": "unknown column"})).await;
-        assert!(matches!(call.await, Err(MonitorError::Refused(_))));
-    }
 }

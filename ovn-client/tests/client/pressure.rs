@@ -17,10 +17,7 @@ fn large(bytes: usize) -> Txn {
 async fn a_server_that_reads_only_when_it_was_read_is_not_kept_waiting() {
     const CALLS: usize = 240;
     let server = Server::bind().await;
-    let mut scene = start(config(&server.endpoint()));
-    let mut connection = server.accept().await;
-    connection.sync(json!({})).await;
-    scene.connected().await;
+    let (scene, mut connection) = synced(&server, json!({})).await;
     let mut calls = JoinSet::new();
     for _ in 0..CALLS {
         let client = scene.client.clone();

@@ -68,7 +68,7 @@ record standalone 6001
 follow
 during
 kill $client
-wait $recorder || true
+wait $recorder
 
 # The client stays, its connection ends, and the next one goes on from what was seen.
 ovn ovsdb-tool create-cluster "$inside/member.db" $schema tcp:127.0.0.1:7001 2>/dev/null
@@ -91,4 +91,4 @@ nb remove Load_Balancer kept options reject
 nb lb-del later
 until_true count ' deleted$' 4
 kill $client
-wait $recorder || true
+wait $recorder

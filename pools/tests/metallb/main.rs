@@ -120,19 +120,3 @@ fn texts(given: &Given) -> Vec<String> {
     let both = [given.addresses.v4, given.addresses.v6];
     both.into_iter().flatten().map(|address| address.to_string()).collect()
 }
-
-#[test]
-fn every_test_that_the_table_names_exists() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let read = |path: &str| std::fs::read_to_string(folder.join(path)).unwrap();
-    let sources =
-        ["metallb/given.rs", "metallb/pools_of.rs", "metallb/shared.rs", "histories/main.rs"];
-    let sources: String = sources.iter().map(|path| read(&format!("tests/{path}"))).collect();
-    let table = read("../docs/addresses-conformance.md");
-    let quoted = table.split('`').skip(1).step_by(2);
-    let named: Vec<&str> = quoted.filter(|text| text.matches('_').count() > 3).collect();
-    assert!(named.len() >= 14, "{named:?}");
-    for test in named {
-        assert!(sources.contains(&format!("fn {test}(")), "{test}");
-    }
-}

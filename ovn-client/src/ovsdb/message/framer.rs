@@ -171,6 +171,23 @@ mod tests {
         Ok(frames)
     }
 
+    /// Whatever stood there, it would be found by who looks twice.
+    #[test]
+    fn what_was_looked_at_is_not_looked_at_again() {
+        let mut framer = Framer::new(FrameLimits::default());
+        let text = "x".repeat(1_000);
+        framer.push(b"{\"a\":[\"");
+        for _ in 0..50 {
+            framer.push(text.as_bytes());
+            assert_eq!(framer.next_message(), Ok(None));
+            assert_eq!(framer.scanned, framer.buffer.len());
+            framer.buffer.fill(b'}');
+        }
+        framer.push(b"\"]}{}");
+        assert_eq!(framer.next_message().unwrap().map(|message| message.len()), Some(50_010));
+        assert_eq!(framer.next_message().unwrap().as_deref(), Some(b"{}".as_slice()));
+    }
+
     const STREAM: &str = "{\"a\":\"}\\\"{\\\\\"} \r\n{\"b\":[{},[\"]\"]]}{}";
 
     #[test]

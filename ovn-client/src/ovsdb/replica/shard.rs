@@ -39,7 +39,9 @@ impl Shard {
     pub(super) fn ascending(rows: impl Iterator<Item = Arc<Row>>) -> Self {
         let mut rows: Vec<_> = rows.map(|row| Entry(row.uuid(), row)).collect();
         rows.shrink_to_fit();
-        Self::Few(rows).sized()
+        let mut shard = Self::Few(rows);
+        shard.settle();
+        shard
     }
 
     pub(super) fn len(&self) -> usize {
@@ -88,9 +90,7 @@ impl Shard {
             },
             Self::Many(rows) => rows.insert(entry),
         };
-        if before.is_none() {
-            *self = std::mem::take(self).sized();
-        }
+        self.settle();
         before.map(|Entry(_, row)| row)
     }
 
@@ -103,11 +103,12 @@ impl Shard {
         Some(row)
     }
 
-    /// In chunks, if there are too many for one piece.
-    fn sized(self) -> Self {
-        match self {
-            Self::Few(rows) if rows.len() > FEW => Self::Many(Chunks::ascending(rows.into_iter())),
-            sized => sized,
+    /// Goes on in chunks, if there are too many for one piece.
+    fn settle(&mut self) {
+        if let Self::Few(rows) = self
+            && rows.len() > FEW
+        {
+            *self = Self::Many(Chunks::ascending(std::mem::take(rows).into_iter()));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The tests that `docs/ovsdb-conformance.md` names are there.
+//! The tests that pages name are there.
 #![cfg(test)]
 
 use std::path::{Path, PathBuf};
@@ -30,14 +30,21 @@ fn named(page: &str) -> Vec<&str> {
     quoted.filter(|name| name.contains('_')).collect()
 }
 
+/// A page, where its tests are, and how many it names at least.
+const PAGES: [(&str, &[&str], usize); 2] = [
+    ("ovsdb-conformance.md", &["ovn-client/src", "ovn-client/tests", "tests/tests/ovsdb"], 60),
+    ("addresses-conformance.md", &["pools/tests"], 14),
+];
+
 #[test]
-fn every_test_that_the_table_names_exists() {
-    let page = std::fs::read_to_string(root().join("docs/ovsdb-conformance.md")).unwrap();
-    let folders = ["ovn-client/src", "ovn-client/tests", "tests/tests/ovsdb"];
-    let sources: String = folders.iter().map(|folder| sources(&root().join(folder))).collect();
-    let names = named(&page);
-    assert!(names.len() > 60, "only {} are named", names.len());
-    for name in names {
-        assert!(sources.contains(&format!("fn {name}(")), "{name} is not there");
+fn every_test_that_a_table_names_exists() {
+    for (page, folders, least) in PAGES {
+        let text = std::fs::read_to_string(root().join("docs").join(page)).unwrap();
+        let sources: String = folders.iter().map(|folder| sources(&root().join(folder))).collect();
+        let names = named(&text);
+        assert!(names.len() > least, "{page}: only {} are named", names.len());
+        for name in names {
+            assert!(sources.contains(&format!("fn {name}(")), "{page}: {name} is not there");
+        }
     }
 }
