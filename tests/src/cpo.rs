@@ -118,6 +118,16 @@ impl Cpo {
         Ok(self.http("/metrics").await?.1)
     }
 
+    /// The value of a metric, given with its labels.
+    ///
+    /// # Errors
+    /// When it does not answer, or has no such metric.
+    pub async fn metric(&self, name: &str) -> Result<u64> {
+        let text = self.metrics().await?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.with_context(|| format!("no {name} in {text}"))?.parse()?)
+    }
+
     /// Status and body of a GET.
     ///
     /// # Errors

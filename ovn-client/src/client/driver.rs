@@ -117,8 +117,9 @@ impl Driver {
         let ended = Serve::new(self, reader, writer).run(shutdown).await;
         let Ended { synced_at, reason } = ended;
         warn!(%endpoint, %reason, "connection ended");
-        self.disconnect(&reason);
+        // First, so that whoever is told of the end finds it counted.
         self.shared.pulse.failed(&reason, self.progress);
+        self.disconnect(&reason);
         synced_at.is_some_and(|at| now().saturating_duration_since(at) >= GOOD_CONNECTION)
     }
 

@@ -112,11 +112,12 @@ impl Way<'_> {
     async fn killed_after_the_release(&self) -> Result<()> {
         self.serve().await?;
         let northbound = pause(self.lab.ovn().northbound().process())?;
-        let before = self.bed.cpo.metrics().await?;
+        let plans = || self.bed.cpo.metric("cpo_plans_total");
+        let before = plans().await?;
         self.delete().await?;
         // The deletion is seen when it was planned for.
         wait::until("cpo to see the deletion", SOON, || async {
-            ensure!(plans(&self.bed.cpo.metrics().await?)? > plans(&before)?, "no plan yet");
+            ensure!(plans().await? > before, "no plan yet");
             Ok(())
         })
         .await?;
@@ -284,10 +285,4 @@ impl Way<'_> {
 
 fn at<'o>(object: &'o DynamicObject, pointer: &str) -> Option<&'o Value> {
     object.data.pointer(pointer)
-}
-
-/// Plans made so far.
-fn plans(metrics: &str) -> Result<u64> {
-    let line = metrics.lines().find_map(|line| line.strip_prefix("cpo_plans_total "));
-    Ok(line.with_context(|| format!("no cpo_plans_total in {metrics}"))?.parse()?)
 }

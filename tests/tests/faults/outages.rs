@@ -20,6 +20,9 @@ use crate::writes::mark;
 /// How long the product is watched for a write that must not come.
 const WATCHED: Duration = Duration::from_secs(3);
 
+/// The metric of transactions that were committed.
+const COMMITTED: &str = "cpo_ovn_transactions_total{outcome=\"committed\"}";
+
 fn web(name: &str) -> Service {
     service(name).selector("app", "web").port(80).build()
 }
@@ -32,8 +35,14 @@ pub(crate) async fn overlay_waits_for_the_northbound_database() -> Result<()> {
     serve(lab, tenant, &web("leaving")).await?;
     let stream = traffic::Stream::start(lab.near(), &format!("http://{before}/"), 50, 120);
     let database = lab.ovn().northbound();
+    let connections = bed.cpo.metric("cpo_ovn_connections_total").await?;
+    let failures = bed.cpo.metric("cpo_ovn_connection_failures_total").await?;
+    let committed = bed.cpo.metric(COMMITTED).await?;
+    ensure!(connections > 0 && committed > 0, "{connections} connections, {committed} committed");
     let killed = kill(database.process()).await?;
     readiness(bed, 503, "OVNUnavailable").await?;
+    ensure!(bed.cpo.metric("cpo_ovn_connected").await? == 0, "it is told to be connected");
+    ensure!(bed.cpo.metric("cpo_ovn_connection_failures_total").await? > failures, "no failure");
 
     let api = bed::services(tenant);
     api.create(&PostParams::default(), &web("during")).await?;
@@ -57,6 +66,9 @@ pub(crate) async fn overlay_waits_for_the_northbound_database() -> Result<()> {
     for name in ["during", "before"] {
         wait::for_object(&api, name, "no complaint", SOON, clean).await?;
     }
+    ensure!(bed.cpo.metric("cpo_ovn_connected").await? == 1, "it is told not to be connected");
+    ensure!(bed.cpo.metric("cpo_ovn_connections_total").await? > connections, "no connection");
+    ensure!(bed.cpo.metric(COMMITTED).await? > committed, "no transaction");
     // The old port was answered until the rows changed, never refused before.
     let report = stream.stop().await?;
     ensure!(report.answered > 0, "{report:?}");

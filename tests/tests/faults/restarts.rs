@@ -145,11 +145,10 @@ async fn settled(bed: &Bed) -> Result<()> {
     .await
 }
 
-async fn all_connected(bed: &Bed, tenants: usize) -> Result<()> {
+async fn all_connected(bed: &Bed, tenants: u64) -> Result<()> {
     wait::until("every tenant to be connected", SOON, || async {
-        let metrics = bed.cpo.metrics().await?;
-        let line = format!("cpo_tenants_connected {tenants}");
-        ensure!(metrics.lines().any(|l| l == line), "{metrics}");
+        let connected = bed.cpo.metric("cpo_tenants_connected").await?;
+        ensure!(connected == tenants, "{connected} are");
         Ok(())
     })
     .await

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Service;
 use kube::api::DeleteParams;
 use lab::overlay::Tenant;
@@ -73,11 +73,27 @@ impl Drop for Killed<'_> {
 }
 
 /// Creates a Service of the pods `app=web` and waits until it answers the client on the provider
-/// network.
+/// network, whichever machine the question reaches.
 pub(crate) async fn serve(lab: &Lab, tenant: &Tenant, service: &Service) -> Result<Ipv4Addr> {
     let eip = bed::create(tenant, service).await?;
     answers(lab, eip).await?;
+    let name = service.metadata.name.as_deref().unwrap_or_default();
+    every_machine_answers(tenant, name).await?;
     Ok(eip)
+}
+
+/// Waits until kube-proxy on each machine knows a Service. One that lost its API server tries again
+/// after a while, and until then it drops what the product sends there.
+async fn every_machine_answers(tenant: &Tenant, name: &str) -> Result<()> {
+    let service = bed::services(tenant).get(name).await?;
+    let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
+    let port = ports.first().and_then(|port| port.node_port).context("no nodePort")?;
+    for vm in tenant.vms().await {
+        let url = format!("http://{}:{port}/", vm.address());
+        let what = format!("an answer from {url} on {}", vm.name());
+        wait::until(&what, TRIED_AGAIN, || traffic::get(vm.host(), &url)).await?;
+    }
+    Ok(())
 }
 
 /// Waits until an address answers the client on the provider network.
