@@ -2,31 +2,33 @@
 //!
 //! The durable record of an address is an object elsewhere; the allocator is told what those say
 //! ([`Allocator::restore`], [`Allocator::forget`]) and never disputes it. What it is asked for
-//! anew ([`Allocator::assign`]) it gives by rules alone: the same facts, in whatever order they
+//! anew ([`Allocator::assign`]) it gives by rules alone, and marks as promised until a record says
+//! the same, or it is taken back ([`Allocator::withdraw`]). The same facts, in whatever order they
 //! were told, lead to the same state, and the same request in the same state to the same address.
 
 mod catalog;
+mod change;
 mod choose;
 mod names;
+mod promise;
 mod record;
+mod restore;
 mod table;
 mod tenants;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use catalog::{Catalog, PoolId};
-use choose::Chosen;
-use table::{Holder, HolderId, Shared, Slot, SlotId, Table, TenantId, Usage, Waiting};
+use table::{Holder, HolderId, Table, Usage, Wait, Waiting};
 use tenants::Tenants;
 
-pub use record::{Bound, Conflict, Entry, Owner, Record, State};
+pub use record::{Bound, Conflict, Entry, Owner, Record, RecordError, State};
 pub use tenants::{TenantSpec, TenantUsage};
 
 use crate::{
-    AddressRange, Family, PerFamily, PoolFigures, PoolSpec, Port, Refusal, Request, Service,
-    Sharing,
+    AddressRange, Afterwards, Assigned, Family, Forbidden, Given, PerFamily, PoolFigures, PoolSpec,
+    Refusal, Request, Service,
 };
 
 /// Pools, what of them is in use, and by whom.
@@ -37,52 +39,29 @@ pub struct Allocator {
     tenants: Tenants,
     /// Resting addresses by the end of their rest.
     resting: BTreeSet<(u64, IpAddr)>,
-}
-
-/// What becomes of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Assigned {
-    /// The Service has these addresses already.
-    Kept(Given),
-    /// The Service gets these addresses.
-    New(Given),
-    /// The Service could have these addresses, which it asked for, instead of those it has. Nothing
-    /// is changed: what it has must first be withdrawn and released.
-    Move {
-        /// What it has.
-        from: Given,
-        /// What it could have.
-        to: Given,
-    },
-}
-
-/// Addresses of one pool.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given {
-    /// The pool.
-    pub pool: Arc<str>,
-    /// The addresses; one at least.
-    pub addresses: PerFamily<Option<IpAddr>>,
-}
-
-/// What becomes of the addresses of a Service that lets go of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Afterwards {
-    /// They rest until this time (seconds of Unix time); until then only a Service of the same
-    /// name gets them.
-    Rest(u64),
-    /// They stay reserved for a Service of the same name.
-    Keep,
+    /// From which pool a Service draws.
+    draws: BTreeMap<HolderId, PoolId>,
+    /// What their records say of addresses that wait, and are promised.
+    under: BTreeMap<IpAddr, Box<Waiting>>,
 }
 
 impl Allocator {
     /// Takes these pools instead of those there are. Addresses in use stay with who has them,
-    /// wherever they are.
+    /// wherever they are. Cheap where only what other allocators have left is new.
     pub fn set_pools(&mut self, specs: BTreeMap<String, PoolSpec>) {
-        for range in self.catalog.replace(specs) {
-            for address in self.table.between(&range) {
-                self.catalog.take(address);
+        for (pool, contents) in self.catalog.replace(specs) {
+            for address in contents.ranges().flat_map(|range| self.table.between(range)) {
+                let slot = self.table.at(address).map(|(_, slot)| slot);
+                let foreign = slot.is_some_and(|slot| matches!(slot.usage, Usage::Foreign(_)));
+                self.catalog.find_in_use(pool, address, foreign);
             }
+        }
+    }
+
+    /// Sets what another allocator has left of a pool that it hands out.
+    pub fn set_free(&mut self, pool: &str, left: PerFamily<u64>) {
+        if let Some((id, _)) = self.catalog.named(pool) {
+            self.catalog.set_free(id, left);
         }
     }
 
@@ -90,8 +69,17 @@ impl Allocator {
     pub fn set_tenant(&mut self, name: &str, spec: TenantSpec) {
         let id = self.tenants.intern(name);
         if let Some(tenant) = self.tenants.get_mut(id) {
-            tenant.spec = spec;
+            (tenant.spec, tenant.registered) = (spec, true);
         }
+    }
+
+    /// Forgets what a tenant may have: as much as one that nobody ever spoke of. What it has stays.
+    pub fn remove_tenant(&mut self, name: &str) {
+        let Some(id) = self.tenants.find(name) else { return };
+        if let Some(tenant) = self.tenants.get_mut(id) {
+            (tenant.spec, tenant.registered) = (TenantSpec::default(), false);
+        }
+        self.tenants.tidy(id);
     }
 
     /// What a Service would get; nothing is changed.
@@ -102,38 +90,52 @@ impl Allocator {
         choose::choose(self, request).map(|chosen| chosen.assigned)
     }
 
-    /// Gives a Service what it asks for, and keeps what it has.
+    /// Gives a Service what it asks for, and keeps what it has. What is new is promised until a
+    /// record gives it, or it is [withdrawn](Self::withdraw).
     ///
     /// # Errors
-    /// Why it gets nothing, or nothing else than it has. Nothing is changed then.
+    /// Why it gets nothing, or nothing else than it has. Nothing is changed then: what was promised
+    /// before still is.
     pub fn assign(&mut self, request: &Request<'_>) -> Result<Assigned, Refusal> {
         let chosen = choose::choose(self, request)?;
-        match &chosen.assigned {
-            Assigned::Kept(given) | Assigned::New(given) => self.bind(request, &chosen, given),
-            Assigned::Move { .. } => {}
-        }
+        self.bind(request, &chosen);
         Ok(chosen.assigned)
     }
 
-    /// Takes the addresses of a Service from it, and gives those nobody else shares back.
-    pub fn release(&mut self, service: &Service<'_>, afterwards: Afterwards) -> Vec<IpAddr> {
-        let Some(tenant) = self.tenants.find(service.tenant) else { return Vec::new() };
-        let Some(id) = self.table.find(tenant, service) else { return Vec::new() };
-        let Some(holder) = self.table.holder(id) else { return Vec::new() };
-        let (slots, name) = (holder.slots().collect::<Vec<_>>(), holder.name.clone());
-        let mut free = Vec::new();
-        for slot in slots {
-            self.leave(id, slot);
-            let Some(address) = self.vacant(slot) else { continue };
-            let until = match afterwards {
-                Afterwards::Rest(until) => Some(until),
-                Afterwards::Keep => None,
-            };
-            let waiting = Waiting { service: Some(name.clone()), until };
-            self.use_as(slot, Usage::Waiting(Box::new(waiting)));
-            free.push(address);
-        }
-        free
+    /// Takes the addresses of a Service from it, promised or not, and ends its drawing. Gives those
+    /// that nobody else shares, ascending, which are now as `afterwards` says.
+    pub fn release(&mut self, service: &Service<'_>, afterwards: Afterwards<'_>) -> Vec<IpAddr> {
+        let families = [Family::V4, Family::V6].into_iter();
+        families.filter_map(|family| self.release_family(service, family, afterwards)).collect()
+    }
+
+    /// The same of one family only.
+    pub fn release_family(
+        &mut self,
+        service: &Service<'_>,
+        family: Family,
+        afterwards: Afterwards<'_>,
+    ) -> Option<IpAddr> {
+        let id = self.holder_of(service)?;
+        self.stop_drawing(id, family);
+        let Some(slot) = self.table.holder(id)?.slot(family) else {
+            self.drop_idle(id);
+            return None;
+        };
+        self.leave(id, slot);
+        let address = self.vacant(slot)?;
+        self.under.remove(&address);
+        let own = || Some(table::name_of(service));
+        let (service, why) = match afterwards {
+            Afterwards::Rest(until) => (own(), Wait::Rest(until)),
+            Afterwards::Keep => (own(), Wait::Kept),
+            Afterwards::Reserved(whom) => {
+                let name = |(namespace, name)| Service { namespace, name, ..*service };
+                (whom.map(name).as_ref().map(table::name_of), Wait::Reserved)
+            }
+        };
+        self.use_as(slot, Usage::Waiting(Box::new(Waiting { service, why })));
+        Some(address)
     }
 
     /// The addresses whose rest is over, ascending. They stay until they are
@@ -145,24 +147,18 @@ impl Allocator {
         addresses
     }
 
-    /// An address has no record any more: it is free, whoever had it.
+    /// An address has no record any more: it is free, whoever had it, or was promised it.
     pub fn forget(&mut self, address: IpAddr) {
         let Some((id, slot)) = self.table.at(address) else { return };
         for holder in slot.holders().to_vec() {
             self.leave(holder, id);
         }
-        if let Some(slot) = self.table.remove(id) {
-            self.count(&slot, false);
-            self.find_by(id, &slot, false);
-            self.catalog.give_back(address);
-            self.catalog.tidy(slot.pool);
-        }
+        self.vacate(id);
     }
 
-    /// The addresses of a Service.
+    /// The addresses of a Service, promised or not.
     pub fn of(&self, service: &Service<'_>) -> Option<Given> {
-        let tenant = self.tenants.find(service.tenant)?;
-        let (_, given) = self.given(self.table.holder(self.table.find(tenant, service)?)?)?;
+        let (_, given) = self.given(self.table.holder(self.holder_of(service)?)?)?;
         Some(given)
     }
 
@@ -171,10 +167,30 @@ impl Allocator {
         self.catalog.named(name).map(|(_, pool)| pool.figures())
     }
 
+    /// The figures of all pools, by name; also of those that are gone while addresses of them are
+    /// in use.
+    pub fn pools(&self) -> impl Iterator<Item = PoolFigures> + '_ {
+        self.catalog.all().map(|(_, pool)| pool.figures())
+    }
+
+    /// The pool that an address in use was drawn from, or else the oldest that holds it.
+    pub fn pool_at(&self, address: IpAddr) -> Option<&str> {
+        let used = self.table.at(address).and_then(|(_, slot)| self.catalog.get(slot.pool));
+        let pool = used.or_else(|| self.catalog.at(address).next().map(|(_, pool)| pool));
+        pool.map(|pool| &*pool.name)
+    }
+
     /// The older pool that a pool overlaps, and where: while it does, it gives nothing.
     pub fn conflict(&self, pool: &str) -> Option<(&str, AddressRange)> {
         let (_, pool) = self.catalog.named(pool)?;
         pool.conflict.as_ref().map(|(other, range)| (&**other, *range))
+    }
+
+    /// What a pool holds that no pool may hold: while it does, it gives nothing.
+    pub fn forbidden(&self, pool: &str) -> Vec<Forbidden> {
+        let pool = self.catalog.named(pool).filter(|(_, pool)| pool.forbidden);
+        let spec = pool.and_then(|(_, pool)| pool.spec.as_ref());
+        spec.map(|spec| spec.forbidden(&[])).unwrap_or_default()
     }
 
     /// What a tenant has.
@@ -183,189 +199,13 @@ impl Allocator {
         tenant.map(|tenant| tenant.usage).unwrap_or_default()
     }
 
+    fn holder_of(&self, service: &Service<'_>) -> Option<HolderId> {
+        self.table.find(self.tenants.find(service.tenant)?, service)
+    }
+
     fn given(&self, holder: &Holder) -> Option<(PoolId, Given)> {
         let slot = self.table.slot(holder.slots().next()?)?;
         let pool = self.catalog.get(slot.pool)?.name.clone();
         Some((slot.pool, Given { pool, addresses: self.table.addresses(holder) }))
-    }
-
-    /// Records what a Service was given, or that it wants other ports of it.
-    fn bind(&mut self, request: &Request<'_>, chosen: &Chosen, given: &Given) {
-        let tenant = chosen.tenant;
-        let tenant = tenant.unwrap_or_else(|| self.tenants.intern(request.service.tenant));
-        let holder = self.hold(tenant, chosen.own, &request.service, request.ports);
-        for address in [given.addresses.v4, given.addresses.v6].into_iter().flatten() {
-            let known = self.table.at(address).map(|(slot, _)| slot);
-            if let Some(slot) = known {
-                self.join(holder, slot, request.shares());
-                continue;
-            }
-            let usage = match request.shares() {
-                None => Usage::Held(holder),
-                Some(Sharing { key, backends }) => Usage::Shared(Box::new(Shared {
-                    key: key.into(),
-                    backends: backends.into(),
-                    holders: vec![holder],
-                })),
-            };
-            let slot = self.occupy(tenant, chosen.pool, address, usage);
-            if let Some(holder) = self.table.holder_mut(holder) {
-                holder.set_slot(Family::of(address), Some(slot));
-            }
-        }
-    }
-
-    /// The Service as a holder with these ports, made if need be.
-    fn hold(
-        &mut self,
-        tenant: TenantId,
-        found: Option<HolderId>,
-        service: &Service<'_>,
-        ports: &[Port],
-    ) -> HolderId {
-        let id = found
-            .unwrap_or_else(|| self.table.add_holder(service, Holder::new(tenant, service, &[])));
-        let Some(holder) = self.table.holder_mut(id) else { return id };
-        let before = holder.ports.as_slice().len() as u64;
-        holder.ports = table::Ports::of(ports);
-        if let Some(tenant) = self.tenants.get_mut(tenant) {
-            tenant.usage.ports = tenant.usage.ports + ports.len() as u64 - before;
-            tenant.usage.load_balancers += u64::from(found.is_none());
-        }
-        id
-    }
-
-    /// Takes an address out of what is free.
-    fn occupy(&mut self, tenant: TenantId, pool: PoolId, address: IpAddr, usage: Usage) -> SlotId {
-        self.catalog.take(address);
-        let slot = Slot { usage, pool, tenant, address };
-        self.count(&slot, true);
-        let indexed = !matches!(slot.usage, Usage::Held(_) | Usage::Blocked);
-        let of = indexed.then(|| slot.clone());
-        let id = self.table.insert(slot);
-        if let Some(slot) = of {
-            self.find_by(id, &slot, true);
-        }
-        id
-    }
-
-    /// Makes a Service one of those that hold an address.
-    fn join(&mut self, holder: HolderId, id: SlotId, sharing: Option<Sharing<'_>>) {
-        let Some(slot) = self.table.slot(id) else { return };
-        let family = Family::of(slot.address);
-        let mut holders = slot.holders().to_vec();
-        if let Err(place) = holders.binary_search(&holder) {
-            holders.insert(place, holder);
-        }
-        let usage = match (sharing, &*holders) {
-            (None, [holder]) => Usage::Held(*holder),
-            _ => {
-                let (key, backends) = match (sharing, &slot.usage) {
-                    (Some(sharing), _) => (sharing.key.into(), sharing.backends.into()),
-                    (None, Usage::Shared(shared)) => (shared.key.clone(), shared.backends.clone()),
-                    (None, _) => Default::default(),
-                };
-                Usage::Shared(Box::new(Shared { key, backends, holders }))
-            }
-        };
-        self.use_as(id, usage);
-        if let Some(holder) = self.table.holder_mut(holder) {
-            holder.set_slot(family, Some(id));
-        }
-    }
-
-    /// Takes a Service from those that hold an address, and forgets it with its last one.
-    fn leave(&mut self, holder: HolderId, id: SlotId) {
-        let Some(slot) = self.table.slot(id) else { return };
-        let family = Family::of(slot.address);
-        let usage = match &slot.usage {
-            Usage::Shared(shared) if shared.holders.len() > 1 => {
-                let mut shared = shared.clone();
-                shared.holders.retain(|other| *other != holder);
-                Usage::Shared(shared)
-            }
-            _ => Usage::Blocked,
-        };
-        self.use_as(id, usage);
-        let Some(gone) = self.table.holder_mut(holder) else { return };
-        gone.set_slot(family, None);
-        if gone.slots().next().is_some() {
-            return;
-        }
-        if let Some(gone) = self.table.remove_holder(holder)
-            && let Some(tenant) = self.tenants.get_mut(gone.tenant)
-        {
-            tenant.usage.load_balancers -= 1;
-            tenant.usage.ports -= gone.ports.as_slice().len() as u64;
-        }
-    }
-
-    /// The address of a slot that nobody holds.
-    fn vacant(&self, id: SlotId) -> Option<IpAddr> {
-        let slot = self.table.slot(id)?;
-        slot.holders().is_empty().then_some(slot.address)
-    }
-
-    /// Changes how an address is used, and what is counted and found by it.
-    fn use_as(&mut self, id: SlotId, usage: Usage) {
-        let Some(slot) = self.table.slot(id).cloned() else { return };
-        self.count(&slot, false);
-        self.find_by(id, &slot, false);
-        let slot = Slot { usage, ..slot };
-        self.count(&slot, true);
-        self.find_by(id, &slot, true);
-        if let Some(place) = self.table.slot_mut(id) {
-            *place = slot;
-        }
-    }
-
-    fn count(&mut self, slot: &Slot, more: bool) {
-        let family = Family::of(slot.address);
-        let step = |count: &mut u64| *count = if more { *count + 1 } else { *count - 1 };
-        if let Some(uses) = self.catalog.uses(slot.pool, family) {
-            step(match slot.usage {
-                Usage::Held(_) | Usage::Shared(_) => &mut uses.assigned,
-                Usage::Waiting(ref waiting) if waiting.until.is_some() => &mut uses.resting,
-                Usage::Waiting(_) | Usage::Blocked => &mut uses.reserved,
-            });
-        }
-        if let Usage::Held(_) | Usage::Shared(_) = slot.usage
-            && let Some(tenant) = self.tenants.get_mut(slot.tenant)
-        {
-            step(tenant.usage.addresses.get_mut(family));
-        }
-    }
-
-    fn find_by(&mut self, id: SlotId, slot: &Slot, there: bool) {
-        let waiting = match &slot.usage {
-            Usage::Waiting(waiting) => {
-                if let Some(until) = waiting.until {
-                    let entry = (until, slot.address);
-                    let resting = &mut self.resting;
-                    let _ = if there { resting.insert(entry) } else { resting.remove(&entry) };
-                }
-                waiting.service.as_ref()
-            }
-            Usage::Held(_) | Usage::Shared(_) | Usage::Blocked => None,
-        };
-        let Some(tenant) = self.tenants.get_mut(slot.tenant) else { return };
-        if let Some(name) = waiting {
-            file(&mut tenant.waiting, name.clone(), id, there);
-        }
-        if let Usage::Shared(shared) = &slot.usage {
-            let key = (shared.key.clone(), shared.backends.clone());
-            file(&mut tenant.shared, key, id, there);
-        }
-    }
-}
-
-fn file<K: Ord>(index: &mut BTreeMap<K, BTreeSet<SlotId>>, key: K, id: SlotId, there: bool) {
-    if there {
-        index.entry(key).or_default().insert(id);
-    } else if let Some(slots) = index.get_mut(&key) {
-        slots.remove(&id);
-        if slots.is_empty() {
-            index.remove(&key);
-        }
     }
 }

@@ -6,6 +6,7 @@
 mod allocator;
 mod check;
 mod family;
+mod outcome;
 mod pool;
 mod range;
 mod refusal;
@@ -15,14 +16,14 @@ mod set;
 mod space;
 
 pub use allocator::{
-    Afterwards, Allocator, Assigned, Bound, Conflict, Entry, Given, Owner, Record, State,
-    TenantSpec, TenantUsage,
+    Allocator, Bound, Conflict, Entry, Owner, Record, RecordError, State, TenantSpec, TenantUsage,
 };
 pub use check::Forbidden;
 pub use family::{Family, PerFamily};
-pub use pool::{PoolSpec, ServiceAllocation};
+pub use outcome::{Afterwards, Assigned, Given, Target};
+pub use pool::{PoolSpec, ServiceAllocation, Source};
 pub use range::{AddressRange, RangeError};
-pub use refusal::{Closed, PoolFigures, Refusal, Resource, Unavailable, Wanted};
+pub use refusal::{Closed, PoolFigures, Refusal, Resource, Unavailable, Used, Wanted};
 pub use request::{Families, Port, Protocol, Quota, Request, Service, Sharing};
 pub use selector::{Labels, Operator, Requirement, Selector};
 pub use set::AddressSet;

@@ -1,9 +1,10 @@
 //! What a pool is.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::selector::Labels;
-use crate::{AddressRange, AddressSet, Closed, Request, Selector};
+use crate::{AddressRange, AddressSet, Closed, PerFamily, Request, Selector};
 
 /// A pool, as its `AddressPool` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct PoolSpec {
     pub tenants: Option<BTreeSet<String>>,
     /// For which Services it is, and how soon it comes; `None` is for all, last.
     pub allocation: Option<ServiceAllocation>,
+    /// Who hands its addresses out.
+    pub source: Source,
     /// When it was made, in seconds of Unix time: of two pools that overlap, the older one counts.
     pub created: u64,
 }
@@ -43,9 +46,25 @@ impl Default for PoolSpec {
             broken: false,
             tenants: None,
             allocation: None,
+            source: Source::Here,
             created: 0,
         }
     }
+}
+
+/// Who hands out the free addresses of a pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// This allocator.
+    #[default]
+    Here,
+    /// Another one, such as Kube-OVN for a Subnet: a Service gets told the pool, and draws there.
+    Elsewhere {
+        /// Which one. Pools of the same one may have the same addresses.
+        name: Arc<str>,
+        /// How many addresses it has left, by what it says.
+        free: PerFamily<u64>,
+    },
 }
 
 /// For which Services a pool is. MetalLB's field of that name.
@@ -70,6 +89,36 @@ impl PoolSpec {
     pub fn contents(&self) -> AddressSet {
         let addresses: AddressSet = self.addresses.iter().copied().collect();
         addresses.minus(&self.excludes.iter().copied().collect())
+    }
+
+    /// How many addresses another allocator says it has left, if one hands them out.
+    pub(crate) const fn free_elsewhere(&self) -> Option<PerFamily<u64>> {
+        match self.source {
+            Source::Here => None,
+            Source::Elsewhere { free, .. } => Some(free),
+        }
+    }
+
+    /// Sets what another allocator has left; whether one hands the addresses out.
+    pub(crate) const fn set_free(&mut self, left: PerFamily<u64>) -> bool {
+        match &mut self.source {
+            Source::Here => false,
+            Source::Elsewhere { free, .. } => {
+                *free = left;
+                true
+            }
+        }
+    }
+
+    /// Whether another pool is as this one, but for what another allocator has left.
+    pub(crate) fn differs_in_free_at_most(&self, other: &mut Self) -> bool {
+        let (Some(mine), Some(theirs)) = (self.free_elsewhere(), other.free_elsewhere()) else {
+            return self == other;
+        };
+        other.set_free(mine);
+        let same = self == other;
+        other.set_free(theirs);
+        same
     }
 
     pub(crate) fn rank(&self) -> Rank {

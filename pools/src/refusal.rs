@@ -30,7 +30,7 @@ pub enum Refusal {
         pools: usize,
     },
     /// The pools that are open to the Service have no address left.
-    #[error("no {wanted} address is free in {}", Listed(pools))]
+    #[error("no {wanted} address is free in {}", Listed(pools, *wanted))]
     Exhausted {
         /// What is missing.
         wanted: Wanted,
@@ -46,15 +46,47 @@ pub enum Refusal {
         why: Unavailable,
     },
     /// The tenant has what it may have.
-    #[error("the tenant's quota of {limit} {resource} leaves no room: {used} are in use")]
+    #[error("the tenant's quota of {limit} {resource} leaves no room: {used}")]
     Quota {
         /// Of what.
         resource: Resource,
         /// How many it may have.
         limit: u64,
         /// How many it has.
-        used: u64,
+        used: Used,
     },
+}
+
+/// What counts against a quota.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// What Services have; addresses also that they draw.
+    pub assigned: u64,
+    /// Addresses that rest since their release.
+    pub resting: u64,
+    /// Addresses that are kept for Services.
+    pub kept: u64,
+}
+
+impl Used {
+    /// All of it.
+    #[must_use]
+    pub const fn all(&self) -> u64 {
+        self.assigned.saturating_add(self.resting).saturating_add(self.kept)
+    }
+}
+
+impl fmt::Display for Used {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in use", self.assigned)?;
+        if self.resting > 0 {
+            write!(f, ", {} resting since their release", self.resting)?;
+        }
+        if self.kept > 0 {
+            write!(f, ", {} kept for Services that are gone", self.kept)?;
+        }
+        Ok(())
+    }
 }
 
 /// Why a pool is closed to a Service.
@@ -123,6 +155,9 @@ pub enum Unavailable {
     /// It rests since it was released.
     #[error("it rests until {0} (Unix time) since its release")]
     Resting(u64),
+    /// Records say different things of it.
+    #[error("its records contradict each other")]
+    Conflicting,
     /// It is kept for somebody else.
     #[error("it is reserved for {0}")]
     Reserved(String),
@@ -178,28 +213,70 @@ pub struct PoolFigures {
     pub assigned: PerFamily<u64>,
     /// Addresses that rest since their release.
     pub resting: PerFamily<u64>,
-    /// Addresses kept for somebody.
+    /// Addresses that their tenants keep for Services.
+    pub kept: PerFamily<u64>,
+    /// Addresses that an operator reserved.
     pub reserved: PerFamily<u64>,
-    /// Addresses in its ranges that nobody has.
+    /// Addresses that Services draw from who hands out this pool; nobody knows them yet.
+    pub drawing: PerFamily<u64>,
+    /// Addresses whose records contradict each other.
+    pub conflicting: PerFamily<u64>,
+    /// Addresses in its ranges that something else than a Service uses.
+    pub foreign: PerFamily<u64>,
+    /// Addresses in its ranges that nobody has, or as many as who hands them out says are left.
     pub available: PerFamily<u128>,
+    /// Whether it is deleted, and there only for the addresses of it that are in use.
+    pub gone: bool,
 }
 
-/// Pools with their figures, for a sentence.
-struct Listed<'p>(&'p [PoolFigures]);
+/// Pools with their figures of the families that are wanted, for a sentence.
+struct Listed<'p>(&'p [PoolFigures], Wanted);
 
 impl fmt::Display for Listed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, pool) in self.0.iter().enumerate() {
-            let sum = |of: &PerFamily<u64>| of.v4 + of.v6;
-            write!(
-                f,
-                "{}{:?} ({} assigned, {} resting, {} reserved)",
-                if number == 0 { "" } else { ", " },
-                pool.pool,
-                sum(&pool.assigned),
-                sum(&pool.resting),
-                sum(&pool.reserved),
-            )?;
+            write!(f, "{}{:?} (", if number == 0 { "" } else { ", " }, pool.pool)?;
+            for (number, family) in self.1.families().iter().enumerate() {
+                write!(f, "{}", if number == 0 { "" } else { "; " })?;
+                pool.tell(*family, f)?;
+            }
+            f.write_str(")")?;
+        }
+        Ok(())
+    }
+}
+
+impl Wanted {
+    const fn families(self) -> &'static [Family] {
+        match self {
+            Self::One(Family::V4) => &[Family::V4],
+            Self::One(Family::V6) => &[Family::V6],
+            Self::Pair => &[Family::V4, Family::V6],
+        }
+    }
+}
+
+impl PoolFigures {
+    /// "IPv4: 0 of 4 free, 3 assigned, 1 resting".
+    fn tell(&self, family: Family, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (available, total) = (self.available.get(family), self.total.get(family));
+        if *total == 0 {
+            return write!(f, "{family}: none");
+        }
+        write!(f, "{family}: {available} of {total} free")?;
+        for (count, what) in [
+            (self.assigned, "assigned"),
+            (self.drawing, "being drawn"),
+            (self.resting, "resting"),
+            (self.kept, "kept"),
+            (self.reserved, "reserved"),
+            (self.conflicting, "with conflicting records"),
+            (self.foreign, "used by others than Services"),
+        ] {
+            let count = count.get(family);
+            if *count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
         }
         Ok(())
     }

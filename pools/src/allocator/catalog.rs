@@ -1,16 +1,20 @@
 //! The pools: which there are, what of them is free, and in which order they are tried.
 
+mod pool;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use slab::Slab;
 
+pub(super) use pool::{Fresh, Pool, Uses};
+
 use super::names::Names;
 use crate::check::is_forbidden;
 use crate::pool::Rank;
-use crate::space::{Space, is_buggy};
-use crate::{AddressRange, AddressSet, Family, PerFamily, PoolFigures, PoolSpec};
+use crate::space::Space;
+use crate::{AddressRange, AddressSet, Family, PerFamily, PoolSpec, Source};
 
 /// The number of a pool; it stays the same for as long as the pool, or an address of it, is there.
 pub(super) type PoolId = u32;
@@ -22,87 +26,26 @@ type Open = PerFamily<BTreeMap<(Rank, Arc<str>), PoolId>>;
 pub(super) struct Catalog {
     pools: Slab<Pool>,
     names: Names,
-    /// Of the pools that count, the last address of each range, and the pool, by the first.
+    /// Of the pools that count, the last address of each range, and the pool, by the first. What
+    /// pools of one other allocator have in common is the oldest one's.
     ranges: BTreeMap<IpAddr, (IpAddr, PoolId)>,
+    /// By the name of the other allocator.
+    groups: BTreeMap<Arc<str>, Group>,
+    /// Pools that do not count.
+    idle: Vec<PoolId>,
     /// Pools for all tenants that assign by themselves and have free addresses.
     open: Open,
     /// The same, of pools that are bound to a tenant.
     bound: BTreeMap<Arc<str>, Open>,
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Pool {
-    pub(super) name: Arc<str>,
-    /// `None` once it is deleted, while addresses of it are in use.
-    pub(super) spec: Option<PoolSpec>,
-    /// The older pool it overlaps, and where.
-    pub(super) conflict: Option<(Arc<str>, AddressRange)>,
-    /// Whether it holds what no pool may hold.
-    pub(super) forbidden: bool,
-    /// The addresses of its spec.
+/// Pools that one other allocator hands out.
+#[derive(Clone, Debug, Default)]
+struct Group {
+    /// By age.
+    pools: Vec<PoolId>,
+    /// The addresses of all.
     contents: AddressSet,
-    total: PerFamily<u128>,
-    space: Space,
-    pub(super) uses: PerFamily<Uses>,
-}
-
-/// Addresses of a pool that are in use, by how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Uses {
-    pub(super) assigned: u64,
-    pub(super) resting: u64,
-    pub(super) reserved: u64,
-}
-
-impl Uses {
-    const fn is_empty(&self) -> bool {
-        self.assigned == 0 && self.resting == 0 && self.reserved == 0
-    }
-}
-
-impl Pool {
-    fn new(name: Arc<str>) -> Self {
-        let uses = PerFamily::default();
-        let (total, space) = (PerFamily::default(), Space::default());
-        let contents = AddressSet::default();
-        Self { name, spec: None, conflict: None, forbidden: false, contents, total, space, uses }
-    }
-
-    pub(super) fn has_free(&self, family: Family) -> bool {
-        self.space.free(family) > 0
-    }
-
-    /// Whether it leaves this address of its ranges out.
-    pub(super) fn avoids(&self, address: IpAddr) -> bool {
-        is_buggy(address) && self.spec.as_ref().is_some_and(|spec| spec.avoid_buggy_ips)
-    }
-
-    pub(super) fn lowest(&self, family: Family) -> Option<IpAddr> {
-        self.space.lowest(family)
-    }
-
-    pub(super) fn figures(&self) -> PoolFigures {
-        let of =
-            |get: fn(&Uses) -> u64| PerFamily { v4: get(&self.uses.v4), v6: get(&self.uses.v6) };
-        PoolFigures {
-            pool: self.name.to_string(),
-            total: self.total,
-            assigned: of(|uses| uses.assigned),
-            resting: of(|uses| uses.resting),
-            reserved: of(|uses| uses.reserved),
-            available: PerFamily {
-                v4: self.space.free(Family::V4),
-                v6: self.space.free(Family::V6),
-            },
-        }
-    }
-
-    /// Whether it may be among those that are tried.
-    fn gives(&self, family: Family) -> bool {
-        let spec = self.spec.as_ref().filter(|_| self.conflict.is_none());
-        let willing = spec.is_some_and(|s| s.auto_assign && !s.drain && !s.delegated && !s.broken);
-        willing && self.has_free(family)
-    }
 }
 
 impl Catalog {
@@ -115,17 +58,43 @@ impl Catalog {
         self.get(id).map(|pool| (id, pool))
     }
 
-    /// All pools that have a spec, by name.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (PoolId, &Pool)> {
-        let pools = self.names.numbers().filter_map(|id| Some((id, self.get(id)?)));
-        pools.filter(|(_, pool)| pool.spec.is_some())
+    /// All pools, by name; also those that are gone while addresses of them are in use.
+    pub(super) fn all(&self) -> impl Iterator<Item = (PoolId, &Pool)> {
+        self.names.numbers().filter_map(|id| Some((id, self.get(id)?)))
     }
 
-    /// The pool that counts and holds this address in its ranges.
-    pub(super) fn at(&self, address: IpAddr) -> Option<(PoolId, &Pool)> {
+    /// All pools that have a spec, by name.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PoolId, &Pool)> {
+        self.all().filter(|(_, pool)| pool.spec.is_some())
+    }
+
+    /// The pools that hold this address, by age: several only where another allocator hands it out.
+    pub(super) fn at(&self, address: IpAddr) -> impl Iterator<Item = (PoolId, &Pool)> {
+        let first = self.owner(address);
+        let group = first.and_then(|id| self.group(id));
+        let pools = group.map_or(first.as_slice(), |group| &group.pools);
+        let pools: Vec<PoolId> = pools.to_vec();
+        let pools = pools.into_iter().filter_map(|id| Some((id, self.get(id)?)));
+        pools.filter(move |(_, pool)| pool.holds(address))
+    }
+
+    /// A pool whose ranges hold this address, but do not count.
+    pub(super) fn idle_at(&self, address: IpAddr) -> Option<&Pool> {
+        let pools = self.idle.iter().filter_map(|id| self.get(*id));
+        pools.into_iter().find(|pool| pool.contents.contains(address))
+    }
+
+    /// The oldest pool that counts and has this address in its ranges.
+    fn owner(&self, address: IpAddr) -> Option<PoolId> {
         let (_, (last, id)) = self.ranges.range(..=address).next_back()?;
-        let inside = address <= *last && Family::of(address) == Family::of(*last);
-        inside.then(|| self.get(*id)).flatten().map(|pool| (*id, pool))
+        (address <= *last && Family::of(address) == Family::of(*last)).then_some(*id)
+    }
+
+    fn group(&self, pool: PoolId) -> Option<&Group> {
+        match &self.get(pool)?.spec.as_ref()?.source {
+            Source::Here => None,
+            Source::Elsewhere { name, .. } => self.groups.get(name),
+        }
     }
 
     /// The pools that may have a free address of this family for a tenant, in order.
@@ -157,6 +126,14 @@ impl Catalog {
         id
     }
 
+    /// An address of a pool that was filled anew is in use.
+    pub(super) fn find_in_use(&mut self, id: PoolId, address: IpAddr, foreign: bool) {
+        self.take(address);
+        if let Some(pool) = self.pools.get_mut(id as usize).filter(|_| foreign) {
+            *pool.foreign.get_mut(Family::of(address)) += 1;
+        }
+    }
+
     /// Takes an address out of what is free.
     pub(super) fn take(&mut self, address: IpAddr) {
         self.change(address, Space::take);
@@ -168,12 +145,41 @@ impl Catalog {
     }
 
     fn change(&mut self, address: IpAddr, change: fn(&mut Space, IpAddr) -> bool) {
-        let Some((id, _)) = self.at(address).filter(|(_, p)| !p.avoids(address)) else { return };
+        let Some(id) = self.owner(address) else { return };
         let Some(pool) = self.pools.get_mut(id as usize) else { return };
+        if pool.avoids(address) {
+            return;
+        }
         let family = Family::of(address);
         let before = pool.has_free(family);
         if change(&mut pool.space, address) && before != pool.has_free(family) {
             self.list(id, family);
+        }
+    }
+
+    /// Counts an address that something else than a Service uses, or no longer.
+    pub(super) fn count_foreign(&mut self, address: IpAddr, more: bool) {
+        let first = self.owner(address);
+        let pools = first.and_then(|id| self.group(id)).map(|group| group.pools.clone());
+        for id in pools.unwrap_or_else(|| first.into_iter().collect()) {
+            let pool = self.pools.get_mut(id as usize).filter(|p| p.contents.contains(address));
+            let Some(pool) = pool else { continue };
+            let count = pool.foreign.get_mut(Family::of(address));
+            *count = if more { *count + 1 } else { count.saturating_sub(1) };
+        }
+    }
+
+    /// Sets what another allocator has left of a pool.
+    pub(super) fn set_free(&mut self, id: PoolId, left: PerFamily<u64>) {
+        for family in [Family::V4, Family::V6] {
+            let Some(pool) = self.pools.get_mut(id as usize) else { return };
+            let before = pool.has_free(family);
+            let Some(spec) = &mut pool.spec else { return };
+            let mut now = spec.free_elsewhere().unwrap_or_default();
+            *now.get_mut(family) = *left.get(family);
+            if spec.set_free(now) && before != pool.has_free(family) {
+                self.list(id, family);
+            }
         }
     }
 
@@ -184,23 +190,29 @@ impl Catalog {
 
     /// Forgets a pool that is neither there nor in use.
     pub(super) fn tidy(&mut self, id: PoolId) {
-        let gone = self.get(id).is_some_and(|pool| {
-            pool.spec.is_none() && pool.uses.v4.is_empty() && pool.uses.v6.is_empty()
-        });
-        if gone {
+        if self.get(id).is_some_and(Pool::is_over) {
             let pool = self.pools.remove(id as usize);
             self.names.remove(&pool.name);
         }
     }
 
-    /// Takes these pools instead of those there are; gives the ranges that are not as they were.
-    pub(super) fn replace(&mut self, specs: BTreeMap<String, PoolSpec>) -> Vec<AddressRange> {
+    /// Takes these pools instead of those there are; gives the ranges that are not as they were,
+    /// one after the other even where several pools have them.
+    pub(super) fn replace(
+        &mut self,
+        mut specs: BTreeMap<String, PoolSpec>,
+    ) -> Vec<(PoolId, AddressSet)> {
+        if self.takes_figures_of(&mut specs) {
+            return Vec::new();
+        }
         let gone: Vec<_> = self.iter().filter(|(_, p)| !specs.contains_key(&*p.name)).collect();
         let gone: Vec<PoolId> = gone.into_iter().map(|(id, _)| id).collect();
         let mut order: Vec<_> =
             specs.into_iter().map(|(name, spec)| (spec.created, name, spec)).collect();
         order.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
         self.ranges.clear();
+        self.groups.clear();
+        self.idle.clear();
         self.open = Open::default();
         self.bound.clear();
         let mut renewed = Vec::new();
@@ -221,46 +233,89 @@ impl Catalog {
         renewed
     }
 
-    /// Sets a pool, after those that are older; gives its ranges if they must be filled anew.
-    fn set(&mut self, id: PoolId, spec: PoolSpec) -> Vec<AddressRange> {
-        let Some(pool) = self.pools.get_mut(id as usize) else { return Vec::new() };
-        let same = pool.spec.as_ref() == Some(&spec);
-        let contents = if same { pool.contents.clone() } else { spec.contents() };
-        let kept = same
-            || pool.spec.as_ref().is_some_and(|before| {
-                before.avoid_buggy_ips == spec.avoid_buggy_ips && pool.contents == contents
-            });
-        let forbidden = if kept { pool.forbidden } else { is_forbidden(&contents) };
-        let avoid = spec.avoid_buggy_ips;
-        pool.spec = Some(spec);
-        let conflict = contents.ranges().find_map(|range| self.overlap(range));
-        if conflict.is_none() && !forbidden {
-            let ranges = contents.ranges().map(|range| (range.first(), (range.last(), id)));
-            self.ranges.extend(ranges);
+    /// Whether these are the pools there are, but for what other allocators have left, which is
+    /// taken over then.
+    fn takes_figures_of(&mut self, specs: &mut BTreeMap<String, PoolSpec>) -> bool {
+        let mut left = Vec::new();
+        let mut known = self.iter();
+        for (name, spec) in specs {
+            let Some((id, pool)) = known.next() else { return false };
+            let same = |before: &PoolSpec| before.differs_in_free_at_most(spec);
+            if *pool.name != **name || !pool.spec.as_ref().is_some_and(same) {
+                return false;
+            }
+            left.extend(spec.free_elsewhere().map(|left| (id, left)));
         }
-        let Some(pool) = self.pools.get_mut(id as usize) else { return Vec::new() };
-        if kept && conflict == pool.conflict {
-            return Vec::new();
+        if known.next().is_some() {
+            return false;
         }
-        (pool.conflict, pool.forbidden) = (conflict, forbidden);
-        let counts = pool.conflict.is_none() && !forbidden;
-        pool.contents = contents;
-        let nothing = AddressSet::default();
-        let usable = if counts { &pool.contents } else { &nothing };
-        pool.space = Space::new(usable, avoid);
-        pool.total = PerFamily { v4: pool.space.free(Family::V4), v6: pool.space.free(Family::V6) };
-        usable.ranges().copied().collect()
+        drop(known);
+        for (id, left) in left {
+            self.set_free(id, left);
+        }
+        true
     }
 
-    /// The pool that holds part of a range already, and which part.
-    fn overlap(&self, range: &AddressRange) -> Option<(Arc<str>, AddressRange)> {
-        let inside = self.ranges.range(..=range.last()).next_back();
-        let (first, (last, id)) = inside.filter(|(_, (last, _))| *last >= range.first())?;
-        if Family::of(*last) != Family::of(range.first()) {
-            return None;
+    /// Sets a pool, after those that are older; gives its ranges if they must be filled anew.
+    fn set(&mut self, id: PoolId, spec: PoolSpec) -> Option<(PoolId, AddressSet)> {
+        let pool = self.pools.get_mut(id as usize)?;
+        let same = pool.spec.as_ref() == Some(&spec);
+        let contents = if same { pool.contents.clone() } else { spec.contents() };
+        let kept = pool.spec.as_ref().is_some_and(|before| {
+            before.avoid_buggy_ips == spec.avoid_buggy_ips
+                && before.free_elsewhere().is_some() == spec.free_elsewhere().is_some()
+                && pool.contents == contents
+        });
+        let counted = pool.counts();
+        pool.forbidden = if kept { pool.forbidden } else { is_forbidden(&contents) };
+        (pool.contents, pool.spec, pool.conflict) = (contents, Some(spec), None);
+        let conflict = self.pools.get(id as usize).and_then(|pool| self.overlap(pool));
+        let pool = self.pools.get_mut(id as usize)?;
+        pool.conflict = conflict;
+        let counts = pool.counts();
+        if !(kept && counted == counts) {
+            pool.renew();
         }
-        let met = AddressRange::new(range.first().max(*first), range.last().min(*last)).ok()?;
-        self.get(*id).map(|pool| (pool.name.clone(), met))
+        let contents = counts.then(|| pool.contents.clone());
+        match &contents {
+            Some(contents) => self.claim(id, contents),
+            None => self.idle.push(id),
+        }
+        let renewed = !(kept && counted == counts);
+        contents.filter(|_| renewed).map(|contents| (id, contents))
+    }
+
+    /// Makes addresses a pool's own, but for what is a pool's of the same other allocator.
+    fn claim(&mut self, id: PoolId, contents: &AddressSet) {
+        let Some(spec) = self.pools.get(id as usize).and_then(|pool| pool.spec.as_ref()) else {
+            return;
+        };
+        let own = match &spec.source {
+            Source::Here => contents.clone(),
+            Source::Elsewhere { name, .. } => {
+                let group = self.groups.entry(name.clone()).or_default();
+                group.pools.push(id);
+                let own = contents.minus(&group.contents);
+                group.contents =
+                    group.contents.ranges().chain(contents.ranges()).copied().collect();
+                own
+            }
+        };
+        self.ranges.extend(own.ranges().map(|range| (range.first(), (range.last(), id))));
+    }
+
+    /// A pool that holds part of another's addresses already, and which part.
+    fn overlap(&self, pool: &Pool) -> Option<(Arc<str>, AddressRange)> {
+        pool.contents.ranges().find_map(|range| {
+            let before = self.ranges.range(..=range.last()).rev();
+            let met = before.take_while(|(_, (last, _))| *last >= range.first());
+            met.filter_map(|(first, (last, id))| Some((first, last, self.get(*id)?)))
+                .find(|(_, _, other)| !pool.is_handed_out_with(other))
+                .and_then(|(first, last, other)| {
+                    let (first, last) = (range.first().max(*first), range.last().min(*last));
+                    Some((other.name.clone(), AddressRange::new(first, last).ok()?))
+                })
+        })
     }
 
     /// Puts a pool among those that are tried, or takes it out.

@@ -1,24 +1,37 @@
 //! Which address a Service gets.
 
 mod obtain;
+mod quota;
+mod search;
 
-use std::cmp::Reverse;
 use std::net::IpAddr;
 
-use super::catalog::{Pool, PoolId};
-use super::table::{self, Holder, HolderId, Slot, TenantId};
-use super::tenants::{Tenant, TenantUsage};
-use super::{Allocator, Assigned, Given};
-use crate::{Closed, Families, Family, PerFamily, Refusal, Request, Unavailable, Wanted};
+use super::Allocator;
+use super::catalog::{Fresh, Pool, PoolId};
+use super::table::{Holder, HolderId, TenantId};
+use super::tenants::Tenant;
+use crate::{
+    Assigned, Closed, Families, Family, Given, PerFamily, Refusal, Request, Resource, Target,
+    Unavailable, Wanted,
+};
 
-/// Addresses, and the pool they are of.
-type Choice = (PoolId, PerFamily<Option<IpAddr>>);
+const BOTH: [Family; 2] = [Family::V4, Family::V6];
 
+/// Addresses of one pool, some of which are to be drawn.
+#[derive(Clone, Copy)]
+struct Choice {
+    pool: PoolId,
+    addresses: PerFamily<Option<IpAddr>>,
+    draw: PerFamily<bool>,
+}
+
+#[derive(Clone, Copy)]
 struct Chooser<'c> {
     allocator: &'c Allocator,
     request: &'c Request<'c>,
+    families: Families,
     tenant: Option<&'c Tenant>,
-    /// The Service itself, if it has an address.
+    /// The Service itself, if it has an address, or draws one.
     own: Option<(HolderId, &'c Holder)>,
     wish: PerFamily<Option<IpAddr>>,
     /// The pool that is asked for, if it is known.
@@ -31,7 +44,7 @@ pub(super) struct Chosen {
     /// The pool of what the Service gets or keeps.
     pub(super) pool: PoolId,
     pub(super) tenant: Option<TenantId>,
-    /// The Service, if it has an address.
+    /// The Service, if it has an address, or draws one.
     pub(super) own: Option<HolderId>,
 }
 
@@ -41,15 +54,13 @@ pub(super) fn choose(allocator: &Allocator, request: &Request<'_>) -> Result<Cho
     let chooser = Chooser {
         allocator,
         request,
+        families: request.families,
         tenant: tenant.and_then(|id| allocator.tenants.get(id)),
         own: own.and_then(|id| Some((id, allocator.table.holder(id)?))),
         wish: wish(request.addresses)?,
         asked: request.pool.and_then(|name| allocator.catalog.named(name)),
     };
-    let (pool, assigned) = match chooser.own.and_then(|(_, holder)| allocator.given(holder)) {
-        Some((pool, given)) => (pool, chooser.again(pool, given)?),
-        None => chooser.anew().map(|(pool, given)| (pool, Assigned::New(given)))?,
-    };
+    let (pool, assigned) = chooser.decide()?;
     Ok(Chosen { assigned, pool, tenant, own })
 }
 
@@ -65,60 +76,195 @@ fn wish(addresses: &[IpAddr]) -> Result<PerFamily<Option<IpAddr>>, Refusal> {
     Ok(wish)
 }
 
-impl Chooser<'_> {
-    /// For a Service that has addresses: those, unless it asks for others.
-    fn again(&self, pool: PoolId, given: Given) -> Result<Assigned, Refusal> {
-        if !self.satisfied(&given) {
-            return Ok(Assigned::Move { from: given, to: self.anew()?.1 });
+impl Choice {
+    fn of(pool: PoolId) -> Self {
+        Self { pool, addresses: PerFamily::default(), draw: PerFamily::default() }
+    }
+
+    fn add(&mut self, family: Family, fresh: Fresh) {
+        match fresh {
+            Fresh::Address(address) => *self.addresses.get_mut(family) = Some(address),
+            Fresh::Draw => *self.draw.get_mut(family) = true,
         }
-        for address in [given.addresses.v4, given.addresses.v6].into_iter().flatten() {
+    }
+
+    /// What of it is of this family.
+    fn only(mut self, family: Family) -> Self {
+        *self.addresses.get_mut(family.other()) = None;
+        *self.draw.get_mut(family.other()) = false;
+        self
+    }
+
+    fn lacks(&self, family: Family) -> bool {
+        self.addresses.get(family).is_none() && !self.draw.get(family)
+    }
+}
+
+impl Chooser<'_> {
+    fn decide(&self) -> Result<(PoolId, Assigned), Refusal> {
+        let given = self.own.and_then(|(_, holder)| self.allocator.given(holder));
+        if let Some(choice) = self.still_drawing(given.as_ref()) {
+            self.joinable_all(&choice)?;
+            self.room(PerFamily::default())?;
+            return Ok((choice.pool, Assigned::New(self.target(&choice, given.as_ref()))));
+        }
+        match given {
+            Some((pool, given)) => self.again(pool, given),
+            None => {
+                let choice = self.anew()?;
+                Ok((choice.pool, Assigned::New(self.target(&choice, None))))
+            }
+        }
+    }
+
+    /// What it draws, if that is what it wants.
+    fn still_drawing(&self, given: Option<&(PoolId, Given)>) -> Option<Choice> {
+        let (id, holder) = self.own.filter(|(_, holder)| holder.draws())?;
+        let id = *self.allocator.draws.get(&id)?;
+        let pool = self.allocator.catalog.get(id).filter(|pool| self.admit(pool).is_ok())?;
+        let addresses = given.map(|(_, given)| given.addresses).unwrap_or_default();
+        let choice = Choice { pool: id, addresses, draw: holder.drawing };
+        let families = match self.families {
+            Families::Only(family) => !choice.lacks(family) && choice.lacks(family.other()),
+            Families::Both => BOTH.iter().all(|family| !choice.lacks(*family)),
+            Families::Prefer(_) => true,
+        };
+        let asked = self.request.pool.is_none_or(|wanted| *wanted == *pool.name);
+        let one_pool = given.is_none_or(|(of, _)| *of == id);
+        (families && asked && one_pool && self.grants_wishes(&addresses)).then_some(choice)
+    }
+
+    fn grants_wishes(&self, addresses: &PerFamily<Option<IpAddr>>) -> bool {
+        let granted = |family: &Family| {
+            self.wish.get(*family).is_none_or(|wish| *addresses.get(*family) == Some(wish))
+        };
+        BOTH.iter().all(granted)
+    }
+
+    /// For a Service that has addresses: those that it still wants, and what it wants beside.
+    fn again(&self, pool: PoolId, given: Given) -> Result<(PoolId, Assigned), Refusal> {
+        let Some(choice) = self.around(pool, &given)? else {
+            let choice = self.anew()?;
+            let to = self.target(&choice, None);
+            return Ok((choice.pool, Assigned::Move { from: given, to }));
+        };
+        let has = |family: &Family| given.addresses.get(*family).is_some();
+        let stays = |f: &Family| !has(f) || given.addresses.get(*f) == choice.addresses.get(*f);
+        let same = |f: &Family| stays(f) && has(f) != choice.lacks(*f);
+        let assigned = if BOTH.iter().all(same) {
+            Assigned::Kept(given)
+        } else if BOTH.iter().all(stays) {
+            Assigned::New(self.target(&choice, Some(&(pool, given))))
+        } else {
+            let to = self.target(&choice, Some(&(pool, given.clone())));
+            Assigned::Move { from: given, to }
+        };
+        Ok((pool, assigned))
+    }
+
+    /// What it keeps of these addresses, with what it wants beside them from their pool; nothing
+    /// if it cannot keep any.
+    fn around(&self, pool: PoolId, given: &Given) -> Result<Option<Choice>, Refusal> {
+        if self.request.pool.is_some_and(|wanted| *wanted != *given.pool) {
+            return Ok(None);
+        }
+        let mut choice = Choice::of(pool);
+        for family in BOTH {
+            let wanted = !matches!(self.families, Families::Only(only) if only != family);
+            let wish = *self.wish.get(family);
+            let kept = given.addresses.get(family).filter(|a| wish.is_none_or(|wish| wish == *a));
+            *choice.addresses.get_mut(family) = kept.filter(|_| wanted);
+        }
+        if BOTH.iter().all(|family| choice.lacks(*family)) {
+            return Ok(None);
+        }
+        self.joinable_all(&choice)?;
+        for family in BOTH {
+            let Some(address) = self.wish.get(family).filter(|_| choice.lacks(family)) else {
+                continue;
+            };
+            if self.wished_one(family, address)? != pool {
+                return Ok(None);
+            }
+            *choice.addresses.get_mut(family) = Some(address);
+        }
+        self.complete(&mut choice)?;
+        self.give(&choice)?;
+        self.prefer(&mut choice);
+        Ok(Some(choice))
+    }
+
+    /// Adds the family that is missing where both are required.
+    fn complete(&self, choice: &mut Choice) -> Result<(), Refusal> {
+        let missing = BOTH.into_iter().find(|family| choice.lacks(*family));
+        let Some(family) = missing.filter(|_| self.families == Families::Both) else {
+            return Ok(());
+        };
+        let pool = self.allocator.catalog.get(choice.pool);
+        pool.map_or(Ok(()), |pool| self.open(pool))?;
+        let fresh = self.beside(choice.pool, family);
+        choice.add(family, fresh.ok_or_else(|| exhausted(Wanted::One(family), pool.into_iter()))?);
+        Ok(())
+    }
+
+    /// Adds the family that a Service prefers to have as well, if the pool has it.
+    fn prefer(&self, choice: &mut Choice) {
+        let missing = BOTH.into_iter().find(|family| choice.lacks(*family));
+        let (Some(family), Families::Prefer(_)) = (missing, self.families) else { return };
+        let pool = self.allocator.catalog.get(choice.pool);
+        if pool.is_none_or(|pool| self.admit(pool).is_err()) {
+            return;
+        }
+        let mut both = *choice;
+        let Some(fresh) = self.beside(choice.pool, family) else { return };
+        both.add(family, fresh);
+        if self.give(&both).is_ok() {
+            *choice = both;
+        }
+    }
+
+    /// What a pool gives this Service beside what it has of it.
+    fn beside(&self, pool: PoolId, family: Family) -> Option<Fresh> {
+        let waits = self.awaiting().into_iter();
+        let mut waits =
+            waits.filter(|slot| slot.pool == pool && Family::of(slot.address) == family);
+        let waiting = waits.next().map(|slot| Fresh::Address(slot.address));
+        waiting.or_else(|| self.allocator.catalog.get(pool)?.fresh(family))
+    }
+
+    /// Whether it may keep what is chosen of what it has.
+    fn joinable_all(&self, choice: &Choice) -> Result<(), Refusal> {
+        for address in [choice.addresses.v4, choice.addresses.v6].into_iter().flatten() {
             if let Some((_, slot)) = self.allocator.table.at(address) {
                 self.joinable(slot)?;
             }
         }
-        self.room(PerFamily::default())?;
-        Ok(match self.second(pool, &given) {
-            Some(given) => Assigned::New(given),
-            None => Assigned::Kept(given),
-        })
-    }
-
-    fn satisfied(&self, given: &Given) -> bool {
-        let has = |family| *given.addresses.get(family);
-        let granted = |family| self.wish.get(family).is_none_or(|wish| has(family) == Some(wish));
-        let families = match self.request.families {
-            Families::Only(family) => has(family).is_some() && has(family.other()).is_none(),
-            Families::Prefer(_) => true,
-            Families::Both => has(Family::V4).is_some() && has(Family::V6).is_some(),
-        };
-        let pool = self.request.pool.is_none_or(|pool| *pool == *given.pool);
-        families && pool && granted(Family::V4) && granted(Family::V6)
-    }
-
-    /// These addresses with the one of the other family that a Service prefers to have as well, if
-    /// the pool has one.
-    fn second(&self, pool: PoolId, given: &Given) -> Option<Given> {
-        let Families::Prefer(_) = self.request.families else { return None };
-        let missing = [Family::V4, Family::V6]
-            .into_iter()
-            .find(|family| given.addresses.get(*family).is_none())?;
-        let pool = self.allocator.catalog.get(pool)?;
-        self.admit(pool).ok()?;
-        let mut more = PerFamily::default();
-        *more.get_mut(missing) = 1;
-        self.room(more).ok()?;
-        let mut given = given.clone();
-        *given.addresses.get_mut(missing) = Some(pool.lowest(missing)?);
-        Some(given)
+        Ok(())
     }
 
     /// What it would get if it had nothing.
-    fn anew(&self) -> Result<(PoolId, Given), Refusal> {
+    fn anew(&self) -> Result<Choice, Refusal> {
+        match (self.granted(), self.families) {
+            // Where the quota has no room for one family, the other is better than none.
+            (Err(Refusal::Quota { resource, limit, used }), Families::Prefer(_))
+                if self.wish == PerFamily::default() =>
+            {
+                let full = Refusal::Quota { resource, limit, used };
+                let Resource::Addresses(family) = resource else { return Err(full) };
+                let other = Self { families: Families::Only(family.other()), ..*self };
+                other.granted().map_err(|_| full)
+            }
+            (granted, _) => granted,
+        }
+    }
+
+    fn granted(&self) -> Result<Choice, Refusal> {
         // First what needs no search: a tenant that has what it may have asks again and again.
         self.room(PerFamily::default())?;
-        let choice = self.choice()?;
-        let given = self.give(choice)?;
-        Ok((choice.0, self.second(choice.0, &given).unwrap_or(given)))
+        let mut choice = self.choice()?;
+        self.give(&choice)?;
+        self.prefer(&mut choice);
+        Ok(choice)
     }
 
     fn choice(&self) -> Result<Choice, Refusal> {
@@ -139,147 +285,44 @@ impl Chooser<'_> {
     /// The addresses that are asked for, and one of the other family if both are wanted.
     fn wished(&self) -> Result<Choice, Refusal> {
         let mut choice: Option<Choice> = None;
-        for family in [Family::V4, Family::V6] {
+        for family in BOTH {
             let Some(address) = *self.wish.get(family) else { continue };
-            let refuse = |why| Refusal::Unavailable { address, why };
-            if let Families::Only(other) = self.request.families
-                && other != family
-            {
-                return Err(refuse(Unavailable::Family(family)));
-            }
-            let pool = self.available(address).map_err(refuse)?;
-            let (first, addresses) = choice.get_or_insert_with(|| (pool, PerFamily::default()));
-            if *first != pool {
+            let pool = self.wished_one(family, address)?;
+            let choice = choice.get_or_insert_with(|| Choice::of(pool));
+            if choice.pool != pool {
                 let other = self.allocator.catalog.get(pool).map_or("", |pool| &pool.name);
-                return Err(refuse(Unavailable::OtherPool(other.to_owned())));
+                let why = Unavailable::OtherPool(other.to_owned());
+                return Err(Refusal::Unavailable { address, why });
             }
-            *addresses.get_mut(family) = Some(address);
+            *choice.addresses.get_mut(family) = Some(address);
         }
-        let Some((id, mut addresses)) = choice else { return self.free() };
-        let missing = [Family::V4, Family::V6].into_iter().find(|f| addresses.get(*f).is_none());
-        if let (Some(family), Families::Both) = (missing, self.request.families) {
-            let pool = self.allocator.catalog.get(id);
-            pool.map_or(Ok(()), |pool| self.open(pool))?;
-            let Some(lowest) = pool.and_then(|pool| pool.lowest(family)) else {
-                return Err(exhausted(Wanted::Pair, pool.into_iter()));
-            };
-            *addresses.get_mut(family) = Some(lowest);
-        }
-        Ok((id, addresses))
+        let Some(mut choice) = choice else { return self.free() };
+        self.complete(&mut choice)?;
+        Ok(choice)
     }
 
-    /// The addresses that wait for this Service, if they are what it wants.
-    fn waiting(&self) -> Option<Choice> {
-        let name = table::name_of(&self.request.service);
-        let slots = self.tenant?.waiting.get(&name)?;
-        let slots = slots.iter().filter_map(|id| self.allocator.table.slot(*id));
-        let mut slots: Vec<&Slot> = slots.filter(|slot| self.awaited(slot).is_ok()).collect();
-        // What is reserved comes first, then what was had last.
-        slots.sort_by_key(|slot| {
-            let until = slot.rests_until();
-            (until.is_some(), Reverse(until), slot.address)
-        });
-        let mut choices: Vec<Choice> = Vec::new();
-        for slot in slots {
-            let of_pool = choices.iter_mut().find(|(pool, _)| *pool == slot.pool);
-            let family = Family::of(slot.address);
-            match of_pool {
-                Some((_, addresses)) => {
-                    addresses.get_mut(family).get_or_insert(slot.address);
-                }
-                None => {
-                    let mut addresses = PerFamily::default();
-                    *addresses.get_mut(family) = Some(slot.address);
-                    choices.push((slot.pool, addresses));
-                }
-            }
-        }
-        choices.into_iter().find_map(|choice| self.wanted(choice))
-    }
-
-    /// An address of other Services of the tenant, that they share with this one.
-    fn shared(&self) -> Option<Choice> {
-        let (tenant, sharing) = (self.tenant?, self.request.shares()?);
-        let slots = tenant.shares(sharing).filter_map(|id| self.allocator.table.slot(id));
-        let mut slots: Vec<&Slot> = slots.filter(|slot| self.share(slot).is_ok()).collect();
-        slots.sort_by_key(|slot| slot.address);
-        let open = |slot: &&Slot| self.in_open_pool(slot).is_ok();
-        slots.into_iter().filter(open).find_map(|slot| {
-            let mut addresses = PerFamily::default();
-            *addresses.get_mut(Family::of(slot.address)) = Some(slot.address);
-            let holders = slot.holders().iter().filter_map(|id| self.allocator.table.holder(*id));
-            let both = holders
-                .min_by_key(|holder| &holder.name)
-                .map(|holder| self.allocator.table.addresses(holder));
-            let pair = both.and_then(|both| {
-                let shared = |a: &IpAddr| {
-                    self.allocator.table.at(*a).is_some_and(|(_, s)| self.share(s).is_ok())
-                };
-                let all = both.v4.iter().chain(&both.v6).all(shared);
-                self.wanted((slot.pool, both)).filter(|_| all)
-            });
-            pair.or_else(|| self.wanted((slot.pool, addresses)))
-        })
-    }
-
-    /// What of a choice is wanted, if that is enough.
-    fn wanted(&self, (pool, mut addresses): Choice) -> Option<Choice> {
-        let name = &self.allocator.catalog.get(pool)?.name;
-        if self.request.pool.is_some_and(|wanted| *wanted != **name) {
-            return None;
-        }
-        match self.request.families {
-            Families::Only(family) => {
-                *addresses.get_mut(family.other()) = None;
-                addresses.get(family).map(|_| (pool, addresses))
-            }
-            Families::Prefer(_) => Some((pool, addresses)),
-            Families::Both => {
-                (addresses.v4.is_some() && addresses.v6.is_some()).then_some((pool, addresses))
+    /// The pool of an address that is asked for.
+    fn wished_one(&self, family: Family, address: IpAddr) -> Result<PoolId, Refusal> {
+        let refuse = |why| Refusal::Unavailable { address, why };
+        match self.families {
+            Families::Only(other) if other != family => Err(refuse(Unavailable::Family(family))),
+            Families::Only(_) | Families::Prefer(_) | Families::Both => {
+                self.available(address).map_err(refuse)
             }
         }
     }
 
-    /// Free addresses of the first pool that has them.
-    fn free(&self) -> Result<Choice, Refusal> {
-        self.asked.map_or(Ok(()), |(_, pool)| self.open(pool))?;
-        let one = |family| self.first(family, None);
-        let found = match self.request.families {
-            Families::Only(family) => one(family),
-            Families::Both => self.first(Family::V4, Some(Family::V6)),
-            // The second one comes from the same pool, if the quota has room for it.
-            Families::Prefer(family) => self
-                .first(family, Some(family.other()))
-                .map(|(pool, addresses)| {
-                    let mut first = PerFamily::default();
-                    *first.get_mut(family) = *addresses.get(family);
-                    (pool, first)
-                })
-                .or_else(|| one(family))
-                .or_else(|| one(family.other())),
-        };
-        let wanted = match self.request.families {
-            Families::Only(family) | Families::Prefer(family) => Wanted::One(family),
-            Families::Both => Wanted::Pair,
-        };
-        found.ok_or_else(|| self.nothing(wanted))
-    }
-
-    fn first(&self, family: Family, other: Option<Family>) -> Option<Choice> {
-        let catalog = &self.allocator.catalog;
-        let has = |pool: &Pool| pool.has_free(family) && other.is_none_or(|o| pool.has_free(o));
-        let (id, pool) = match self.request.pool {
-            Some(_) => self.asked.filter(|(_, pool)| has(pool))?,
-            None => catalog
-                .candidates(family, self.request.service.tenant)
-                .find(|(_, pool)| has(pool) && self.admit(pool).is_ok())?,
-        };
-        let mut addresses = PerFamily::default();
-        *addresses.get_mut(family) = Some(pool.lowest(family)?);
-        if let Some(other) = other {
-            *addresses.get_mut(other) = Some(pool.lowest(other)?);
+    /// A choice as it is told to a Service that has these addresses.
+    fn target(&self, choice: &Choice, given: Option<&(PoolId, Given)>) -> Target {
+        let pool = self.allocator.catalog.get(choice.pool).map(|pool| pool.name.clone());
+        let pool = pool.unwrap_or_default();
+        let has = given.map(|(_, given)| given.addresses).unwrap_or_default();
+        let new = |f: &Family| choice.addresses.get(*f).is_some_and(|a| *has.get(*f) != Some(a));
+        let draws = choice.draw.v4 || choice.draw.v6;
+        if draws && !BOTH.iter().any(new) {
+            return Target::Draw { pool, families: choice.draw };
         }
-        Some((id, addresses))
+        Target::These(Given { pool, addresses: choice.addresses })
     }
 
     /// Why no pool has what is wanted.
@@ -316,38 +359,6 @@ impl Chooser<'_> {
             return Err(Closed::Conflicting);
         }
         Ok(())
-    }
-
-    /// A choice as it is told, if the quota has room for it.
-    fn give(&self, (pool, addresses): Choice) -> Result<Given, Refusal> {
-        let table = &self.allocator.table;
-        let new = |address: Option<IpAddr>| {
-            let shared =
-                address.is_some_and(|a| table.at(a).is_some_and(|(_, s)| !s.holders().is_empty()));
-            u64::from(address.is_some() && !shared)
-        };
-        // What it has alone is given up for these.
-        let freed = |family| {
-            let slot = self.own.and_then(|(_, holder)| table.slot(holder.slot(family)?));
-            u64::from(slot.is_some_and(|slot| slot.holders().len() == 1))
-        };
-        self.room(PerFamily {
-            v4: new(addresses.v4).saturating_sub(freed(Family::V4)),
-            v6: new(addresses.v6).saturating_sub(freed(Family::V6)),
-        })?;
-        let pool = self.allocator.catalog.get(pool).map(|pool| pool.name.clone());
-        Ok(Given { pool: pool.unwrap_or_default(), addresses })
-    }
-
-    /// Whether the tenant's quota has room for the Service's ports and for more addresses.
-    fn room(&self, addresses: PerFamily<u64>) -> Result<(), Refusal> {
-        let Some(tenant) = self.tenant else { return Ok(()) };
-        let before = self.own.map_or(0, |(_, holder)| holder.ports.as_slice().len());
-        tenant.room(&TenantUsage {
-            load_balancers: u64::from(self.own.is_none()),
-            addresses,
-            ports: (self.request.ports.len() as u64).saturating_sub(before as u64),
-        })
     }
 }
 

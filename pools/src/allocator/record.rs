@@ -2,19 +2,21 @@
 
 use std::net::IpAddr;
 
-use super::table::{Holder, SlotId, TenantId, Usage, Waiting};
-use super::{Allocator, table};
-use crate::{Family, Port, Service, Sharing};
+use super::Allocator;
+use super::table::{self, Usage, Wait};
+use crate::{Family, Port, Sharing};
 
 /// What the durable record of an address says.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'r> {
     /// The address.
     pub address: IpAddr,
-    /// The pool it was drawn from, whether that is there or not.
+    /// The pool it was drawn from, whether that is there or not. Of no meaning where the address is
+    /// foreign.
     pub pool: &'r str,
-    /// The tenant it belongs to.
-    pub tenant: &'r str,
+    /// When the record was made, in seconds of Unix time: of records that contradict each other the
+    /// older one counts, and of two as old the one of the lower address.
+    pub created: u64,
     /// What it is for.
     pub owner: Owner<'r>,
 }
@@ -22,17 +24,44 @@ pub struct Record<'r> {
 /// What an address is for.
 #[derive(Clone, Copy, Debug)]
 pub enum Owner<'r> {
-    /// Services; several share it.
-    Services(&'r [Bound<'r>], Option<Sharing<'r>>),
+    /// Services.
+    Services {
+        /// Their tenant.
+        tenant: &'r str,
+        /// One at least; several share it.
+        services: &'r [Bound<'r>],
+        /// Whether they share it with more.
+        sharing: Option<Sharing<'r>>,
+    },
     /// Nobody, since its release.
     Resting {
+        /// The tenant it belonged to.
+        tenant: &'r str,
         /// Namespace and name of the Service it belonged to.
         last: Option<(&'r str, &'r str)>,
         /// When it is free, in seconds of Unix time.
         until: u64,
     },
-    /// A Service, if one is named, or whoever of the tenant asks for it.
-    Reserved(Option<(&'r str, &'r str)>),
+    /// A Service that is gone, or has another address: its tenant keeps it for that one for ever.
+    Kept {
+        /// The tenant.
+        tenant: &'r str,
+        /// The Service's namespace.
+        namespace: &'r str,
+        /// The Service's name.
+        name: &'r str,
+    },
+    /// A tenant, by an operator's will.
+    Reserved {
+        /// The tenant.
+        tenant: &'r str,
+        /// Namespace and name of the Service that gets it without asking for it; without one it is
+        /// for whoever asks for it by address.
+        service: Option<(&'r str, &'r str)>,
+    },
+    /// Something that is none of our Services, told for an operator: a gateway, a NAT rule. It is
+    /// given to nobody.
+    Foreign(&'r str),
 }
 
 /// A Service that an address is bound to.
@@ -46,17 +75,27 @@ pub struct Bound<'r> {
     pub ports: &'r [Port],
 }
 
-/// Records that do not fit together. The address is not given away; who of them is right must be
-/// told from elsewhere.
+/// Why a record is not taken as it stands. Its address is not given away.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{address} is bound to {service}, which has {other} already")]
+pub enum RecordError {
+    /// A Service of it has another address. Others of it have this one.
+    #[error(transparent)]
+    Conflict(Conflict),
+    /// It is bound to Services, and names none.
+    #[error("{0} is bound to no Service, and not to nobody either")]
+    NoServices(IpAddr),
+}
+
+/// Records that do not fit together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{address} is bound to {service}, which has {}", other.map_or_else(|| "an address to come".to_owned(), |other| format!("{other} already")))]
 pub struct Conflict {
-    /// The address of the record.
+    /// The address of the record that does not count.
     pub address: IpAddr,
-    /// The Service.
+    /// The Service, as `<tenant>/<namespace>/<name>`.
     pub service: String,
-    /// The address that it has by another record.
-    pub other: IpAddr,
+    /// The address that it has by another record, or is promised; `None` where it draws one.
+    pub other: Option<IpAddr>,
 }
 
 /// An address in use.
@@ -64,12 +103,14 @@ pub struct Conflict {
 pub struct Entry {
     /// The address.
     pub address: IpAddr,
-    /// The pool it was drawn from.
-    pub pool: String,
-    /// The tenant it belongs to.
-    pub tenant: String,
+    /// The pool it was drawn from; `None` where it is foreign.
+    pub pool: Option<String>,
+    /// The tenant it belongs to; `None` where it is foreign.
+    pub tenant: Option<String>,
     /// What it is used for.
     pub state: State,
+    /// Whether it is promised to one of its Services, and no record says so yet.
+    pub promised: bool,
 }
 
 /// What an address is used for. Services are given as `<namespace>/<name>`.
@@ -84,8 +125,12 @@ pub enum State {
         /// When it is free, in seconds of Unix time.
         until: u64,
     },
+    /// Nobody, until the Service is there for which its tenant keeps it.
+    Kept(String),
     /// The Service, if one is named, or whoever of the tenant asks for it.
     Reserved(Option<String>),
+    /// Something that is none of our Services.
+    Foreign(String),
     /// Its record cannot be right.
     Conflicting,
 }
@@ -93,88 +138,40 @@ pub enum State {
 impl Allocator {
     /// The addresses in use, ascending.
     pub fn iter(&self) -> impl Iterator<Item = Entry> + '_ {
-        self.table.iter().map(|slot| self.entry(slot))
+        self.table.iter().map(|slot| self.entry_of(slot))
     }
 
-    fn entry(&self, slot: &table::Slot) -> Entry {
-        let text = |name: &Option<Box<str>>| name.as_deref().map(str::to_owned);
+    /// What an address is used for.
+    pub fn entry(&self, address: IpAddr) -> Option<Entry> {
+        self.table.at(address).map(|(_, slot)| self.entry_of(slot))
+    }
+
+    fn entry_of(&self, slot: &table::Slot) -> Entry {
+        let holders = || slot.holders().iter().filter_map(|id| self.table.holder(*id));
         let state = match &slot.usage {
             Usage::Held(_) | Usage::Shared(_) => {
-                let holders = slot.holders().iter().filter_map(|id| self.table.holder(*id));
-                let mut names: Vec<_> = holders.map(|holder| holder.name.to_string()).collect();
+                let mut names: Vec<_> = holders().map(|holder| holder.name.to_string()).collect();
                 names.sort_unstable();
                 State::Assigned(names)
             }
-            Usage::Waiting(waiting) => match waiting.until {
-                Some(until) => State::Resting { last: text(&waiting.service), until },
-                None => State::Reserved(text(&waiting.service)),
-            },
+            Usage::Waiting(waiting) => {
+                let service = waiting.service.as_deref().map(str::to_owned);
+                match waiting.why {
+                    Wait::Rest(until) => State::Resting { last: service, until },
+                    Wait::Kept => State::Kept(service.unwrap_or_default()),
+                    Wait::Reserved => State::Reserved(service),
+                }
+            }
+            Usage::Foreign(foreign) => State::Foreign(foreign.what.to_string()),
             Usage::Blocked => State::Conflicting,
         };
-        let pool = self.catalog.get(slot.pool).map(|pool| pool.name.to_string());
-        let tenant = self.tenants.get(slot.tenant).map(|tenant| tenant.name.to_string());
+        let family = Family::of(slot.address);
         Entry {
             address: slot.address,
-            pool: pool.unwrap_or_default(),
-            tenant: tenant.unwrap_or_default(),
+            pool: self.catalog.get(slot.pool).map(|pool| pool.name.to_string()),
+            tenant: self.tenants.get(slot.tenant).map(|tenant| tenant.name.to_string()),
             state,
+            promised: holders().any(|holder| *holder.promised.get(family)),
         }
-    }
-
-    /// Takes what the record of an address says, instead of what was known of the address.
-    ///
-    /// # Errors
-    /// A Service of the record has another address of the family. The address then counts as
-    /// reserved.
-    pub fn restore(&mut self, record: &Record<'_>) -> Result<(), Conflict> {
-        self.forget(record.address);
-        let tenant = self.tenants.intern(record.tenant);
-        let text = |(namespace, name): (&str, &str)| {
-            table::name_of(&Service { tenant: record.tenant, namespace, name })
-        };
-        let waiting = match record.owner {
-            Owner::Services(services, sharing) => {
-                return self.restore_bound(record, tenant, services, sharing);
-            }
-            Owner::Resting { last, until } => {
-                Waiting { service: last.map(text), until: Some(until) }
-            }
-            Owner::Reserved(last) => Waiting { service: last.map(text), until: None },
-        };
-        let pool = self.catalog.intern(record.pool);
-        self.occupy(tenant, pool, record.address, Usage::Waiting(Box::new(waiting)));
-        Ok(())
-    }
-
-    fn restore_bound(
-        &mut self,
-        record: &Record<'_>,
-        tenant: TenantId,
-        services: &[Bound<'_>],
-        sharing: Option<Sharing<'_>>,
-    ) -> Result<(), Conflict> {
-        let Record { address, tenant: name, .. } = *record;
-        let pool = self.catalog.intern(record.pool);
-        let slot: SlotId = self.occupy(tenant, pool, address, Usage::Blocked);
-        let family = Family::of(address);
-        for Bound { namespace, name: service, ports } in services {
-            let service = Service { tenant: name, namespace, name: service };
-            let found = self.table.find(tenant, &service);
-            let holder = found.and_then(|id| self.table.holder(id));
-            let other = holder.and_then(|holder: &Holder| holder.slot(family));
-            let other = other.filter(|other| *other != slot);
-            if let Some(other) = other.and_then(|other| self.table.slot(other)) {
-                let (other, service) = (other.address, service.to_string());
-                for holder in
-                    self.table.slot(slot).map(|s| s.holders().to_vec()).unwrap_or_default()
-                {
-                    self.leave(holder, slot);
-                }
-                return Err(Conflict { address, service, other });
-            }
-            let holder = self.hold(tenant, found, &service, ports);
-            self.join(holder, slot, sharing.and_then(Sharing::keyed));
-        }
-        Ok(())
     }
 }

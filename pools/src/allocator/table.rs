@@ -33,8 +33,13 @@ pub(super) struct Table {
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub(super) usage: Usage,
+    /// [`NONE`] where it is foreign.
     pub(super) pool: PoolId,
+    /// [`NONE`] where it is foreign.
     pub(super) tenant: TenantId,
+    /// When its record was made; seconds of Unix time fit until 2106.
+    #[expect(dead_code, reason = "which of two records counts is still decided by their order")]
+    pub(super) created: u32,
     pub(super) address: IpAddr,
 }
 
@@ -47,8 +52,16 @@ pub(super) enum Usage {
     Shared(Box<Shared>),
     /// By nobody: it waits for a Service, or for the end of its rest.
     Waiting(Box<Waiting>),
-    /// By what cannot be told; never given away.
+    /// By something that is none of our Services.
+    Foreign(Box<Foreign>),
+    /// By whom cannot be told; never given away.
     Blocked,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Foreign {
+    /// What has it, for an operator.
+    pub(super) what: Box<str>,
 }
 
 #[derive(Clone, Debug)]
@@ -61,14 +74,24 @@ pub(super) struct Shared {
 
 #[derive(Clone, Debug)]
 pub(super) struct Waiting {
-    /// `<namespace>/<name>` of whom it waits for; `None` is whoever of the tenant asks, and nobody
-    /// while it rests.
+    /// `<namespace>/<name>` of whom it waits for; `None` is nobody, or whoever of the tenant asks
+    /// for it where it is reserved.
     pub(super) service: Option<Box<str>>,
-    /// The end of its rest, in seconds of Unix time; `None` where it is reserved.
-    pub(super) until: Option<u64>,
+    pub(super) why: Wait,
 }
 
-/// A Service that holds addresses.
+/// Why an address waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// It rests until this time, in seconds of Unix time.
+    Rest(u64),
+    /// Its tenant keeps it.
+    Kept,
+    /// An operator reserved it.
+    Reserved,
+}
+
+/// A Service that holds addresses, or draws them.
 #[derive(Clone, Debug)]
 pub(super) struct Holder {
     /// `<namespace>/<name>`.
@@ -76,6 +99,10 @@ pub(super) struct Holder {
     pub(super) ports: Ports,
     pub(super) tenant: TenantId,
     slots: [SlotId; 2],
+    /// Which of its addresses no record gives it yet.
+    pub(super) promised: PerFamily<bool>,
+    /// Which families it draws, from the pool that [`super::Allocator`] knows.
+    pub(super) drawing: PerFamily<bool>,
 }
 
 /// The ports of a Service; most have one.
@@ -85,30 +112,61 @@ pub(super) enum Ports {
     Some(Box<[Port]>),
 }
 
-const NONE: SlotId = SlotId::MAX;
+/// No number of anything.
+pub(super) const NONE: u32 = u32::MAX;
 
 impl Slot {
+    /// What it waits for, if it waits.
+    pub(super) fn waits(&self) -> Option<&Waiting> {
+        match &self.usage {
+            Usage::Waiting(waiting) => Some(waiting),
+            Usage::Held(_) | Usage::Shared(_) | Usage::Foreign(_) | Usage::Blocked => None,
+        }
+    }
+
     /// The end of its rest, if it rests.
     pub(super) fn rests_until(&self) -> Option<u64> {
-        match &self.usage {
-            Usage::Waiting(waiting) => waiting.until,
-            Usage::Held(_) | Usage::Shared(_) | Usage::Blocked => None,
-        }
+        self.waits().and_then(Waiting::until)
     }
 
     pub(super) fn holders(&self) -> &[HolderId] {
         match &self.usage {
             Usage::Held(holder) => std::slice::from_ref(holder),
             Usage::Shared(shared) => &shared.holders,
-            Usage::Waiting(_) | Usage::Blocked => &[],
+            Usage::Waiting(_) | Usage::Foreign(_) | Usage::Blocked => &[],
         }
+    }
+}
+
+impl Waiting {
+    pub(super) const fn until(&self) -> Option<u64> {
+        match self.why {
+            Wait::Rest(until) => Some(until),
+            Wait::Kept | Wait::Reserved => None,
+        }
+    }
+
+    /// Whether it waits for this Service of its tenant, or for any that asks.
+    pub(super) fn awaits(&self, named: impl FnOnce(&str) -> bool) -> bool {
+        self.service.as_deref().map_or(self.why == Wait::Reserved, named)
     }
 }
 
 impl Holder {
     pub(super) fn new(tenant: TenantId, service: &Service<'_>, ports: &[Port]) -> Self {
         let name = name_of(service);
-        Self { name, ports: Ports::of(ports), tenant, slots: [NONE; 2] }
+        let (promised, drawing) = Default::default();
+        Self { name, ports: Ports::of(ports), tenant, slots: [NONE; 2], promised, drawing }
+    }
+
+    /// Whether it neither has an address nor draws one.
+    pub(super) const fn is_idle(&self) -> bool {
+        let [v4, v6] = self.slots;
+        v4 == NONE && v6 == NONE && !self.draws()
+    }
+
+    pub(super) const fn draws(&self) -> bool {
+        self.drawing.v4 || self.drawing.v6
     }
 
     pub(super) fn slots(&self) -> impl Iterator<Item = SlotId> + use<> {

@@ -7,7 +7,7 @@ use slab::Slab;
 
 use super::names::Names;
 use super::table::{SlotId, TenantId};
-use crate::{Family, PerFamily, Quota, Refusal, Resource, Sharing};
+use crate::{Family, PerFamily, Quota, Refusal, Resource, Sharing, Used};
 
 /// What is known of a tenant beside its Services.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,12 +21,35 @@ pub struct TenantSpec {
 /// What a tenant has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TenantUsage {
-    /// Services with an address.
+    /// Services with an address, or that draw one.
     pub load_balancers: u64,
-    /// Addresses of its Services.
+    /// Addresses of its Services; one that Services share counts once.
     pub addresses: PerFamily<u64>,
+    /// Addresses that its Services draw from pools that others hand out.
+    pub drawing: PerFamily<u64>,
+    /// Addresses that rest since their release.
+    pub resting: PerFamily<u64>,
+    /// Addresses that it keeps for Services.
+    pub kept: PerFamily<u64>,
+    /// Addresses that an operator reserved for it; they count against no quota.
+    pub reserved: PerFamily<u64>,
     /// Ports of its Services.
     pub ports: u64,
+}
+
+/// What a Service wants beside what it has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct More {
+    pub(super) load_balancers: u64,
+    pub(super) addresses: PerFamily<Change>,
+    pub(super) ports: u64,
+}
+
+/// How many are taken, and given up for them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Change {
+    pub(super) takes: u64,
+    pub(super) frees: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -39,7 +62,11 @@ pub(super) struct Tenants {
 pub(super) struct Tenant {
     pub(super) name: Arc<str>,
     pub(super) spec: TenantSpec,
+    /// Whether somebody set the spec.
+    pub(super) registered: bool,
     pub(super) usage: TenantUsage,
+    /// Addresses of it, however they are used.
+    pub(super) slots: u64,
     /// Shared addresses by sharing key and backends.
     pub(super) shared: BTreeMap<(Box<str>, Box<str>), BTreeSet<SlotId>>,
     /// Addresses that wait for a Service, by `<namespace>/<name>`.
@@ -69,6 +96,15 @@ impl Tenants {
         self.names.insert(name, id);
         id
     }
+
+    /// Forgets a tenant that is not registered and has nothing.
+    pub(super) fn tidy(&mut self, id: TenantId) {
+        let gone = |t: &&Tenant| !t.registered && t.slots == 0 && t.usage == TenantUsage::default();
+        if self.get(id).filter(gone).is_some() {
+            let tenant = self.tenants.remove(id as usize);
+            self.names.remove(&tenant.name);
+        }
+    }
 }
 
 impl Tenant {
@@ -82,24 +118,32 @@ impl Tenant {
         self.shared.get(&key).into_iter().flatten().copied()
     }
 
+    /// How many addresses it has, by what counts against its quota.
+    fn used(&self, family: Family) -> Used {
+        let of = |count: &PerFamily<u64>| *count.get(family);
+        let usage = &self.usage;
+        let assigned = of(&usage.addresses) + of(&usage.drawing);
+        Used { assigned, resting: of(&usage.resting), kept: of(&usage.kept) }
+    }
+
     /// Whether the quota has room for so many more.
-    pub(super) fn room(&self, more: &TenantUsage) -> Result<(), Refusal> {
+    pub(super) fn room(&self, more: &More) -> Result<(), Refusal> {
         let (quota, usage) = (&self.spec.quota, &self.usage);
         let addresses = [Family::V4, Family::V6].map(|family| {
-            let (limit, used) = (*quota.addresses.get(family), *usage.addresses.get(family));
-            (Resource::Addresses(family), limit, used, *more.addresses.get(family))
+            let (limit, more) = (*quota.addresses.get(family), *more.addresses.get(family));
+            (Resource::Addresses(family), limit, self.used(family), more)
         });
-        let services = (
-            Resource::LoadBalancers,
-            quota.load_balancers,
-            usage.load_balancers,
-            more.load_balancers,
-        );
-        let ports = (Resource::Ports, quota.ports, usage.ports, more.ports);
+        let adds = |takes| Change { takes, frees: 0 };
+        let counted = |assigned| Used { assigned, ..Used::default() };
+        let services = counted(usage.load_balancers);
+        let services =
+            (Resource::LoadBalancers, quota.load_balancers, services, adds(more.load_balancers));
+        let ports = (Resource::Ports, quota.ports, counted(usage.ports), adds(more.ports));
         for (resource, limit, used, more) in [services, ports].into_iter().chain(addresses) {
-            if let Some(limit) =
-                limit.filter(|limit| more > 0 && used.saturating_add(more) > *limit)
-            {
+            let Change { takes, frees } = more;
+            let after = used.all().saturating_sub(frees).saturating_add(takes);
+            let over = |limit: &u64| takes > 0 && after > *limit;
+            if let Some(limit) = limit.filter(over) {
                 return Err(Refusal::Quota { resource, limit, used });
             }
         }

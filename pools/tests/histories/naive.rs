@@ -46,8 +46,9 @@ impl Use {
         let ours = self.tenant == service.tenant;
         ours && match &self.state {
             State::Resting { last, .. } => *last == Some(name(service)),
+            State::Kept(whose) => *whose == name(service),
             State::Reserved(last) => last.as_ref().is_none_or(|last| *last == name(service)),
-            State::Assigned(_) | State::Conflicting => false,
+            State::Assigned(_) | State::Foreign(_) | State::Conflicting => false,
         }
     }
 }
@@ -56,7 +57,8 @@ impl Naive {
     pub(crate) fn entries(&self) -> Vec<Entry> {
         let entry = |(address, used): (&IpAddr, &Use)| {
             let Use { pool, tenant, state, .. } = used.clone();
-            Entry { address: *address, pool, tenant, state }
+            let (pool, tenant) = (Some(pool), Some(tenant));
+            Entry { address: *address, pool, tenant, state, promised: false }
         };
         self.entries.iter().map(entry).collect()
     }
@@ -128,7 +130,9 @@ impl Naive {
             let count = match used.state {
                 State::Assigned(_) => &mut figures.assigned,
                 State::Resting { .. } => &mut figures.resting,
-                State::Reserved(_) | State::Conflicting => &mut figures.reserved,
+                State::Kept(_) => &mut figures.kept,
+                State::Reserved(_) => &mut figures.reserved,
+                State::Foreign(_) | State::Conflicting => unreachable!("left out"),
             };
             *count.get_mut(Family::of(*address)) += 1;
         }
@@ -139,8 +143,14 @@ impl Naive {
         let mut usage = TenantUsage::default();
         let mut services = BTreeSet::new();
         for (address, used) in self.entries.iter().filter(|(_, used)| used.tenant == tenant) {
-            *usage.addresses.get_mut(Family::of(*address)) +=
-                u64::from(!used.services().is_empty());
+            let count = match used.state {
+                State::Assigned(_) => &mut usage.addresses,
+                State::Resting { .. } => &mut usage.resting,
+                State::Kept(_) => &mut usage.kept,
+                State::Reserved(_) => &mut usage.reserved,
+                State::Foreign(_) | State::Conflicting => unreachable!("left out"),
+            };
+            *count.get_mut(Family::of(*address)) += 1;
             services.extend(used.services());
         }
         usage.load_balancers = services.len() as u64;
@@ -150,7 +160,7 @@ impl Naive {
         usage
     }
 
-    pub(crate) fn release(&mut self, service: &Service<'_>, then: Afterwards) -> Vec<IpAddr> {
+    pub(crate) fn release(&mut self, service: &Service<'_>, then: Afterwards<'_>) -> Vec<IpAddr> {
         let mut freed = Vec::new();
         for (address, used) in &mut self.entries {
             let mut services = used.services().to_vec();
@@ -164,7 +174,10 @@ impl Naive {
             let last = Some(name(service));
             used.state = match then {
                 Afterwards::Rest(until) => State::Resting { last, until },
-                Afterwards::Keep => State::Reserved(last),
+                Afterwards::Keep => State::Kept(name(service)),
+                Afterwards::Reserved(whom) => {
+                    State::Reserved(whom.map(|(ns, n)| format!("{ns}/{n}")))
+                }
             };
             used.sharing = None;
             freed.push(*address);
@@ -179,9 +192,9 @@ impl Naive {
 
     /// Whether no Service of a record has another address of the family.
     pub(crate) fn fits(&self, record: &Record<'_>) -> bool {
-        let Owner::Services(services, _) = record.owner else { return true };
+        let Owner::Services { services, tenant, .. } = record.owner else { return true };
         services.iter().all(|Bound { namespace, name, .. }| {
-            let given = self.of(&Service { tenant: record.tenant, namespace, name });
+            let given = self.of(&Service { tenant, namespace, name });
             let has = given.and_then(|given| *given.addresses.get(Family::of(record.address)));
             has.is_none_or(|has| has == record.address)
         })
@@ -190,12 +203,12 @@ impl Naive {
     pub(crate) fn restore(&mut self, record: &Record<'_>) {
         let last = |last: Option<(&str, &str)>| last.map(|(ns, name)| format!("{ns}/{name}"));
         let mut sharing = None;
-        let state = match record.owner {
-            Owner::Services(services, with) => {
+        let (tenant, state) = match record.owner {
+            Owner::Services { services, tenant, sharing: with } => {
                 let mut names = Vec::new();
                 for Bound { namespace, name, ports } in services {
                     let service = format!("{namespace}/{name}");
-                    let key = (record.tenant.to_owned(), service.clone());
+                    let key = (tenant.to_owned(), service.clone());
                     self.ports.insert(key, ports.to_vec());
                     names.push(service);
                 }
@@ -203,12 +216,18 @@ impl Naive {
                 names.dedup();
                 let with = with.filter(|sharing| !sharing.key.is_empty());
                 sharing = with.map(|s| (s.key.to_owned(), s.backends.to_owned()));
-                State::Assigned(names)
+                (tenant, State::Assigned(names))
             }
-            Owner::Resting { last: whose, until } => State::Resting { last: last(whose), until },
-            Owner::Reserved(whose) => State::Reserved(last(whose)),
+            Owner::Resting { tenant, last: whose, until } => {
+                (tenant, State::Resting { last: last(whose), until })
+            }
+            Owner::Kept { tenant, namespace, name } => {
+                (tenant, State::Kept(format!("{namespace}/{name}")))
+            }
+            Owner::Reserved { tenant, service } => (tenant, State::Reserved(last(service))),
+            Owner::Foreign(_) => unreachable!("left out"),
         };
-        let (pool, tenant) = (record.pool.to_owned(), record.tenant.to_owned());
+        let (pool, tenant) = (record.pool.to_owned(), tenant.to_owned());
         self.entries.insert(record.address, Use { pool, tenant, state, sharing });
     }
 
@@ -230,8 +249,8 @@ impl Naive {
         allocator
     }
 
-    fn retell(&self, allocator: &mut Allocator, address: IpAddr) {
-        let Use { pool, tenant, state, sharing } = &self.entries[&address];
+    pub(crate) fn retell(&self, allocator: &mut Allocator, address: IpAddr) {
+        let Some(Use { pool, tenant, state, sharing }) = self.entries.get(&address) else { return };
         let split = |name: &'static str| name.split_once('/').unwrap();
         let leak = |name: &String| split(String::leak(name.clone()));
         let bound = |name: &String| {
@@ -243,14 +262,18 @@ impl Naive {
             self.entries[&address].services().iter().map(bound).collect();
         let sharing = sharing.as_ref().map(|(key, backends)| Sharing { key, backends });
         let owner = match state {
-            State::Assigned(_) => Owner::Services(&services, sharing),
+            State::Assigned(_) => Owner::Services { tenant, services: &services, sharing },
             State::Resting { last, until } => {
-                Owner::Resting { last: last.as_ref().map(leak), until: *until }
+                Owner::Resting { tenant, last: last.as_ref().map(leak), until: *until }
             }
-            State::Reserved(last) => Owner::Reserved(last.as_ref().map(leak)),
-            State::Conflicting => unreachable!("histories leave these out"),
+            State::Kept(whose) => {
+                let (namespace, name) = leak(whose);
+                Owner::Kept { tenant, namespace, name }
+            }
+            State::Reserved(last) => Owner::Reserved { tenant, service: last.as_ref().map(leak) },
+            State::Foreign(_) | State::Conflicting => unreachable!("left out"),
         };
-        allocator.restore(&Record { address, pool, tenant, owner }).unwrap();
+        allocator.restore(&Record { address, pool, created: 0, owner }).unwrap();
     }
 }
 

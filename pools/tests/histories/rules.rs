@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use pools::{Assigned, Families, Family, Given, Request, Service, State};
+use pools::{Assigned, Families, Family, Given, Request, Service, State, Target};
 
 use crate::naive::{BOTH, Naive, Pair, Use, name};
 
@@ -40,23 +40,56 @@ impl Naive {
         alike && others.all(|other| ports(other).iter().all(|port| !request.ports.contains(port)))
     }
 
-    fn room(&self, request: &Request<'_>, new: &[IpAddr]) -> bool {
+    /// Whether the quota has room for so many addresses more, after so many less.
+    fn room(&self, request: &Request<'_>, more: [(u64, u64); 2]) -> Result<(), No> {
         let tenant = request.service.tenant;
-        let Some(quota) = self.tenants.get(tenant).map(|tenant| tenant.quota) else { return true };
+        let Some(quota) = self.tenants.get(tenant).map(|tenant| tenant.quota) else {
+            return Ok(());
+        };
         let usage = self.usage(tenant);
         let has = self.of(&request.service).is_some();
         let key = (tenant.to_owned(), name(&request.service));
-        let before = if has { self.ports[&key].len() } else { 0 };
-        let within = |limit: Option<u64>, used: u64, more: usize| {
-            more == 0 || limit.is_none_or(|limit| used + more as u64 <= limit)
+        let before = if has { self.ports[&key].len() as u64 } else { 0 };
+        let within = |limit: Option<u64>, used: u64, more: u64| {
+            more == 0 || limit.is_none_or(|limit| used + more <= limit)
         };
-        let addresses = BOTH.into_iter().all(|family| {
-            let more = new.iter().filter(|a| Family::of(**a) == family).count();
-            within(*quota.addresses.get(family), *usage.addresses.get(family), more)
+        let ports = (request.ports.len() as u64).saturating_sub(before);
+        if !within(quota.load_balancers, usage.load_balancers, u64::from(!has))
+            || !within(quota.ports, usage.ports, ports)
+        {
+            return Err(No::Other);
+        }
+        for (family, (more, less)) in BOTH.into_iter().zip(more) {
+            let all = [usage.addresses, usage.resting, usage.kept];
+            let used: u64 = all.iter().map(|of| *of.get(family)).sum();
+            if !within(*quota.addresses.get(family), used - less, more) {
+                return Err(No::Full(family));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the quota has room for these instead of what the Service has.
+    fn affords(&self, request: &Request<'_>, pair: &Pair) -> Result<(), No> {
+        let has = self.of(&request.service).map(|given| given.addresses).unwrap_or_default();
+        let more = BOTH.map(|family| {
+            let Some(address) = *pair.get(family) else { return (0, 0) };
+            let takes = match self.entries.get(&address).map(|used| &used.state) {
+                None | Some(State::Reserved(_)) => 1,
+                Some(_) => 0,
+            };
+            let rests = |(other, used): (&IpAddr, &Use)| {
+                let rests = matches!(used.state, State::Resting { .. });
+                let ours = rests && used.awaits(&request.service);
+                ours && Family::of(*other) == family && *other != address
+            };
+            let frees = match has.get(family) {
+                Some(address) => self.entries[address].services().len() == 1,
+                None => self.entries.iter().any(rests),
+            };
+            (takes, u64::from(frees))
         });
-        addresses
-            && within(quota.load_balancers, usage.load_balancers, usize::from(!has))
-            && within(quota.ports, usage.ports, request.ports.len().saturating_sub(before))
+        self.room(request, more)
     }
 
     pub(crate) fn assign(&mut self, request: &Request<'_>) -> Option<Assigned> {
@@ -68,90 +101,142 @@ impl Naive {
             }
         }
         let Some(given) = self.of(&request.service) else {
-            let given = self.anew(request, wish)?;
+            let given = self.anew(request, wish).ok()?;
             self.bind(request, &given);
-            return Some(Assigned::New(given));
+            return Some(Assigned::New(Target::These(given)));
         };
-        let has = |family: Family| given.addresses.get(family).is_some();
-        let satisfied = request.pool.is_none_or(|pool| *pool == *given.pool)
-            && BOTH
-                .iter()
-                .all(|f| wish.get(*f).is_none() || wish.get(*f) == given.addresses.get(*f))
-            && match request.families {
-                Families::Only(family) => has(family) && !has(family.other()),
-                Families::Prefer(_) => true,
-                Families::Both => has(Family::V4) && has(Family::V6),
-            };
-        if !satisfied {
-            let to = self.anew(request, wish)?;
+        let around = self.around(request, wish, &given).ok()?;
+        let Some(to) = around else {
+            let to = Target::These(self.anew(request, wish).ok()?);
             return Some(Assigned::Move { from: given, to });
+        };
+        let loses = |f: &Family| {
+            let has = given.addresses.get(*f);
+            has.is_some() && has != to.addresses.get(*f)
+        };
+        if BOTH.iter().any(loses) {
+            return Some(Assigned::Move { from: given, to: Target::These(to) });
         }
-        let mut own = given.addresses.v4.iter().chain(&given.addresses.v6);
-        if !own.all(|a| self.may_share(&self.entries[a], request)) || !self.room(request, &[]) {
-            return None;
-        }
-        let more = self.second(request, &given);
-        self.bind(request, more.as_ref().unwrap_or(&given));
-        Some(more.map_or(Assigned::Kept(given), Assigned::New))
+        self.bind(request, &to);
+        let new = to != given;
+        Some(if new { Assigned::New(Target::These(to)) } else { Assigned::Kept(given) })
     }
 
-    fn anew(&self, request: &Request<'_>, wish: Pair) -> Option<Given> {
-        if request.pool.is_some_and(|pool| !self.known(pool)) || !self.room(request, &[]) {
-            return None;
+    /// What a Service that has addresses gets without giving up all of them.
+    fn around(
+        &self,
+        request: &Request<'_>,
+        wish: Pair,
+        given: &Given,
+    ) -> Result<Option<Given>, No> {
+        let mut to = given.clone();
+        for family in BOTH {
+            let other =
+                wish.get(family).is_some_and(|wish| *to.addresses.get(family) != Some(wish));
+            if other || !wants(request, family) {
+                *to.addresses.get_mut(family) = None;
+            }
         }
-        let (pool, addresses) = if wish == Pair::default() {
-            let found = self.waiting(request).or_else(|| self.shared(request));
-            found.or_else(|| self.fresh(request))?
-        } else {
-            self.wished(request, wish)?
+        let elsewhere = request.pool.is_some_and(|pool| *pool != *given.pool);
+        if elsewhere || to.addresses == Pair::default() {
+            return Ok(None);
+        }
+        let mut kept = to.addresses.v4.iter().chain(&to.addresses.v6);
+        if !kept.all(|a| self.may_share(&self.entries[a], request)) {
+            return Err(No::Other);
+        }
+        for family in BOTH {
+            let Some(address) = *wish.get(family) else { continue };
+            if to.addresses.get(family).is_none() {
+                let pool = self.wished_one(request, address).ok_or(No::Other)?;
+                if *pool != *to.pool {
+                    return Ok(None);
+                }
+                *to.addresses.get_mut(family) = Some(address);
+            }
+        }
+        self.complete(request, &mut to)?;
+        self.affords(request, &to.addresses)?;
+        Ok(Some(self.second(request, &to).unwrap_or(to)))
+    }
+
+    fn complete(&self, request: &Request<'_>, given: &mut Given) -> Result<(), No> {
+        for family in BOTH {
+            if given.addresses.get(family).is_some() || request.families != Families::Both {
+                continue;
+            }
+            if !self.admits(&given.pool, request) {
+                return Err(No::Other);
+            }
+            let beside = self.beside(request, &given.pool, family).ok_or(No::Other)?;
+            *given.addresses.get_mut(family) = Some(beside);
+        }
+        Ok(())
+    }
+
+    /// What waits for a Service in a pool, or else the lowest that is free there.
+    fn beside(&self, request: &Request<'_>, pool: &str, family: Family) -> Option<IpAddr> {
+        let waits = self.waits(request).into_iter();
+        let mut waits = waits.filter(|(a, used)| used.pool == pool && Family::of(**a) == family);
+        let waits = waits.next().map(|(address, _)| *address);
+        waits.or_else(|| self.free(pool, family).first().copied())
+    }
+
+    fn anew(&self, request: &Request<'_>, wish: Pair) -> Result<Given, No> {
+        let given = self.granted(request, wish);
+        let (Err(No::Full(family)), Families::Prefer(_)) = (&given, request.families) else {
+            return given;
         };
-        let chosen = addresses.v4.into_iter().chain(addresses.v6);
-        let held = |a: &IpAddr| self.entries.get(a).is_some_and(|used| !used.services().is_empty());
-        let mut new: Vec<IpAddr> = chosen.filter(|a| !held(a)).collect();
-        // What it has alone is given up.
-        let alone = |a: &IpAddr| self.entries[a].services().len() == 1;
-        let has = self.of(&request.service).map(|given| given.addresses).unwrap_or_default();
-        let freed: Vec<IpAddr> = has.v4.into_iter().chain(has.v6).filter(alone).collect();
-        new.retain(|new| !freed.iter().any(|freed| Family::of(*freed) == Family::of(*new)));
-        let given = self.room(request, &new).then_some(Given { pool: pool.into(), addresses })?;
-        Some(self.second(request, &given).unwrap_or(given))
+        if wish != Pair::default() {
+            return given;
+        }
+        let families = Families::Only(family.other());
+        self.granted(&Request { families, ..*request }, wish)
+    }
+
+    fn granted(&self, request: &Request<'_>, wish: Pair) -> Result<Given, No> {
+        if request.pool.is_some_and(|pool| !self.known(pool)) {
+            return Err(No::Other);
+        }
+        self.room(request, [(0, 0); 2])?;
+        let found = if wish == Pair::default() {
+            let found = self.waiting(request).or_else(|| self.shared(request));
+            found.or_else(|| self.fresh(request))
+        } else {
+            self.wished(request, wish)
+        };
+        let (pool, addresses) = found.ok_or(No::Other)?;
+        self.affords(request, &addresses)?;
+        let given = Given { pool: pool.into(), addresses };
+        Ok(self.second(request, &given).unwrap_or(given))
     }
 
     fn second(&self, request: &Request<'_>, given: &Given) -> Option<Given> {
         let Families::Prefer(_) = request.families else { return None };
         let missing = BOTH.into_iter().find(|f| given.addresses.get(*f).is_none())?;
-        let lowest = *self.free(&given.pool, missing).first()?;
-        let may = self.admits(&given.pool, request) && self.room(request, &[lowest]);
-        let mut given = given.clone();
-        *given.addresses.get_mut(missing) = Some(lowest);
-        may.then_some(given)
+        let mut both = given.clone();
+        *both.addresses.get_mut(missing) = Some(self.beside(request, &given.pool, missing)?);
+        let may = self.admits(&given.pool, request);
+        (may && self.affords(request, &both.addresses).is_ok()).then_some(both)
+    }
+
+    fn wished_one(&self, request: &Request<'_>, address: IpAddr) -> Option<String> {
+        let wants = wants(request, Family::of(address));
+        wants.then(|| self.obtainable(request, address)).flatten()
     }
 
     fn wished(&self, request: &Request<'_>, wish: Pair) -> Option<(String, Pair)> {
         let mut pool: Option<String> = None;
         for address in wish.v4.into_iter().chain(wish.v6) {
-            if let Families::Only(family) = request.families
-                && family != Family::of(address)
-            {
-                return None;
-            }
-            let of = self.obtainable(request, address)?;
+            let of = self.wished_one(request, address)?;
             if pool.get_or_insert_with(|| of.clone()) != &of {
                 return None;
             }
         }
-        let (pool, mut wish) = (pool?, wish);
-        if request.families == Families::Both {
-            for family in BOTH {
-                let place = wish.get_mut(family);
-                if place.is_none() && !self.admits(&pool, request) {
-                    return None;
-                }
-                *place = place.or_else(|| self.free(&pool, family).first().copied());
-                (*place)?;
-            }
-        }
-        Some((pool, wish))
+        let pool = pool?;
+        let mut given = Given { pool: pool.as_str().into(), addresses: wish };
+        self.complete(request, &mut given).ok()?;
+        Some((pool, given.addresses))
     }
 
     /// The pool of an address that a Service can have for the asking.
@@ -199,23 +284,26 @@ impl Naive {
         !rests || (inside && self.admits(&used.pool, request))
     }
 
-    fn waiting(&self, request: &Request<'_>) -> Option<(String, Pair)> {
+    /// What waits for a Service, the most wanted first.
+    fn waits(&self, request: &Request<'_>) -> Vec<(&IpAddr, &Use)> {
         let until = |used: &Use| match &used.state {
             State::Resting { until, .. } => Some(*until),
             _ => None,
         };
-        let named = |used: &Use| match &used.state {
-            State::Resting { last, .. } | State::Reserved(last) => last.is_some(),
-            _ => false,
-        };
         let waits = |(address, used): &(&IpAddr, &Use)| {
-            let ours = named(used) && used.awaits(&request.service);
+            let asked = matches!(used.state, State::Reserved(None));
+            let ours = !asked && used.awaits(&request.service);
             ours && self.awaited(**address, used, request)
         };
         let mut waiting: Vec<(&IpAddr, &Use)> = self.entries.iter().filter(waits).collect();
         waiting.sort_by_key(|(address, used)| {
             (until(used).is_some(), std::cmp::Reverse(until(used)), **address)
         });
+        waiting
+    }
+
+    fn waiting(&self, request: &Request<'_>) -> Option<(String, Pair)> {
+        let waiting = self.waits(request);
         let mut pools: Vec<&String> = waiting.iter().map(|(_, used)| &used.pool).collect();
         let mut seen = std::collections::BTreeSet::new();
         pools.retain(|pool| seen.insert((*pool).clone()));
@@ -298,6 +386,16 @@ impl Naive {
         }
         self.ports.insert((tenant, service), request.ports.to_vec());
     }
+}
+
+/// Why not: the quota of a family is used up, or something else.
+enum No {
+    Full(Family),
+    Other,
+}
+
+fn wants(request: &Request<'_>, family: Family) -> bool {
+    !matches!(request.families, Families::Only(only) if only != family)
 }
 
 /// An empty key is none.

@@ -39,6 +39,7 @@ pub(crate) struct Named(usize, usize, usize);
 pub(crate) enum Then {
     Rest(u64),
     Keep,
+    Reserved(Option<(&'static str, &'static str)>),
 }
 
 #[derive(Clone, Debug)]
@@ -71,10 +72,11 @@ pub(crate) fn services() -> impl Iterator<Item = Service<'static>> {
 }
 
 impl Then {
-    pub(crate) fn at(self, now: u64) -> Afterwards {
+    pub(crate) fn at(self, now: u64) -> Afterwards<'static> {
         match self {
             Self::Rest(seconds) => Afterwards::Rest(now + seconds),
             Self::Keep => Afterwards::Keep,
+            Self::Reserved(whom) => Afterwards::Reserved(whom),
         }
     }
 }
@@ -119,14 +121,16 @@ impl Written {
         let last = (owner.namespace, owner.name);
         let key = if self.services[0].1.is_multiple_of(2) { "k" } else { "" };
         let sharing = (bound.len() > 1).then_some(Sharing { key, backends: "" });
-        let owner_of = match self.kind {
-            0 => Owner::Services(&bound, sharing),
-            1 => Owner::Resting { last: Some(last), until: now + 5 },
-            2 => Owner::Reserved(Some(last)),
-            _ => Owner::Reserved(None),
+        let tenant = owner.tenant;
+        let owner = match self.kind {
+            0 => Owner::Services { tenant, services: &bound, sharing },
+            1 => Owner::Resting { tenant, last: Some(last), until: now + 5 },
+            2 => Owner::Reserved { tenant, service: Some(last) },
+            3 => Owner::Kept { tenant, namespace: last.0, name: last.1 },
+            _ => Owner::Reserved { tenant, service: None },
         };
         let Self { address, pool, .. } = *self;
-        then(&Record { address, pool, tenant: owner.tenant, owner: owner_of })
+        then(&Record { address, pool, created: 0, owner })
     }
 }
 
@@ -244,8 +248,9 @@ fn tenant() -> impl Strategy<Value = TenantSpec> {
 }
 
 pub(crate) fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
-    let then = prop_oneof![3 => (0_u64..9).prop_map(Then::Rest), 1 => Just(Then::Keep)];
-    let written = (addresses(), prop::sample::select(POOLS.to_vec()), 0_u8..4);
+    let then = prop_oneof![3 => (0_u64..9).prop_map(Then::Rest), 1 => Just(Then::Keep),
+        1 => prop::option::of(Just(("a", "x"))).prop_map(Then::Reserved)];
+    let written = (addresses(), prop::sample::select(POOLS.to_vec()), 0_u8..5);
     let services = prop::collection::vec((named(), 90_u16..95), 1..3);
     let written = (written, services).prop_map(|((address, pool, kind), services)| Written {
         address,

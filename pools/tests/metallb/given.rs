@@ -26,7 +26,7 @@ fn an_address_that_is_asked_for_is_given_once() {
         assert!(matches!(scene.refused("s1", of(other)), Unavailable::NotShared(_)));
         scene.free("s1");
         let moved = scene.assign("s2", of(one)).unwrap();
-        let Assigned::Move { from, to } = moved else { panic!("{moved:?}") };
+        let Assigned::Move { from, to: Target::These(to) } = moved else { panic!("{moved:?}") };
         assert_eq!((texts(&from), texts(&to)), (vec![other.to_owned()], vec![one.to_owned()]));
         scene.free("s2");
         assert_eq!(scene.gets("s2", of(one)), [one]);

@@ -67,6 +67,6 @@ fn an_address_is_never_shared_with_another_tenant() {
     let refused = scene.allocator.assign(&stranger);
     assert!(matches!(refused, Err(Refusal::Unavailable { why: Unavailable::Taken(_), .. })));
     let any = scene.allocator.assign(&Request { addresses: &[], ..stranger }).unwrap();
-    let Assigned::New(given) = any else { panic!("{any:?}") };
+    let Assigned::New(Target::These(given)) = any else { panic!("{any:?}") };
     assert_eq!(texts(&given), ["10.0.0.1"]);
 }

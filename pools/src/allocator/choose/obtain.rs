@@ -4,35 +4,52 @@ use std::net::IpAddr;
 
 use super::Chooser;
 use crate::allocator::catalog::{Pool, PoolId};
-use crate::allocator::table::{self, Slot, Usage};
+use crate::allocator::table::{self, Slot, Usage, Wait};
 use crate::{Refusal, Unavailable};
 
 impl Chooser<'_> {
     /// Whether an address that is asked for can be had, and the pool it is of.
     pub(super) fn available(&self, address: IpAddr) -> Result<PoolId, Unavailable> {
-        let slot = self.allocator.table.at(address).map(|(_, slot)| slot);
-        let ours = slot.is_none_or(|slot| self.is_tenant(slot));
-        if let Some(slot) = slot.filter(|_| !ours) {
+        let Some((_, slot)) = self.allocator.table.at(address) else {
+            return self.unused(address);
+        };
+        if !self.is_tenant(slot) {
             return Err(Unavailable::Taken(self.owner(slot)));
         }
-        let (id, pool) = match slot {
-            // What waits for us, or is shared with us, is of the pool it was drawn from.
-            Some(slot) => self.allocator.catalog.get(slot.pool).map(|pool| (slot.pool, pool)),
-            None => self.allocator.catalog.at(address).filter(|(_, p)| !p.avoids(address)),
-        }
-        .ok_or(Unavailable::NotInPool)?;
-        match slot {
-            Some(slot) if self.awaits_us(slot) => self.awaited(slot)?,
-            Some(slot) => {
-                self.take_part(slot)?;
-                self.in_open_pool(slot)?;
-            }
-            None => self.open_pool(pool)?,
+        // What waits for us, or is shared with us, is of the pool it was drawn from.
+        let pool = self.allocator.catalog.get(slot.pool).ok_or(Unavailable::NotInPool)?;
+        if self.awaits_us(slot) {
+            self.awaited(slot)?;
+        } else {
+            self.take_part(slot)?;
+            self.in_open_pool(slot)?;
         }
         if self.request.pool.is_some_and(|wanted| *wanted != *pool.name) {
             return Err(Unavailable::OtherPool(pool.name.to_string()));
         }
-        Ok(id)
+        Ok(slot.pool)
+    }
+
+    /// The pool of an address that nobody uses: of several the one that is open to us.
+    fn unused(&self, address: IpAddr) -> Result<PoolId, Unavailable> {
+        let mut why = None;
+        for (id, pool) in self.allocator.catalog.at(address) {
+            let closed = match self.request.pool {
+                Some(wanted) if *wanted != *pool.name => {
+                    Err(Unavailable::OtherPool(pool.name.to_string()))
+                }
+                _ => self.open_pool(pool),
+            };
+            match closed {
+                Ok(()) => return Ok(id),
+                Err(closed) => why = why.or(Some(closed)),
+            }
+        }
+        let idle = || {
+            let pool = self.allocator.catalog.idle_at(address)?;
+            self.open_pool(pool).err()
+        };
+        Err(why.or_else(idle).unwrap_or(Unavailable::NotInPool))
     }
 
     /// Whether an address that waits for us can be had: what is reserved always, what rests only
@@ -43,9 +60,8 @@ impl Chooser<'_> {
 
     /// Whether an address is still in the ranges of its pool, and that gives it to this Service.
     pub(super) fn in_open_pool(&self, slot: &Slot) -> Result<(), Unavailable> {
-        let at = self.allocator.catalog.at(slot.address).filter(|(id, _)| *id == slot.pool);
-        let (_, pool) =
-            at.filter(|(_, p)| !p.avoids(slot.address)).ok_or(Unavailable::NotInPool)?;
+        let pool = self.allocator.catalog.get(slot.pool);
+        let pool = pool.filter(|pool| pool.holds(slot.address)).ok_or(Unavailable::NotInPool)?;
         self.open_pool(pool)
     }
 
@@ -56,11 +72,12 @@ impl Chooser<'_> {
     /// Whether a slot of our tenant's is one that we may hold.
     pub(super) fn take_part(&self, slot: &Slot) -> Result<(), Unavailable> {
         match &slot.usage {
-            Usage::Waiting(waiting) => Err(match waiting.until {
-                Some(until) => Unavailable::Resting(until),
-                None => Unavailable::Reserved(self.owner(slot)),
+            Usage::Waiting(waiting) => Err(match waiting.why {
+                Wait::Rest(until) => Unavailable::Resting(until),
+                Wait::Kept | Wait::Reserved => Unavailable::Reserved(self.owner(slot)),
             }),
-            Usage::Blocked => Err(Unavailable::Reserved(self.owner(slot))),
+            Usage::Foreign(foreign) => Err(Unavailable::Taken(foreign.what.to_string())),
+            Usage::Blocked => Err(Unavailable::Conflicting),
             Usage::Held(_) | Usage::Shared(_) => self.share(slot),
         }
     }
@@ -108,13 +125,7 @@ impl Chooser<'_> {
     /// Whether an address of our tenant's waits for this very Service, or for any that asks.
     pub(super) fn awaits_us(&self, slot: &Slot) -> bool {
         let named = |name: &str| table::is_named(name, &self.request.service);
-        match &slot.usage {
-            Usage::Waiting(waiting) => match waiting.service.as_deref() {
-                Some(service) => named(service),
-                None => waiting.until.is_none(),
-            },
-            Usage::Held(_) | Usage::Shared(_) | Usage::Blocked => false,
-        }
+        slot.waits().is_some_and(|waiting| waiting.awaits(named))
     }
 
     /// Whose an address is, for an operator.
@@ -123,6 +134,7 @@ impl Chooser<'_> {
         let holders = slot.holders().iter().filter_map(|id| self.allocator.table.holder(*id));
         let holder = holders.min_by_key(|holder| &holder.name);
         let name = match &slot.usage {
+            Usage::Foreign(foreign) => return foreign.what.to_string(),
             Usage::Waiting(waiting) => waiting.service.as_deref(),
             Usage::Held(_) | Usage::Shared(_) | Usage::Blocked => holder.map(|h| &*h.name),
         };

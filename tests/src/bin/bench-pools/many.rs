@@ -131,8 +131,8 @@ fn rebuild(report: &mut Report) -> Result<()> {
             allocator.restore(&Record {
                 address: Ipv4Addr::from_bits(bits).into(),
                 pool,
-                tenant: of.tenant,
-                owner: Owner::Services(&bound, None),
+                created: 0,
+                owner: Owner::Services { tenant: of.tenant, services: &bound, sharing: None },
             })?;
         }
         times.push(begin.elapsed());

@@ -1,0 +1,198 @@
+//! How an address changes hands, and what is counted and found by it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::Allocator;
+use super::catalog::PoolId;
+use super::table::{self, Holder, HolderId, Shared, Slot, SlotId, TenantId, Usage, Wait};
+use crate::{Family, Port, Service, Sharing};
+
+impl Allocator {
+    /// The Service as a holder with these ports, made if need be.
+    pub(super) fn hold(
+        &mut self,
+        tenant: TenantId,
+        found: Option<HolderId>,
+        service: &Service<'_>,
+        ports: &[Port],
+    ) -> HolderId {
+        let id = found
+            .unwrap_or_else(|| self.table.add_holder(service, Holder::new(tenant, service, &[])));
+        let Some(holder) = self.table.holder_mut(id) else { return id };
+        let before = holder.ports.as_slice().len() as u64;
+        holder.ports = table::Ports::of(ports);
+        if let Some(tenant) = self.tenants.get_mut(tenant) {
+            tenant.usage.ports = tenant.usage.ports + ports.len() as u64 - before;
+            tenant.usage.load_balancers += u64::from(found.is_none());
+        }
+        id
+    }
+
+    /// Takes an address out of what is free.
+    pub(super) fn occupy(
+        &mut self,
+        tenant: TenantId,
+        pool: PoolId,
+        (address, created): (IpAddr, u32),
+        usage: Usage,
+    ) -> SlotId {
+        self.catalog.take(address);
+        let slot = Slot { usage, pool, tenant, created, address };
+        self.count(&slot, true);
+        let indexed = matches!(slot.usage, Usage::Shared(_) | Usage::Waiting(_));
+        let of = indexed.then(|| slot.clone());
+        let id = self.table.insert(slot);
+        if let Some(slot) = of {
+            self.find_by(id, &slot, true);
+        }
+        id
+    }
+
+    /// Makes a Service one of those that hold an address.
+    pub(super) fn join(&mut self, holder: HolderId, id: SlotId, sharing: Option<Sharing<'_>>) {
+        let Some(slot) = self.table.slot(id) else { return };
+        let family = Family::of(slot.address);
+        let mut holders = slot.holders().to_vec();
+        if let Err(place) = holders.binary_search(&holder) {
+            holders.insert(place, holder);
+        }
+        let usage = match (sharing, &*holders) {
+            (None, [holder]) => Usage::Held(*holder),
+            _ => {
+                let (key, backends) = match (sharing, &slot.usage) {
+                    (Some(sharing), _) => (sharing.key.into(), sharing.backends.into()),
+                    (None, Usage::Shared(shared)) => (shared.key.clone(), shared.backends.clone()),
+                    (None, _) => Default::default(),
+                };
+                Usage::Shared(Box::new(Shared { key, backends, holders }))
+            }
+        };
+        self.use_as(id, usage);
+        if let Some(holder) = self.table.holder_mut(holder) {
+            holder.set_slot(family, Some(id));
+        }
+    }
+
+    /// Takes a Service from those that hold an address, and forgets it with its last one.
+    pub(super) fn leave(&mut self, holder: HolderId, id: SlotId) {
+        let Some(slot) = self.table.slot(id) else { return };
+        let family = Family::of(slot.address);
+        let usage = match &slot.usage {
+            Usage::Shared(shared) if shared.holders.len() > 1 => {
+                let mut shared = shared.clone();
+                shared.holders.retain(|other| *other != holder);
+                Usage::Shared(shared)
+            }
+            _ => Usage::Blocked,
+        };
+        self.use_as(id, usage);
+        let Some(gone) = self.table.holder_mut(holder) else { return };
+        gone.set_slot(family, None);
+        *gone.promised.get_mut(family) = false;
+        self.drop_idle(holder);
+    }
+
+    /// Forgets a Service that neither has an address nor draws one.
+    pub(super) fn drop_idle(&mut self, holder: HolderId) {
+        if !self.table.holder(holder).is_some_and(Holder::is_idle) {
+            return;
+        }
+        let Some(gone) = self.table.remove_holder(holder) else { return };
+        if let Some(tenant) = self.tenants.get_mut(gone.tenant) {
+            tenant.usage.load_balancers -= 1;
+            tenant.usage.ports -= gone.ports.as_slice().len() as u64;
+        }
+        self.tenants.tidy(gone.tenant);
+    }
+
+    /// Gives an address back that nobody holds.
+    pub(super) fn vacate(&mut self, id: SlotId) {
+        let Some(slot) = self.table.remove(id) else { return };
+        self.under.remove(&slot.address);
+        self.count(&slot, false);
+        self.find_by(id, &slot, false);
+        self.catalog.give_back(slot.address);
+        self.catalog.tidy(slot.pool);
+        self.tenants.tidy(slot.tenant);
+    }
+
+    /// The address of a slot that nobody holds.
+    pub(super) fn vacant(&self, id: SlotId) -> Option<IpAddr> {
+        let slot = self.table.slot(id)?;
+        slot.holders().is_empty().then_some(slot.address)
+    }
+
+    /// Changes how an address is used, and what is counted and found by it.
+    pub(super) fn use_as(&mut self, id: SlotId, usage: Usage) {
+        let Some(slot) = self.table.slot(id).cloned() else { return };
+        self.count(&slot, false);
+        self.find_by(id, &slot, false);
+        let slot = Slot { usage, ..slot };
+        self.count(&slot, true);
+        self.find_by(id, &slot, true);
+        if let Some(place) = self.table.slot_mut(id) {
+            *place = slot;
+        }
+    }
+
+    fn count(&mut self, slot: &Slot, more: bool) {
+        let family = Family::of(slot.address);
+        let step = |count: &mut u64| *count = if more { *count + 1 } else { *count - 1 };
+        if let Usage::Foreign(_) = slot.usage {
+            return self.catalog.count_foreign(slot.address, more);
+        }
+        if let Some(uses) = self.catalog.uses(slot.pool, family) {
+            step(match &slot.usage {
+                Usage::Held(_) | Usage::Shared(_) => &mut uses.assigned,
+                Usage::Waiting(waiting) => match waiting.why {
+                    Wait::Rest(_) => &mut uses.resting,
+                    Wait::Kept => &mut uses.kept,
+                    Wait::Reserved => &mut uses.reserved,
+                },
+                Usage::Foreign(_) | Usage::Blocked => &mut uses.conflicting,
+            });
+        }
+        let Some(tenant) = self.tenants.get_mut(slot.tenant) else { return };
+        step(&mut tenant.slots);
+        let usage = &mut tenant.usage;
+        let counted = match &slot.usage {
+            Usage::Held(_) | Usage::Shared(_) => &mut usage.addresses,
+            Usage::Waiting(waiting) => match waiting.why {
+                Wait::Rest(_) => &mut usage.resting,
+                Wait::Kept => &mut usage.kept,
+                Wait::Reserved => &mut usage.reserved,
+            },
+            Usage::Foreign(_) | Usage::Blocked => return,
+        };
+        step(counted.get_mut(family));
+    }
+
+    fn find_by(&mut self, id: SlotId, slot: &Slot, there: bool) {
+        if let Some(until) = slot.rests_until() {
+            let entry = (until, slot.address);
+            let resting = &mut self.resting;
+            let _ = if there { resting.insert(entry) } else { resting.remove(&entry) };
+        }
+        let waiting = slot.waits().and_then(|waiting| waiting.service.as_ref());
+        let Some(tenant) = self.tenants.get_mut(slot.tenant) else { return };
+        if let Some(name) = waiting {
+            file(&mut tenant.waiting, name.clone(), id, there);
+        }
+        if let Usage::Shared(shared) = &slot.usage {
+            let key = (shared.key.clone(), shared.backends.clone());
+            file(&mut tenant.shared, key, id, there);
+        }
+    }
+}
+
+fn file<K: Ord>(index: &mut BTreeMap<K, BTreeSet<SlotId>>, key: K, id: SlotId, there: bool) {
+    if there {
+        index.entry(key).or_default().insert(id);
+    } else if let Some(slots) = index.get_mut(&key) {
+        slots.remove(&id);
+        if slots.is_empty() {
+            index.remove(&key);
+        }
+    }
+}
