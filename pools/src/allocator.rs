@@ -10,9 +10,11 @@ mod catalog;
 mod change;
 mod choose;
 mod names;
+mod ports;
 mod promise;
 mod record;
 mod restore;
+mod rivals;
 mod table;
 mod tenants;
 
@@ -20,7 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use catalog::{Catalog, PoolId};
-use table::{Holder, HolderId, Table, Usage, Wait, Waiting};
+use rivals::{Rivals, Seat};
+use table::{Holder, HolderId, Ports, SlotId, Table, Usage, Wait, Waiting};
 use tenants::Tenants;
 
 pub use record::{Bound, Conflict, Entry, Owner, Record, RecordError, State};
@@ -43,6 +46,9 @@ pub struct Allocator {
     draws: BTreeMap<HolderId, PoolId>,
     /// What their records say of addresses that wait, and are promised.
     under: BTreeMap<IpAddr, Box<Waiting>>,
+    /// Ports by a record that does not count for them, where they are others.
+    told: BTreeMap<(HolderId, Family), Ports>,
+    rivals: Rivals,
 }
 
 impl Allocator {
@@ -102,11 +108,12 @@ impl Allocator {
         Ok(chosen.assigned)
     }
 
-    /// Takes the addresses of a Service from it, promised or not, and ends its drawing. Gives those
-    /// that nobody else shares, ascending, which are now as `afterwards` says.
+    /// Takes the addresses of a Service from it, promised or not, and those that records bind it to
+    /// in vain, and ends its drawing. Gives those that nobody else shares, which are now as
+    /// `afterwards` says.
     pub fn release(&mut self, service: &Service<'_>, afterwards: Afterwards<'_>) -> Vec<IpAddr> {
         let families = [Family::V4, Family::V6].into_iter();
-        families.filter_map(|family| self.release_family(service, family, afterwards)).collect()
+        families.flat_map(|family| self.release_family(service, family, afterwards)).collect()
     }
 
     /// The same of one family only.
@@ -115,15 +122,30 @@ impl Allocator {
         service: &Service<'_>,
         family: Family,
         afterwards: Afterwards<'_>,
-    ) -> Option<IpAddr> {
-        let id = self.holder_of(service)?;
-        self.stop_drawing(id, family);
-        let Some(slot) = self.table.holder(id)?.slot(family) else {
+    ) -> Vec<IpAddr> {
+        let Some(tenant) = self.tenants.find(service.tenant) else { return Vec::new() };
+        let mut free = Vec::new();
+        if let Some(id) = self.table.find(tenant, service) {
+            self.stop_drawing(id, family);
+            let slot = self.table.holder(id).and_then(|holder| holder.slot(family));
+            if let Some(slot) = slot {
+                self.leave(id, slot);
+                free.extend(self.vacant(slot).map(|_| slot));
+            }
             self.drop_idle(id);
-            return None;
-        };
-        self.leave(id, slot);
-        let address = self.vacant(slot)?;
+        }
+        free.extend(self.renounce(&Seat::new(tenant, service, family)));
+        free.into_iter().filter_map(|slot| self.let_wait(slot, service, afterwards)).collect()
+    }
+
+    /// Makes an address that nobody holds wait.
+    fn let_wait(
+        &mut self,
+        slot: SlotId,
+        service: &Service<'_>,
+        afterwards: Afterwards<'_>,
+    ) -> Option<IpAddr> {
+        let address = self.table.slot(slot)?.address;
         self.under.remove(&address);
         let own = || Some(table::name_of(service));
         let (service, why) = match afterwards {
@@ -150,10 +172,13 @@ impl Allocator {
     /// An address has no record any more: it is free, whoever had it, or was promised it.
     pub fn forget(&mut self, address: IpAddr) {
         let Some((id, slot)) = self.table.at(address) else { return };
-        for holder in slot.holders().to_vec() {
+        let seats = self.seats_of(slot);
+        self.forget_claims(address);
+        for holder in self.table.slot(id).map(|slot| slot.holders().to_vec()).unwrap_or_default() {
             self.leave(holder, id);
         }
         self.vacate(id);
+        seats.iter().for_each(|seat| self.settle(seat));
     }
 
     /// The addresses of a Service, promised or not.

@@ -5,28 +5,23 @@ use std::net::IpAddr;
 
 use super::Allocator;
 use super::catalog::PoolId;
-use super::table::{self, Holder, HolderId, Shared, Slot, SlotId, TenantId, Usage, Wait};
-use crate::{Family, Port, Service, Sharing};
+use super::table::{Holder, HolderId, Shared, Slot, SlotId, TenantId, Usage, Wait};
+use crate::{Family, Sharing};
 
 impl Allocator {
-    /// The Service as a holder with these ports, made if need be.
-    pub(super) fn hold(
-        &mut self,
-        tenant: TenantId,
-        found: Option<HolderId>,
-        service: &Service<'_>,
-        ports: &[Port],
-    ) -> HolderId {
-        let id = found
-            .unwrap_or_else(|| self.table.add_holder(service, Holder::new(tenant, service, &[])));
-        let Some(holder) = self.table.holder_mut(id) else { return id };
-        let before = holder.ports.as_slice().len() as u64;
-        holder.ports = table::Ports::of(ports);
-        if let Some(tenant) = self.tenants.get_mut(tenant) {
-            tenant.usage.ports = tenant.usage.ports + ports.len() as u64 - before;
-            tenant.usage.load_balancers += u64::from(found.is_none());
+    /// A Service as a holder, made if need be.
+    pub(super) fn hold(&mut self, tenant: TenantId, name: &str) -> HolderId {
+        if let Some(id) = self.table.find_named(tenant, name) {
+            return id;
         }
-        id
+        self.add_holder(tenant, name.into())
+    }
+
+    pub(super) fn add_holder(&mut self, tenant: TenantId, name: Box<str>) -> HolderId {
+        if let Some(tenant) = self.tenants.get_mut(tenant) {
+            tenant.usage.load_balancers += 1;
+        }
+        self.table.add_holder(Holder::new(tenant, name))
     }
 
     /// Takes an address out of what is free.
@@ -76,21 +71,35 @@ impl Allocator {
 
     /// Takes a Service from those that hold an address, and forgets it with its last one.
     pub(super) fn leave(&mut self, holder: HolderId, id: SlotId) {
+        self.vacate_seat(holder, id);
+        self.drop_idle(holder);
+    }
+
+    /// Takes a Service from those that hold an address. It may be idle then.
+    pub(super) fn vacate_seat(&mut self, holder: HolderId, id: SlotId) {
         let Some(slot) = self.table.slot(id) else { return };
         let family = Family::of(slot.address);
         let usage = match &slot.usage {
-            Usage::Shared(shared) if shared.holders.len() > 1 => {
-                let mut shared = shared.clone();
-                shared.holders.retain(|other| *other != holder);
-                Usage::Shared(shared)
+            Usage::Shared(shared) => {
+                let others = shared.holders.iter().copied().filter(|other| *other != holder);
+                match (others.collect::<Vec<_>>(), &shared.key) {
+                    (none, _) if none.is_empty() => Usage::Blocked,
+                    (one, key) if key.is_empty() && one.len() == 1 => {
+                        one.first().map_or(Usage::Blocked, |one| Usage::Held(*one))
+                    }
+                    (holders, _) => Usage::Shared(Box::new(Shared { holders, ..*shared.clone() })),
+                }
             }
-            _ => Usage::Blocked,
+            Usage::Held(_) | Usage::Waiting(_) | Usage::Foreign(_) | Usage::Blocked => {
+                Usage::Blocked
+            }
         };
         self.use_as(id, usage);
-        let Some(gone) = self.table.holder_mut(holder) else { return };
-        gone.set_slot(family, None);
-        *gone.promised.get_mut(family) = false;
-        self.drop_idle(holder);
+        if let Some(gone) = self.table.holder_mut(holder) {
+            gone.set_slot(family, None);
+            *gone.promised.get_mut(family) = false;
+        }
+        self.forget_ports(holder, family);
     }
 
     /// Forgets a Service that neither has an address nor draws one.
@@ -117,10 +126,11 @@ impl Allocator {
         self.tenants.tidy(slot.tenant);
     }
 
-    /// The address of a slot that nobody holds.
+    /// The address of a slot that nobody holds, or is bound to.
     pub(super) fn vacant(&self, id: SlotId) -> Option<IpAddr> {
         let slot = self.table.slot(id)?;
-        slot.holders().is_empty().then_some(slot.address)
+        let vacant = slot.holders().is_empty() && !self.rivals.has(slot.address);
+        vacant.then_some(slot.address)
     }
 
     /// Changes how an address is used, and what is counted and found by it.

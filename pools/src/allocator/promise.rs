@@ -1,7 +1,8 @@
 //! What was given and has no record yet.
 
 use super::choose::Chosen;
-use super::table::{HolderId, Shared, SlotId, TenantId, Usage};
+use super::rivals::Seat;
+use super::table::{self, HolderId, Shared, SlotId, TenantId, Usage};
 use super::{Allocator, PoolId};
 use crate::{Assigned, Family, Given, PerFamily, Request, Service, Sharing, Target};
 
@@ -11,12 +12,13 @@ impl Allocator {
     /// Takes back what is promised to a Service: such addresses are what their records say, or free
     /// if they have none, and it draws no more. What it has by a record stays.
     pub fn withdraw(&mut self, service: &Service<'_>) {
-        let Some(id) = self.holder_of(service) else { return };
+        let Some(tenant) = self.tenants.find(service.tenant) else { return };
+        let Some(id) = self.table.find(tenant, service) else { return };
         for family in BOTH {
             self.stop_drawing(id, family);
             let holder = self.table.holder(id).filter(|holder| *holder.promised.get(family));
             let Some(slot) = holder.and_then(|holder| holder.slot(family)) else { continue };
-            self.leave(id, slot);
+            self.vacate_seat(id, slot);
             let Some(address) = self.vacant(slot) else { continue };
             match self.under.remove(&address) {
                 Some(waiting) => self.use_as(slot, Usage::Waiting(waiting)),
@@ -24,6 +26,7 @@ impl Allocator {
             }
         }
         self.drop_idle(id);
+        BOTH.iter().for_each(|family| self.settle(&Seat::new(tenant, service, *family)));
     }
 
     /// Records what a Service was given, or that it wants other ports of it.
@@ -41,7 +44,9 @@ impl Allocator {
         };
         let tenant = chosen.tenant;
         let tenant = tenant.unwrap_or_else(|| self.tenants.intern(request.service.tenant));
-        let holder = self.hold(tenant, chosen.own, &request.service, request.ports);
+        let new = || table::name_of(&request.service);
+        let holder = chosen.own.unwrap_or_else(|| self.add_holder(tenant, new()));
+        self.want_ports(holder, request.ports);
         for address in [given.v4, given.v6].into_iter().flatten() {
             let known = self.table.at(address).map(|(slot, _)| slot);
             match known {
@@ -54,6 +59,12 @@ impl Allocator {
             }
         }
         self.draw(holder, tenant, chosen.pool, draw);
+        if !self.rivals.is_empty() {
+            // What it draws no more, it may have by a record.
+            for family in BOTH {
+                self.settle(&Seat::new(tenant, &request.service, family));
+            }
+        }
     }
 
     /// Makes a Service one of those that hold an address, which no record says yet.
@@ -64,6 +75,9 @@ impl Allocator {
             self.under.insert(slot.address, waiting.clone());
         }
         let had = self.table.holder(holder).and_then(|holder| holder.slot(family)) == Some(id);
+        if self.rivals.has(slot.address) {
+            self.rivals.note(slot.address, sharing);
+        }
         self.join(holder, id, sharing);
         if !had {
             self.mark(holder, family, id);
@@ -79,15 +93,12 @@ impl Allocator {
 
     /// Makes a Service draw from a pool, or stop it where no family is named.
     fn draw(&mut self, id: HolderId, tenant: TenantId, pool: PoolId, families: PerFamily<bool>) {
-        for family in BOTH {
-            self.stop_drawing(id, family);
-            if *families.get(family)
-                && let Some(holder) = self.table.holder_mut(id)
-            {
-                *holder.drawing.get_mut(family) = true;
-                self.draws.insert(id, pool);
-                self.count_drawing(tenant, pool, family, true);
-            }
+        BOTH.iter().for_each(|family| self.stop_drawing(id, *family));
+        for family in BOTH.into_iter().filter(|family| *families.get(*family)) {
+            let Some(holder) = self.table.holder_mut(id) else { return };
+            *holder.drawing.get_mut(family) = true;
+            self.draws.insert(id, pool);
+            self.count_drawing(tenant, pool, family, true);
         }
     }
 
@@ -104,6 +115,9 @@ impl Allocator {
         }
         self.count_drawing(tenant, pool, family, false);
         self.catalog.tidy(pool);
+        if !self.told.is_empty() {
+            self.review_ports(id);
+        }
     }
 
     fn count_drawing(&mut self, tenant: TenantId, pool: PoolId, family: Family, more: bool) {

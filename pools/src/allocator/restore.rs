@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use super::Allocator;
-use super::record::{Bound, Conflict, Owner, Record, RecordError};
-use super::table::{self, Foreign, HolderId, NONE, SlotId, TenantId, Usage, Wait, Waiting};
+use super::record::{Bound, Owner, Record, RecordError};
+use super::rivals::Seat;
+use super::table::{self, Foreign, HolderId, NONE, Slot, SlotId, Usage, Wait, Waiting};
 use crate::{Family, Service, Sharing};
 
 impl Allocator {
@@ -13,11 +14,25 @@ impl Allocator {
     /// that may share it; others are gone. A promise of another address stays.
     ///
     /// # Errors
-    /// The record cannot be right; the address is then given to nobody by it.
+    /// The record cannot be right; the address is then given to nobody by it. That a record makes
+    /// an earlier one not count is no error of it: see [`Self::conflicts`].
     pub fn restore(&mut self, record: &Record<'_>) -> Result<(), RecordError> {
         let promised = self.outlast(record);
-        let sharing = self.clear(record.address, &promised);
+        let (sharing, seats) = self.clear(record.address, &promised);
         let sharing = sharing.as_ref().map(|(key, backends)| Sharing { key, backends });
+        let done = self.apply(record, |allocator, slot| {
+            promised.iter().for_each(|holder| allocator.promise(*holder, slot, sharing));
+        });
+        seats.iter().for_each(|seat| self.settle(seat));
+        done
+    }
+
+    /// Takes the record of an address that is not known; then, by its number, `promise` it.
+    fn apply(
+        &mut self,
+        record: &Record<'_>,
+        promise: impl FnOnce(&mut Self, SlotId),
+    ) -> Result<(), RecordError> {
         let place = (record.address, u32::try_from(record.created).unwrap_or(u32::MAX));
         let (tenant, usage) = match record.owner {
             Owner::Foreign(what) => {
@@ -34,57 +49,36 @@ impl Allocator {
         };
         let (tenant_id, pool) = (self.tenants.intern(tenant), self.catalog.intern(record.pool));
         let slot = self.occupy(tenant_id, pool, place, usage);
-        let done = match record.owner {
-            Owner::Services { services: [], .. } => Err(RecordError::NoServices(record.address)),
-            Owner::Services { services, sharing, .. } => {
-                self.bind_all(record, (tenant, tenant_id), slot, (services, sharing))
-            }
-            Owner::Resting { .. }
-            | Owner::Kept { .. }
-            | Owner::Reserved { .. }
-            | Owner::Foreign(_) => Ok(()),
-        };
-        for holder in promised {
-            self.promise(holder, slot, sharing);
+        let mut done = Ok(());
+        if let Owner::Services { services, sharing, .. } = record.owner {
+            done = self.bind_all(slot, tenant, services, sharing.and_then(Sharing::keyed));
         }
+        promise(self, slot);
         done
     }
 
     /// Binds the Services of a record to its address, but for those that have another.
     fn bind_all(
         &mut self,
-        record: &Record<'_>,
-        (tenant, tenant_id): (&str, TenantId),
         slot: SlotId,
-        (services, sharing): (&[Bound<'_>], Option<Sharing<'_>>),
+        tenant: &str,
+        services: &[Bound<'_>],
+        sharing: Option<Sharing<'_>>,
     ) -> Result<(), RecordError> {
-        let mut done = Ok(());
+        let Some(&Slot { address, tenant: id, .. }) = self.table.slot(slot) else { return Ok(()) };
+        if services.is_empty() {
+            self.rivals.note(address, sharing);
+            return Err(RecordError::NoServices(address));
+        }
         for Bound { namespace, name, ports } in services {
             let service = Service { tenant, namespace, name };
-            let found = self.table.find(tenant_id, &service);
-            if let Some(other) = found.and_then(|id| self.elsewhere(id, record, slot)) {
-                let (address, service) = (record.address, service.to_string());
-                done = done.and(Err(RecordError::Conflict(Conflict { address, service, other })));
-                continue;
-            }
-            let family = Family::of(record.address);
-            let holder = self.hold(tenant_id, found, &service, ports);
-            self.join(holder, slot, sharing.and_then(Sharing::keyed));
-            self.stop_drawing(holder, family);
+            let seat = Seat::new(id, &service, Family::of(address));
+            self.claim(&seat, slot, ports, sharing);
         }
-        done
-    }
-
-    /// The address that a Service has instead of that of a record; `None` in it if it draws one from
-    /// another pool.
-    fn elsewhere(&self, id: HolderId, record: &Record<'_>, slot: SlotId) -> Option<Option<IpAddr>> {
-        let (holder, family) = (self.table.holder(id)?, Family::of(record.address));
-        if let Some(other) = holder.slot(family).filter(|other| *other != slot) {
-            return Some(self.table.slot(other).map(|other| other.address));
-        }
-        let draws = self.draws.get(&id).filter(|_| *holder.drawing.get(family))?;
-        let same = self.catalog.get(*draws).is_some_and(|pool| *pool.name == *record.pool);
-        (!same).then_some(None)
+        let slot = self.table.slot(slot);
+        let vain = self.rivals.at(address).next();
+        let conflict = slot.zip(vain).map(|(slot, (name, _))| self.conflict_of(slot, name));
+        conflict.map_or(Ok(()), |conflict| Err(RecordError::Conflict(conflict)))
     }
 
     /// Those that are promised the address of a record, and still may be.
@@ -117,29 +111,34 @@ impl Allocator {
     }
 
     /// Takes an address from all who hold it. Those named are about to hold it again; gives with
-    /// whom they share it.
-    fn clear(&mut self, address: IpAddr, keep: &[HolderId]) -> Option<(Box<str>, Box<str>)> {
-        let (id, slot) = self.table.at(address)?;
+    /// whom they share it, and the others.
+    fn clear(&mut self, address: IpAddr, keep: &[HolderId]) -> (Option<Key>, Vec<Seat>) {
+        let Some((id, slot)) = self.table.at(address) else { return (None, Vec::new()) };
         let family = Family::of(address);
-        let sharing = match &slot.usage {
-            Usage::Shared(shared) => Some((shared.key.clone(), shared.backends.clone())),
-            Usage::Held(_) | Usage::Waiting(_) | Usage::Foreign(_) | Usage::Blocked => None,
-        };
-        for holder in slot.holders().to_vec() {
-            if !keep.contains(&holder) {
+        let sharing = slot.sharing().map(|(key, backends)| (key.into(), backends.into()));
+        let (holders, mut seats) = (slot.holders().to_vec(), self.seats_of(slot));
+        self.forget_claims(address);
+        for holder in holders {
+            if keep.contains(&holder) {
+                seats.retain(|seat| self.table.find_named(seat.tenant, &seat.name) != Some(holder));
+                if let Some(holder) = self.table.holder_mut(holder) {
+                    holder.set_slot(family, None);
+                }
+            } else {
                 self.leave(holder, id);
-            } else if let Some(holder) = self.table.holder_mut(holder) {
-                holder.set_slot(family, None);
             }
         }
         self.vacate(id);
-        sharing
+        (sharing, seats)
     }
 }
 
+/// A sharing key, and what must be behind all that share.
+type Key = (Box<str>, Box<str>);
+
 /// Whether a Service that is promised a shared address still may have it beside these.
 fn shares(
-    slot: &table::Slot,
+    slot: &Slot,
     holder: &table::Holder,
     services: &[Bound<'_>],
     sharing: Option<Sharing<'_>>,
@@ -150,6 +149,7 @@ fn shares(
     });
     let (namespace, name) = holder.name.split_once('/').unwrap_or_default();
     alike
+        && !services.is_empty()
         && services.iter().all(|bound| {
             let itself = (bound.namespace, bound.name) == (namespace, name);
             !itself && bound.ports.iter().all(|port| !holder.ports.as_slice().contains(port))

@@ -38,7 +38,6 @@ pub(super) struct Slot {
     /// [`NONE`] where it is foreign.
     pub(super) tenant: TenantId,
     /// When its record was made; seconds of Unix time fit until 2106.
-    #[expect(dead_code, reason = "which of two records counts is still decided by their order")]
     pub(super) created: u32,
     pub(super) address: IpAddr,
 }
@@ -124,6 +123,21 @@ impl Slot {
         }
     }
 
+    /// Of two records the one with the lesser age counts.
+    pub(super) const fn age(&self) -> (u32, IpAddr) {
+        (self.created, self.address)
+    }
+
+    /// The key and the backends of who shares it.
+    pub(super) fn sharing(&self) -> Option<(&str, &str)> {
+        match &self.usage {
+            Usage::Shared(shared) => {
+                (!shared.key.is_empty()).then_some((&*shared.key, &*shared.backends))
+            }
+            Usage::Held(_) | Usage::Waiting(_) | Usage::Foreign(_) | Usage::Blocked => None,
+        }
+    }
+
     /// The end of its rest, if it rests.
     pub(super) fn rests_until(&self) -> Option<u64> {
         self.waits().and_then(Waiting::until)
@@ -153,10 +167,9 @@ impl Waiting {
 }
 
 impl Holder {
-    pub(super) fn new(tenant: TenantId, service: &Service<'_>, ports: &[Port]) -> Self {
-        let name = name_of(service);
+    pub(super) fn new(tenant: TenantId, name: Box<str>) -> Self {
         let (promised, drawing) = Default::default();
-        Self { name, ports: Ports::of(ports), tenant, slots: [NONE; 2], promised, drawing }
+        Self { name, ports: Ports::of(&[]), tenant, slots: [NONE; 2], promised, drawing }
     }
 
     /// Whether it neither has an address nor draws one.
@@ -278,8 +291,13 @@ impl Table {
         self.by_service.find(hash, same).copied()
     }
 
-    pub(super) fn add_holder(&mut self, service: &Service<'_>, holder: Holder) -> HolderId {
-        let hash = hash_of(holder.tenant, service.namespace, service.name);
+    pub(super) fn find_named(&self, tenant: TenantId, name: &str) -> Option<HolderId> {
+        let (namespace, name) = name.split_once('/')?;
+        self.find(tenant, &Service { tenant: "", namespace, name })
+    }
+
+    pub(super) fn add_holder(&mut self, holder: Holder) -> HolderId {
+        let hash = hash_of_holder(&holder);
         let id = HolderId::try_from(self.holders.insert(holder)).unwrap_or(HolderId::MAX);
         let holders = &self.holders;
         let hash_again = |id: &HolderId| holders.get(*id as usize).map_or(0, hash_of_holder);

@@ -2,9 +2,34 @@
 
 use std::net::IpAddr;
 
-use pools::{Assigned, Families, Family, Given, Request, Service, State, Target};
+use pools::{Assigned, Families, Family, Given, PerFamily, Request, Service, State, Target};
 
-use crate::naive::{BOTH, Naive, Pair, Use, name};
+use crate::naive::{BOTH, Naive, Own, Pair, Promise, Use, name, who};
+
+/// What a Service gets of a pool.
+#[derive(Clone, PartialEq)]
+struct Pick {
+    pool: String,
+    pair: Pair,
+    draw: PerFamily<bool>,
+}
+
+impl Pick {
+    fn of(pool: &str, pair: Pair) -> Self {
+        Self { pool: pool.to_owned(), pair, draw: PerFamily::default() }
+    }
+
+    fn has(&self, family: Family) -> bool {
+        self.pair.get(family).is_some() || *self.draw.get(family)
+    }
+
+    fn add(&mut self, family: Family, fresh: Option<IpAddr>) {
+        match fresh {
+            Some(address) => *self.pair.get_mut(family) = Some(address),
+            None => *self.draw.get_mut(family) = true,
+        }
+    }
+}
 
 impl Naive {
     fn admits(&self, pool: &str, request: &Request<'_>) -> bool {
@@ -20,15 +45,15 @@ impl Naive {
             (allocation.namespaces.is_empty() || allocation.namespaces.contains(namespace))
                 && (selectors.is_empty() || selectors.iter().any(|s| s.matches(request.labels)))
         });
-        let open = !spec.drain && !spec.delegated && self.usable().contains(pool);
+        let open = !spec.drain && !spec.delegated && self.usable().contains(&pool);
         bound && listed && selected && open
     }
 
     /// Whether a Service may be one of those that have an address.
-    fn may_share(&self, used: &Use, request: &Request<'_>) -> bool {
-        let us = name(&request.service);
-        let mut others = used.services().iter().filter(|service| **service != us).peekable();
-        if others.peek().is_none() {
+    fn may_share(&self, address: &IpAddr, request: &Request<'_>) -> bool {
+        let (us, used) = (name(&request.service), &self.entries[address]);
+        let others: Vec<_> = used.services().iter().filter(|other| **other != us).collect();
+        if others.is_empty() {
             return true;
         }
         let sharing = shares(request);
@@ -36,20 +61,22 @@ impl Naive {
             Some(_) => sharing == used.sharing,
             None => used.sharing.is_none() && used.services().contains(&us),
         };
-        let ports = |other: &String| &self.ports[&(used.tenant.clone(), other.clone())];
-        alike && others.all(|other| ports(other).iter().all(|port| !request.ports.contains(port)))
+        let ports =
+            others.iter().flat_map(|other| self.ports(&(used.tenant.clone(), (*other).clone())));
+        let vain = used.vain.iter().filter(|other| **other != us);
+        let mut ports = ports.chain(vain.flat_map(|other| self.told(address, other)));
+        alike && ports.all(|port| !request.ports.contains(&port))
     }
 
     /// Whether the quota has room for so many addresses more, after so many less.
     fn room(&self, request: &Request<'_>, more: [(u64, u64); 2]) -> Result<(), No> {
-        let tenant = request.service.tenant;
+        let (tenant, us) = (request.service.tenant, who(&request.service));
         let Some(quota) = self.tenants.get(tenant).map(|tenant| tenant.quota) else {
             return Ok(());
         };
         let usage = self.usage(tenant);
-        let has = self.of(&request.service).is_some();
-        let key = (tenant.to_owned(), name(&request.service));
-        let before = if has { self.ports[&key].len() as u64 } else { 0 };
+        let has = self.of(&request.service).is_some() || self.drawing(&us).is_some();
+        let before = if has { self.ports(&us).len() as u64 } else { 0 };
         let within = |limit: Option<u64>, used: u64, more: u64| {
             more == 0 || limit.is_none_or(|limit| used + more <= limit)
         };
@@ -60,7 +87,7 @@ impl Naive {
             return Err(No::Other);
         }
         for (family, (more, less)) in BOTH.into_iter().zip(more) {
-            let all = [usage.addresses, usage.resting, usage.kept];
+            let all = [usage.addresses, usage.drawing, usage.resting, usage.kept];
             let used: u64 = all.iter().map(|of| *of.get(family)).sum();
             if !within(*quota.addresses.get(family), used - less, more) {
                 return Err(No::Full(family));
@@ -70,22 +97,25 @@ impl Naive {
     }
 
     /// Whether the quota has room for these instead of what the Service has.
-    fn affords(&self, request: &Request<'_>, pair: &Pair) -> Result<(), No> {
+    fn affords(&self, request: &Request<'_>, pick: &Pick) -> Result<(), No> {
         let has = self.of(&request.service).map(|given| given.addresses).unwrap_or_default();
+        let draws = self.drawing(&who(&request.service));
         let more = BOTH.map(|family| {
-            let Some(address) = *pair.get(family) else { return (0, 0) };
-            let takes = match self.entries.get(&address).map(|used| &used.state) {
-                None | Some(State::Reserved(_)) => 1,
-                Some(_) => 0,
+            let address = *pick.pair.get(family);
+            let takes = match address.map(|a| self.entries.get(&a).map(|used| &used.state)) {
+                None => u64::from(*pick.draw.get(family)),
+                Some(None | Some(State::Reserved(_))) => 1,
+                Some(Some(_)) => 0,
             };
             let rests = |(other, used): (&IpAddr, &Use)| {
                 let rests = matches!(used.state, State::Resting { .. });
                 let ours = rests && used.awaits(&request.service);
-                ours && Family::of(*other) == family && *other != address
+                ours && Family::of(*other) == family && Some(*other) != address
             };
+            let draws = draws.as_ref().is_some_and(|(_, families)| *families.get(family));
             let frees = match has.get(family) {
                 Some(address) => self.entries[address].services().len() == 1,
-                None => self.entries.iter().any(rests),
+                None => draws || self.entries.iter().any(rests),
             };
             (takes, u64::from(frees))
         });
@@ -100,89 +130,135 @@ impl Naive {
                 return None;
             }
         }
-        let Some(given) = self.of(&request.service) else {
-            let given = self.anew(request, wish).ok()?;
-            self.bind(request, &given);
-            return Some(Assigned::New(Target::These(given)));
-        };
-        let around = self.around(request, wish, &given).ok()?;
-        let Some(to) = around else {
-            let to = Target::These(self.anew(request, wish).ok()?);
-            return Some(Assigned::Move { from: given, to });
-        };
-        let loses = |f: &Family| {
-            let has = given.addresses.get(*f);
-            has.is_some() && has != to.addresses.get(*f)
-        };
-        if BOTH.iter().any(loses) {
-            return Some(Assigned::Move { from: given, to: Target::These(to) });
+        let given = self.of(&request.service);
+        let has = given.as_ref().map(|given| given.addresses).unwrap_or_default();
+        let (pick, assigned) = self.outcome(request, wish, given).ok()?;
+        if !matches!(assigned, Assigned::Move { .. }) {
+            let draws = matches!(assigned, Assigned::New(Target::Draw { .. }));
+            let pair = if draws { has } else { pick.pair };
+            let draw = if draws { pick.draw } else { PerFamily::default() };
+            self.bind(request, &Pick { pair, draw, ..pick });
         }
-        self.bind(request, &to);
-        let new = to != given;
-        Some(if new { Assigned::New(Target::These(to)) } else { Assigned::Kept(given) })
+        Some(assigned)
     }
 
-    /// What a Service that has addresses gets without giving up all of them.
-    fn around(
+    fn outcome(
         &self,
         request: &Request<'_>,
         wish: Pair,
-        given: &Given,
-    ) -> Result<Option<Given>, No> {
-        let mut to = given.clone();
+        given: Option<Given>,
+    ) -> Result<(Pick, Assigned), No> {
+        let has = given.as_ref().map(|given| given.addresses).unwrap_or_default();
+        if let Some(pick) = self.goes_on(request, wish, given.as_ref()) {
+            if has.v4.iter().chain(&has.v6).any(|address| !self.may_share(address, request)) {
+                return Err(No::Other);
+            }
+            self.room(request, [(0, 0); 2])?;
+            let assigned = Assigned::New(target(&pick, has));
+            return Ok((pick, assigned));
+        }
+        let Some(from) = given else {
+            let pick = self.anew(request, wish)?;
+            let assigned = Assigned::New(target(&pick, has));
+            return Ok((pick, assigned));
+        };
+        let Some(pick) = self.around(request, wish, &from)? else {
+            let pick = self.anew(request, wish)?;
+            let to = target(&pick, Pair::default());
+            return Ok((pick, Assigned::Move { from, to }));
+        };
+        let loses = |f: &Family| has.get(*f).is_some() && has.get(*f) != pick.pair.get(*f);
+        let to = target(&pick, has);
+        let assigned = if BOTH.iter().any(loses) {
+            Assigned::Move { from, to }
+        } else if pick == Pick::of(&from.pool, has) {
+            Assigned::Kept(from)
+        } else {
+            Assigned::New(to)
+        };
+        Ok((pick, assigned))
+    }
+
+    /// What a Service draws, if it may and wants to go on.
+    fn goes_on(&self, request: &Request<'_>, wish: Pair, given: Option<&Given>) -> Option<Pick> {
+        let (pool, draw) = self.drawing(&who(&request.service))?;
+        let pair = given.map(|given| given.addresses).unwrap_or_default();
+        let pick = Pick { pool, pair, draw };
+        let enough = match request.families {
+            Families::Only(family) => pick.has(family) && !pick.has(family.other()),
+            Families::Both => pick.has(Family::V4) && pick.has(Family::V6),
+            Families::Prefer(_) => true,
+        };
+        let wishes = BOTH.iter().all(|f| wish.get(*f).is_none() || wish.get(*f) == pair.get(*f));
+        let asked = request.pool.is_none_or(|pool| pool == pick.pool);
+        let one = given.is_none_or(|given| *given.pool == *pick.pool);
+        let goes = enough && wishes && asked && one && self.admits(&pick.pool, request);
+        goes.then_some(pick)
+    }
+
+    /// What a Service that has addresses gets without giving up all of them.
+    fn around(&self, request: &Request<'_>, wish: Pair, given: &Given) -> Result<Option<Pick>, No> {
+        let mut to = Pick::of(&given.pool, given.addresses);
         for family in BOTH {
-            let other =
-                wish.get(family).is_some_and(|wish| *to.addresses.get(family) != Some(wish));
+            let other = wish.get(family).is_some_and(|wish| *to.pair.get(family) != Some(wish));
             if other || !wants(request, family) {
-                *to.addresses.get_mut(family) = None;
+                *to.pair.get_mut(family) = None;
             }
         }
         let elsewhere = request.pool.is_some_and(|pool| *pool != *given.pool);
-        if elsewhere || to.addresses == Pair::default() {
+        if elsewhere || to.pair == Pair::default() {
             return Ok(None);
         }
-        let mut kept = to.addresses.v4.iter().chain(&to.addresses.v6);
-        if !kept.all(|a| self.may_share(&self.entries[a], request)) {
+        let mut kept = to.pair.v4.iter().chain(&to.pair.v6);
+        if !kept.all(|address| self.may_share(address, request)) {
             return Err(No::Other);
         }
         for family in BOTH {
             let Some(address) = *wish.get(family) else { continue };
-            if to.addresses.get(family).is_none() {
+            if to.pair.get(family).is_none() {
                 let pool = self.wished_one(request, address).ok_or(No::Other)?;
-                if *pool != *to.pool {
+                if pool != to.pool {
                     return Ok(None);
                 }
-                *to.addresses.get_mut(family) = Some(address);
+                *to.pair.get_mut(family) = Some(address);
             }
         }
         self.complete(request, &mut to)?;
-        self.affords(request, &to.addresses)?;
+        self.affords(request, &to)?;
         Ok(Some(self.second(request, &to).unwrap_or(to)))
     }
 
-    fn complete(&self, request: &Request<'_>, given: &mut Given) -> Result<(), No> {
+    fn complete(&self, request: &Request<'_>, pick: &mut Pick) -> Result<(), No> {
         for family in BOTH {
-            if given.addresses.get(family).is_some() || request.families != Families::Both {
+            if pick.has(family) || request.families != Families::Both {
                 continue;
             }
-            if !self.admits(&given.pool, request) {
+            if !self.admits(&pick.pool, request) {
                 return Err(No::Other);
             }
-            let beside = self.beside(request, &given.pool, family).ok_or(No::Other)?;
-            *given.addresses.get_mut(family) = Some(beside);
+            let fresh = self.beside(request, &pick.pool, family).ok_or(No::Other)?;
+            pick.add(family, fresh);
         }
         Ok(())
     }
 
-    /// What waits for a Service in a pool, or else the lowest that is free there.
-    fn beside(&self, request: &Request<'_>, pool: &str, family: Family) -> Option<IpAddr> {
+    /// What waits for a Service in a pool, or else the lowest that is free there; `None` in it is to
+    /// be drawn.
+    fn beside(&self, request: &Request<'_>, pool: &str, family: Family) -> Option<Option<IpAddr>> {
         let waits = self.waits(request).into_iter();
         let mut waits = waits.filter(|(a, used)| used.pool == pool && Family::of(**a) == family);
-        let waits = waits.next().map(|(address, _)| *address);
-        waits.or_else(|| self.free(pool, family).first().copied())
+        let waits = waits.next().map(|(address, _)| Some(*address));
+        waits.or_else(|| self.gives(pool, family))
     }
 
-    fn anew(&self, request: &Request<'_>, wish: Pair) -> Result<Given, No> {
+    fn gives(&self, pool: &str, family: Family) -> Option<Option<IpAddr>> {
+        match self.left(pool, family) {
+            Some(left) => (left > 0).then_some(None),
+            None => self.free(pool, family).first().copied().map(Some),
+        }
+    }
+
+    fn anew(&self, request: &Request<'_>, wish: Pair) -> Result<Pick, No> {
         let given = self.granted(request, wish);
         let (Err(No::Full(family)), Families::Prefer(_)) = (&given, request.families) else {
             return given;
@@ -194,7 +270,7 @@ impl Naive {
         self.granted(&Request { families, ..*request }, wish)
     }
 
-    fn granted(&self, request: &Request<'_>, wish: Pair) -> Result<Given, No> {
+    fn granted(&self, request: &Request<'_>, wish: Pair) -> Result<Pick, No> {
         if request.pool.is_some_and(|pool| !self.known(pool)) {
             return Err(No::Other);
         }
@@ -205,19 +281,18 @@ impl Naive {
         } else {
             self.wished(request, wish)
         };
-        let (pool, addresses) = found.ok_or(No::Other)?;
-        self.affords(request, &addresses)?;
-        let given = Given { pool: pool.into(), addresses };
-        Ok(self.second(request, &given).unwrap_or(given))
+        let pick = found.ok_or(No::Other)?;
+        self.affords(request, &pick)?;
+        Ok(self.second(request, &pick).unwrap_or(pick))
     }
 
-    fn second(&self, request: &Request<'_>, given: &Given) -> Option<Given> {
+    fn second(&self, request: &Request<'_>, pick: &Pick) -> Option<Pick> {
         let Families::Prefer(_) = request.families else { return None };
-        let missing = BOTH.into_iter().find(|f| given.addresses.get(*f).is_none())?;
-        let mut both = given.clone();
-        *both.addresses.get_mut(missing) = Some(self.beside(request, &given.pool, missing)?);
-        let may = self.admits(&given.pool, request);
-        (may && self.affords(request, &both.addresses).is_ok()).then_some(both)
+        let missing = BOTH.into_iter().find(|family| !pick.has(*family))?;
+        let mut both = pick.clone();
+        both.add(missing, self.beside(request, &pick.pool, missing)?);
+        let may = self.admits(&pick.pool, request);
+        (may && self.affords(request, &both).is_ok()).then_some(both)
     }
 
     fn wished_one(&self, request: &Request<'_>, address: IpAddr) -> Option<String> {
@@ -225,7 +300,7 @@ impl Naive {
         wants.then(|| self.obtainable(request, address)).flatten()
     }
 
-    fn wished(&self, request: &Request<'_>, wish: Pair) -> Option<(String, Pair)> {
+    fn wished(&self, request: &Request<'_>, wish: Pair) -> Option<Pick> {
         let mut pool: Option<String> = None;
         for address in wish.v4.into_iter().chain(wish.v6) {
             let of = self.wished_one(request, address)?;
@@ -233,34 +308,31 @@ impl Naive {
                 return None;
             }
         }
-        let pool = pool?;
-        let mut given = Given { pool: pool.as_str().into(), addresses: wish };
-        self.complete(request, &mut given).ok()?;
-        Some((pool, given.addresses))
+        let mut pick = Pick::of(&pool?, wish);
+        self.complete(request, &mut pick).ok()?;
+        Some(pick)
     }
 
     /// The pool of an address that a Service can have for the asking.
     fn obtainable(&self, request: &Request<'_>, address: IpAddr) -> Option<String> {
-        let used = self.entries.get(&address);
-        if let Some(used) = used.filter(|used| used.awaits(&request.service)) {
-            let asked = request.pool.is_none_or(|pool| pool == used.pool);
-            return (asked && self.awaited(address, used, request)).then(|| used.pool.clone());
-        }
-        let pool = match used {
-            Some(used) => {
-                let held = used.tenant == request.service.tenant && !used.services().is_empty();
-                let inside = self.contents(&used.pool).contains(&address);
-                (held && inside && self.may_share(used, request)).then(|| used.pool.clone())?
-            }
-            None => {
-                self.pools.keys().find(|pool| self.contents(pool).contains(&address)).cloned()?
-            }
+        let asked = |pool: &str| request.pool.is_none_or(|wanted| wanted == pool);
+        let open = |pool: &str| asked(pool) && self.admits(pool, request);
+        let Some(used) = self.entries.get(&address) else {
+            let mut pools = self.usable().into_iter();
+            let pool = pools.find(|pool| self.contents(pool).contains(&address) && open(pool));
+            return pool.map(str::to_owned);
         };
-        let asked = request.pool.is_none_or(|wanted| wanted == pool);
-        (asked && self.admits(&pool, request)).then_some(pool)
+        if used.awaits(&request.service) {
+            let awaited = self.awaited(address, used, request);
+            return (asked(&used.pool) && awaited).then(|| used.pool.clone());
+        }
+        let held = used.tenant == request.service.tenant && !used.services().is_empty();
+        let inside = self.contents(&used.pool).contains(&address);
+        let may = held && inside && self.may_share(&address, request) && open(&used.pool);
+        may.then(|| used.pool.clone())
     }
 
-    fn enough(&self, request: &Request<'_>, pool: &str, mut pair: Pair) -> Option<(String, Pair)> {
+    fn enough(&self, request: &Request<'_>, pool: &str, mut pair: Pair) -> Option<Pick> {
         let enough = match request.families {
             Families::Only(family) => {
                 *pair.get_mut(family.other()) = None;
@@ -270,11 +342,15 @@ impl Naive {
             Families::Both => pair.v4.is_some() && pair.v6.is_some(),
         };
         let asked = request.pool.is_none_or(|wanted| wanted == pool);
-        (enough && asked).then(|| (pool.to_owned(), pair))
+        (enough && asked).then(|| Pick::of(pool, pair))
     }
 
-    fn known(&self, pool: &str) -> bool {
-        self.pools.contains_key(pool) || self.entries.values().any(|used| used.pool == pool)
+    pub(crate) fn known(&self, pool: &str) -> bool {
+        let draws = |promise: &Promise| *promise == Promise::Draw(pool.to_owned());
+        let foreign = |used: &Use| matches!(used.state, State::Foreign(_));
+        self.pools.contains_key(pool)
+            || self.entries.values().any(|used| used.pool == pool && !foreign(used))
+            || self.promises.values().any(draws)
     }
 
     /// Whether what waits can be had: what rests only of a pool that would give it anew.
@@ -302,7 +378,7 @@ impl Naive {
         waiting
     }
 
-    fn waiting(&self, request: &Request<'_>) -> Option<(String, Pair)> {
+    fn waiting(&self, request: &Request<'_>) -> Option<Pick> {
         let waiting = self.waits(request);
         let mut pools: Vec<&String> = waiting.iter().map(|(_, used)| &used.pool).collect();
         let mut seen = std::collections::BTreeSet::new();
@@ -316,13 +392,13 @@ impl Naive {
         })
     }
 
-    fn shared(&self, request: &Request<'_>) -> Option<(String, Pair)> {
+    fn shared(&self, request: &Request<'_>) -> Option<Pick> {
         let wanted = Some(shares(request)?);
         let tenant = request.service.tenant;
         let open = |(address, used): (&IpAddr, &Use)| {
             let ours = used.tenant == tenant && used.sharing == wanted;
             let inside = self.contents(&used.pool).contains(address);
-            let may = ours && inside && self.may_share(used, request);
+            let may = ours && inside && self.may_share(address, request);
             let may = may && self.admits(&used.pool, request);
             if !may {
                 return None;
@@ -330,7 +406,7 @@ impl Naive {
             let (namespace, name) = used.services().first()?.split_once('/')?;
             let both = self.of(&Service { tenant, namespace, name })?.addresses;
             let mut pair = both.v4.iter().chain(&both.v6);
-            let all = pair.all(|a| self.may_share(&self.entries[a], request));
+            let all = pair.all(|address| self.may_share(address, request));
             let mut single = Pair::default();
             *single.get_mut(Family::of(*address)) = Some(*address);
             let pair = self.enough(request, &used.pool, both).filter(|_| all);
@@ -339,7 +415,7 @@ impl Naive {
         self.entries.iter().find_map(open)
     }
 
-    fn fresh(&self, request: &Request<'_>) -> Option<(String, Pair)> {
+    fn fresh(&self, request: &Request<'_>) -> Option<Pick> {
         let mut order: Vec<_> = self.pools.iter().collect();
         order.sort_by_key(|(name, spec)| {
             let priority = spec.allocation.as_ref().map_or(0, |allocation| allocation.priority);
@@ -350,13 +426,13 @@ impl Naive {
             None => spec.auto_assign && self.admits(name, request),
         });
         let first = |wanted: &[Family], given: &[Family]| {
-            let has = |pool: &str| wanted.iter().all(|f| !self.free(pool, *f).is_empty());
+            let has = |pool: &str| wanted.iter().all(|f| self.gives(pool, *f).is_some());
             let (pool, _) = order.iter().find(|(name, _)| has(name))?;
-            let mut pair = Pair::default();
+            let mut pick = Pick::of(pool, Pair::default());
             for family in given {
-                *pair.get_mut(*family) = self.free(pool, *family).first().copied();
+                pick.add(*family, self.gives(pool, *family)?);
             }
-            Some(((*pool).clone(), pair))
+            Some(pick)
         };
         match request.families {
             Families::Only(family) => first(&[family], &[family]),
@@ -367,25 +443,47 @@ impl Naive {
         }
     }
 
-    fn bind(&mut self, request: &Request<'_>, given: &Given) {
-        let (tenant, service) = (request.service.tenant.to_owned(), name(&request.service));
-        for address in given.addresses.v4.into_iter().chain(given.addresses.v6) {
-            let used = self.entries.entry(address).or_insert_with(|| Use {
-                pool: given.pool.to_string(),
-                tenant: tenant.clone(),
-                state: State::Assigned(Vec::new()),
-                sharing: None,
-            });
-            let mut services = used.services().to_vec();
-            services.push(service.clone());
-            services.sort();
-            services.dedup();
-            used.state = State::Assigned(services);
-            // Several without a key stay so; who comes later has one, or is alone.
-            used.sharing = shares(request);
+    fn bind(&mut self, request: &Request<'_>, pick: &Pick) {
+        let us = who(&request.service);
+        let key = shares(request);
+        for family in BOTH {
+            let place = (us.clone(), family);
+            let seat = self.seat(&us, family);
+            match *pick.pair.get(family) {
+                Some(address) if seat != Some(address) => {
+                    let promise = Promise::Address(address, pick.pool.clone());
+                    self.promises.insert(place, promise);
+                }
+                Some(_) => {}
+                None if *pick.draw.get(family) => {
+                    self.promises.insert(place, Promise::Draw(pick.pool.clone()));
+                }
+                None => drop(self.promises.remove(&place)),
+            }
+            let Some(address) = *pick.pair.get(family) else { continue };
+            self.keys.insert(address, key.clone());
+            let record = self.records.get_mut(&address).map(|record| &mut record.owner);
+            if let Some(Own::Services(services, with)) = record {
+                // So its record will say.
+                with.clone_from(&key);
+                if let Some(ports) = services.get_mut(&us.1) {
+                    *ports = request.ports.to_vec();
+                }
+            }
         }
-        self.ports.insert((tenant, service), request.ports.to_vec());
+        self.wished.insert(us, request.ports.to_vec());
+        self.follow();
     }
+}
+
+/// What is told: addresses before those that are to be drawn.
+fn target(pick: &Pick, has: Pair) -> Target {
+    let new = |f: &Family| pick.pair.get(*f).is_some() && pick.pair.get(*f) != has.get(*f);
+    let (pool, draws) = (pick.pool.as_str().into(), pick.draw.v4 || pick.draw.v6);
+    if draws && !BOTH.iter().any(new) {
+        return Target::Draw { pool, families: pick.draw };
+    }
+    Target::These(Given { pool, addresses: pick.pair })
 }
 
 /// Why not: the quota of a family is used up, or something else.

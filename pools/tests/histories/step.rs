@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use pools::{
     Afterwards, Bound, Families, Family, Labels, Owner, PerFamily, PoolSpec, Port, Protocol, Quota,
-    Record, Request, Selector, Service, ServiceAllocation, Sharing, TenantSpec,
+    Record, Request, Selector, Service, ServiceAllocation, Sharing, Source, TenantSpec,
 };
 use proptest::prelude::*;
 
@@ -26,6 +26,12 @@ pub(crate) enum Step {
     Tenant(&'static str, TenantSpec),
     Assign(Wish),
     Release(Named, Then),
+    ReleaseFamily(Named, Family, Then),
+    Withdraw(Named),
+    /// What is promised to a Service is written into its records.
+    Confirm(Named, u64),
+    Left(&'static str, PerFamily<u64>),
+    RemoveTenant(&'static str),
     Pass(i64),
     Record(Written),
     Forget(IpAddr),
@@ -57,6 +63,7 @@ pub(crate) struct Written {
     address: IpAddr,
     pool: &'static str,
     services: Vec<(Named, u16)>,
+    created: u64,
     kind: u8,
 }
 
@@ -127,10 +134,12 @@ impl Written {
             1 => Owner::Resting { tenant, last: Some(last), until: now + 5 },
             2 => Owner::Reserved { tenant, service: Some(last) },
             3 => Owner::Kept { tenant, namespace: last.0, name: last.1 },
+            4 => Owner::Foreign("a gateway"),
+            5 => Owner::Services { tenant, services: &[], sharing },
             _ => Owner::Reserved { tenant, service: None },
         };
-        let Self { address, pool, .. } = *self;
-        then(&Record { address, pool, created: 0, owner })
+        let Self { address, pool, created, .. } = *self;
+        then(&Record { address, pool, created, owner })
     }
 }
 
@@ -171,11 +180,23 @@ fn palette() -> Vec<(String, PoolSpec)> {
         named("later", PoolSpec { allocation: allocation(0, "a"), ..spec(&["10.0.3.0/31"]) }),
         named("label", PoolSpec { allocation: Some(selected), ..spec(&["10.0.4.0/31"]) }),
         named("clash", PoolSpec { created: 1, ..spec(&["10.0.0.2-10.0.0.9", "10.0.9.9"]) }),
+        named("four", PoolSpec { broken: true, ..spec(&four) }),
+        named("net", subnet("net", 3, 1, spec(&["10.0.5.0/29", "2001:db8:5::/120"]))),
+        named("net", subnet("net", 0, 9, spec(&["10.0.5.0/29", "2001:db8:5::/126"]))),
+        named("net", subnet("net", 1, 0, PoolSpec { drain: true, ..spec(&["10.0.5.0/30"]) })),
+        named("ours", subnet("net", 3, 3, PoolSpec { tenants: blue(), ..spec(&["10.0.5.0/30"]) })),
+        named("ours", subnet("web", 3, 3, PoolSpec { created: 2, ..spec(&["10.0.5.2/31"]) })),
         named("split", spec(&["10.0.0.2/31", "10.0.1.6"])),
     ]
 }
 
-const POOLS: [&str; 8] = ["four", "dual", "six", "first", "later", "label", "clash", "none"];
+fn subnet(name: &str, v4: u64, v6: u64, spec: PoolSpec) -> PoolSpec {
+    let source = Source::Elsewhere { name: name.into(), free: PerFamily { v4, v6 } };
+    PoolSpec { source, ..spec }
+}
+
+pub(crate) const POOLS: [&str; 10] =
+    ["four", "dual", "six", "first", "later", "label", "clash", "net", "ours", "none"];
 
 fn addresses() -> impl Strategy<Value = IpAddr> {
     let all = [
@@ -188,6 +209,9 @@ fn addresses() -> impl Strategy<Value = IpAddr> {
         "10.0.1.6",
         "10.0.2.1",
         "10.0.4.0",
+        "10.0.5.1",
+        "10.0.5.2",
+        "2001:db8:5::1",
         "10.0.9.9",
         "192.0.2.1",
         "2001:db8::",
@@ -201,13 +225,16 @@ fn named() -> impl Strategy<Value = Named> {
     (0..2_usize, 0..2_usize, 0..3_usize).prop_map(|(t, ns, n)| Named(t, ns, n))
 }
 
+fn family() -> impl Strategy<Value = Family> {
+    prop_oneof![Just(Family::V4), Just(Family::V6)]
+}
+
 fn wish() -> impl Strategy<Value = Wish> {
-    let family = prop_oneof![Just(Family::V4), Just(Family::V6)];
     let families = prop_oneof![
         4 => Just(Families::Only(Family::V4)),
         1 => Just(Families::Only(Family::V6)),
         1 => Just(Families::Both),
-        2 => family.prop_map(Families::Prefer),
+        2 => family().prop_map(Families::Prefer),
     ];
     let addresses = prop_oneof![
         4 => Just(Vec::new()),
@@ -250,22 +277,32 @@ fn tenant() -> impl Strategy<Value = TenantSpec> {
 pub(crate) fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
     let then = prop_oneof![3 => (0_u64..9).prop_map(Then::Rest), 1 => Just(Then::Keep),
         1 => prop::option::of(Just(("a", "x"))).prop_map(Then::Reserved)];
-    let written = (addresses(), prop::sample::select(POOLS.to_vec()), 0_u8..5);
+    let written = (addresses(), prop::sample::select(POOLS.to_vec()), 0_u8..12, 0_u64..4);
     let services = prop::collection::vec((named(), 90_u16..95), 1..3);
-    let written = (written, services).prop_map(|((address, pool, kind), services)| Written {
-        address,
-        pool,
-        services,
-        kind,
-    });
+    let written =
+        (written, services).prop_map(|((address, pool, kind, created), services)| Written {
+            address,
+            pool,
+            services,
+            created,
+            // Most are of Services.
+            kind: kind.saturating_sub(5),
+        });
     let step = prop_oneof![
-        2 => prop::collection::vec(0_usize..14, 0..6).prop_map(Step::Pools),
+        2 => prop::collection::vec(0_usize..20, 0..7).prop_map(Step::Pools),
         1 => (prop::sample::select(TENANTS.to_vec()), tenant())
             .prop_map(|(name, spec)| Step::Tenant(name, spec)),
         14 => wish().prop_map(Step::Assign),
-        5 => (named(), then).prop_map(|(service, then)| Step::Release(service, then)),
+        3 => (named(), then.clone()).prop_map(|(service, then)| Step::Release(service, then)),
+        2 => (named(), family(), then)
+            .prop_map(|(service, family, then)| Step::ReleaseFamily(service, family, then)),
+        2 => named().prop_map(Step::Withdraw),
+        6 => (named(), 0_u64..4).prop_map(|(service, created)| Step::Confirm(service, created)),
+        1 => (prop::sample::select(vec!["net", "ours", "four"]), 0_u64..3, 0_u64..3)
+            .prop_map(|(pool, v4, v6)| Step::Left(pool, PerFamily { v4, v6 })),
+        1 => prop::sample::select(TENANTS.to_vec()).prop_map(Step::RemoveTenant),
         2 => (-3_i64..8).prop_map(Step::Pass),
-        2 => written.prop_map(Step::Record),
+        3 => written.prop_map(Step::Record),
         1 => addresses().prop_map(Step::Forget),
         1 => any::<u64>().prop_map(Step::Restart),
     ];

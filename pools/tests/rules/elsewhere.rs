@@ -116,6 +116,26 @@ fn who_draws_goes_on_until_its_wishes_or_its_pool_change() {
 }
 
 #[test]
+fn who_draws_a_pair_can_draw_it_from_another_pool() {
+    let other = |drain| {
+        let source = Source::Elsewhere { name: "other".into(), free: PerFamily { v4: 2, v6: 2 } };
+        let ranges = ["10.0.1.0/29", "2001:db8:1::/64"];
+        ("other", PoolSpec { source, drain, ..spec(&ranges) })
+    };
+    let first = |drain| {
+        let ranges = ["10.0.0.0/29", "2001:db8::/64"];
+        ("pool", PoolSpec { drain, ..subnet(&ranges, 5, 5) })
+    };
+    let mut scene = Scene::new([first(false), other(true)]);
+    assert_eq!(draws(&mut scene, "s", DUAL), pool(true, true));
+    scene.set([first(true), other(false)]);
+    assert_eq!(draws(&mut scene, "s", DUAL), ("other".to_owned(), true, true));
+    let drawing = |pool| scene.allocator.pool(pool).unwrap().drawing;
+    assert_eq!(drawing("pool"), PerFamily::default());
+    assert_eq!(drawing("other"), PerFamily { v4: 1, v6: 1 });
+}
+
+#[test]
 fn an_address_that_is_asked_for_is_checked_as_in_any_pool() {
     let mut scene = scene(5, 5);
     tell(&mut scene, "10.0.0.2", Owner::Foreign("OvnEip nat-gw")).unwrap();

@@ -1,5 +1,7 @@
 //! What records say.
 
+use pools::{Port, Protocol};
+
 use super::*;
 
 fn scene() -> Scene {
@@ -62,7 +64,7 @@ fn one_family_is_released_without_the_other() {
     scene.gets("s", DUAL);
     let who = service("default", "s");
     let freed = scene.allocator.release_family(&who, Family::V6, Afterwards::Rest(60));
-    assert_eq!(freed, Some(ip("2001:db8::")));
+    assert_eq!(freed, [ip("2001:db8::")]);
     assert_eq!(texts(&scene.allocator.of(&who).unwrap()), ["10.0.0.0"]);
     assert_eq!(scene.allocator.usage("tenant").load_balancers, 1);
     scene.gets("t", V6);
@@ -91,6 +93,115 @@ fn a_record_that_names_no_service_is_an_error_and_its_address_nobodys() {
     let taken = scene.refused("s2", Ask { addresses: &["10.0.0.0"], ..V4 });
     assert_eq!(taken, Unavailable::Conflicting);
     assert_eq!(scene.allocator.pool("pool").unwrap().conflicting.v4, 1);
+}
+
+/// A record of an address of `pool`, by when it was made and what it says.
+type Told<'t> = (&'t str, u64, &'t [&'t str], u16);
+
+fn restore(scene: &mut Scene, told: &Told<'_>) -> Result<(), RecordError> {
+    let (address, created, names, port) = *told;
+    let ports = [Port { protocol: Protocol::Tcp, number: port }];
+    let bind = |name| Bound { namespace: "default", name, ports: &ports };
+    let services: Vec<Bound<'_>> = names.iter().copied().map(bind).collect();
+    let owner = Owner::Services { tenant: "tenant", services: &services, sharing: None };
+    scene.allocator.restore(&Record { address: ip(address), pool: "pool", created, owner })
+}
+
+/// All orders of these.
+fn orders<T: Clone>(of: &[T]) -> Vec<Vec<T>> {
+    let Some((last, rest)) = of.split_last() else { return vec![Vec::new()] };
+    let within = |order: Vec<T>| {
+        (0..=order.len()).map(move |at| {
+            let mut order = order.clone();
+            order.insert(at, last.clone());
+            order
+        })
+    };
+    orders(rest).into_iter().flat_map(within).collect()
+}
+
+#[test]
+fn which_of_two_records_counts_does_not_depend_on_the_order_they_are_told_in() {
+    let told: [Told<'_>; 4] = [
+        ("10.0.0.1", 7, &["s"], 80),
+        ("10.0.0.2", 5, &["s", "t"], 80),
+        ("10.0.0.3", 5, &["s"], 80),
+        ("10.0.0.4", 9, &["s", "u"], 80),
+    ];
+    for order in orders(&told) {
+        let mut scene = scene();
+        for told in &order {
+            let _ = restore(&mut scene, told);
+        }
+        let states = |scene: &Scene| {
+            ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"].map(|a| state(scene, a).unwrap())
+        };
+        let has = |names: &[&str]| assigned(names).unwrap();
+        let vain = || State::Conflicting;
+        assert_eq!(states(&scene), [vain(), has(&["s", "t"]), vain(), has(&["u"])], "{order:?}");
+        let conflicts: Vec<String> = scene.allocator.conflicts().map(|c| c.to_string()).collect();
+        assert_eq!(
+            conflicts,
+            ["10.0.0.1", "10.0.0.3", "10.0.0.4"]
+                .map(|a| format!("{a} is bound to tenant/default/s, which has 10.0.0.2 already"))
+        );
+        // The next of age takes the place of the one that is gone.
+        scene.allocator.forget(ip("10.0.0.2"));
+        assert_eq!(state(&scene, "10.0.0.3"), assigned(&["s"]));
+        restore(&mut scene, &("10.0.0.3", 5, &["v"], 80)).unwrap();
+        assert_eq!(state(&scene, "10.0.0.1"), assigned(&["s"]));
+        let free = scene.allocator.release(&service("default", "s"), Afterwards::Rest(60));
+        assert_eq!(free, [ip("10.0.0.1")]);
+        assert_eq!(state(&scene, "10.0.0.4"), assigned(&["u"]), "nor is it named there any more");
+        assert_eq!(scene.allocator.conflicts().count(), 0);
+    }
+}
+
+#[test]
+fn a_service_lets_go_of_all_that_records_bind_it_to() {
+    let mut scene = scene();
+    restore(&mut scene, &("10.0.0.1", 1, &["s"], 80)).unwrap();
+    restore(&mut scene, &("10.0.0.2", 2, &["s"], 80)).unwrap_err();
+    let free = scene.allocator.release(&service("default", "s"), Afterwards::Rest(60));
+    assert_eq!(free, [ip("10.0.0.1"), ip("10.0.0.2")]);
+    assert_eq!(scene.allocator.usage("tenant").resting.v4, 2);
+}
+
+#[test]
+fn a_promise_counts_more_than_records_of_other_addresses_until_it_is_recorded() {
+    let mut scene = scene();
+    assert_eq!(scene.gets("s", V4), ["10.0.0.0"]);
+    restore(&mut scene, &("10.0.0.5", 1, &["s"], 80)).unwrap_err();
+    assert_eq!(state(&scene, "10.0.0.0"), assigned(&["s"]));
+    let mut withdrawn = scene.allocator.clone();
+    withdrawn.withdraw(&service("default", "s"));
+    assert_eq!(withdrawn.entry(ip("10.0.0.5")).map(|entry| entry.state), assigned(&["s"]));
+    assert_eq!(withdrawn.entry(ip("10.0.0.0")), None);
+    // Both are facts now.
+    restore(&mut scene, &("10.0.0.0", 2, &["s"], 80)).unwrap_err();
+    assert_eq!(state(&scene, "10.0.0.5"), assigned(&["s"]));
+    assert_eq!(state(&scene, "10.0.0.0"), Some(State::Conflicting));
+}
+
+#[test]
+fn the_ports_of_the_older_record_count_whichever_is_told_first() {
+    let told: [Told<'_>; 2] = [("10.0.0.1", 7, &["s"], 80), ("2001:db8::1", 5, &["s"], 443)];
+    for order in orders(&told) {
+        let mut scene = scene();
+        for told in &order {
+            restore(&mut scene, told).unwrap();
+        }
+        let sharing = Some(("k", ""));
+        let both = Ask { sharing, port: 443, families: Families::Both, ..V4 };
+        let asks = |port| Ask { sharing, addresses: &["10.0.0.1"], port, ..V4 };
+        let mut shared = Scene { allocator: scene.allocator.clone(), ..Scene::default() };
+        shared.gets("s", both);
+        assert!(matches!(shared.refused("t", asks(443)), Unavailable::Port { .. }));
+        assert_eq!(scene.allocator.usage("tenant").ports, 1);
+        scene.allocator.forget(ip("2001:db8::1"));
+        scene.gets("s", Ask { port: 80, ..asks(80) });
+        assert!(matches!(scene.refused("t", asks(80)), Unavailable::Port { .. }));
+    }
 }
 
 #[test]

@@ -90,10 +90,10 @@ impl Chooser<'_> {
 
     /// Whether we may be one of those that hold an address.
     pub(super) fn share(&self, slot: &Slot) -> Result<(), Unavailable> {
-        let table = &self.allocator.table;
+        let holders = &self.allocator.table;
         let us = self.own.map(|(id, _)| id);
         let others = || slot.holders().iter().filter(|id| Some(**id) != us);
-        let others = || others().filter_map(|id| table.holder(*id));
+        let others = || others().filter_map(|id| holders.holder(*id));
         let Some(one) = others().min_by_key(|other| &other.name) else { return Ok(()) };
         let alike = match (&slot.usage, self.request.shares()) {
             (Usage::Shared(shared), Some(sharing)) => {
@@ -108,10 +108,13 @@ impl Chooser<'_> {
         if !alike {
             return Err(Unavailable::NotShared(one.name.to_string()));
         }
-        for other in others() {
-            let taken = self.request.ports.iter().find(|p| other.ports.as_slice().contains(p));
-            if let Some(port) = taken {
-                return Err(Unavailable::Port { port: *port, service: other.name.to_string() });
+        // Also those that records name in vain, for now.
+        let vain = self.allocator.rivals.at(slot.address);
+        let vain = vain.filter(|(name, _)| !table::is_named(name, &self.request.service));
+        let ports = others().map(|other| (&*other.name, other.ports.as_slice())).chain(vain);
+        for (service, ports) in ports {
+            if let Some(port) = self.request.ports.iter().find(|port| ports.contains(port)) {
+                return Err(Unavailable::Port { port: *port, service: service.to_owned() });
             }
         }
         Ok(())
