@@ -134,7 +134,9 @@ impl Allocator {
             }
             self.drop_idle(id);
         }
-        free.extend(self.renounce(&Seat::new(tenant, service, family)));
+        if !self.rivals.is_empty() {
+            free.extend(self.renounce(&Seat::new(tenant, service, family)));
+        }
         free.into_iter().filter_map(|slot| self.let_wait(slot, service, afterwards)).collect()
     }
 

@@ -10,37 +10,60 @@ use sparse::Sparse;
 
 use crate::{AddressSet, Family};
 
-/// Which addresses of a set are free. IPv4 takes about one bit an address, IPv6 an interval for
-/// each run of free ones; neither is gone through to find one.
+/// Which addresses of a set are free. IPv4 takes about one bit an address, IPv6 and very much IPv4
+/// an interval for each run of free ones; neither is gone through to find one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Space {
-    v4: Dense,
+    v4: Four,
     v6: Sparse,
 }
+
+#[derive(Clone, Debug)]
+enum Four {
+    Bits(Dense),
+    Runs(Sparse),
+}
+
+impl Default for Four {
+    fn default() -> Self {
+        Self::Bits(Dense::default())
+    }
+}
+
+/// From how many IPv4 addresses on a pool is held as intervals: bits for a /8 take 2 MiB.
+const MANY: u128 = 1 << 24;
 
 impl Space {
     /// All addresses of `set`, but for IPv4 addresses that end in 0 or 255 if `avoid_buggy`.
     pub(crate) fn new(set: &AddressSet, avoid_buggy: bool) -> Self {
-        let mut space = Self::default();
+        let (mut dense, mut runs, mut v6) =
+            (Dense::default(), Sparse::default(), Sparse::default());
+        let many = set.count(Family::V4) > MANY;
         for range in set.ranges() {
             match (range.first(), range.last()) {
+                (IpAddr::V4(first), IpAddr::V4(last)) if many => {
+                    for (first, last) in unbroken(first.to_bits(), last.to_bits(), avoid_buggy) {
+                        runs.push(first.into(), last.into());
+                    }
+                }
                 (IpAddr::V4(first), IpAddr::V4(last)) => {
-                    space.v4.push(first.to_bits(), last.to_bits());
+                    dense.push(first.to_bits(), last.to_bits())
                 }
-                (IpAddr::V6(first), IpAddr::V6(last)) => {
-                    space.v6.push(first.to_bits(), last.to_bits());
-                }
+                (IpAddr::V6(first), IpAddr::V6(last)) => v6.push(first.to_bits(), last.to_bits()),
                 _ => {}
             }
         }
-        space.v4.fill(avoid_buggy);
-        space
+        dense.fill(avoid_buggy);
+        Self { v4: if many { Four::Runs(runs) } else { Four::Bits(dense) }, v6 }
     }
 
     /// How many are free.
     pub(crate) fn free(&self, family: Family) -> u128 {
         match family {
-            Family::V4 => u128::from(self.v4.free()),
+            Family::V4 => match &self.v4 {
+                Four::Bits(bits) => u128::from(bits.free()),
+                Four::Runs(runs) => runs.free(),
+            },
             Family::V6 => self.v6.free(),
         }
     }
@@ -48,7 +71,13 @@ impl Space {
     /// The lowest free address.
     pub(crate) fn lowest(&self, family: Family) -> Option<IpAddr> {
         match family {
-            Family::V4 => self.v4.lowest().map(|bits| Ipv4Addr::from_bits(bits).into()),
+            Family::V4 => {
+                let bits = match &self.v4 {
+                    Four::Bits(bits) => bits.lowest(),
+                    Four::Runs(runs) => runs.lowest().and_then(|bits| bits.try_into().ok()),
+                };
+                bits.map(|bits| Ipv4Addr::from_bits(bits).into())
+            }
             Family::V6 => self.v6.lowest().map(|bits| Ipv6Addr::from_bits(bits).into()),
         }
     }
@@ -56,7 +85,10 @@ impl Space {
     /// Takes an address; whether it was free.
     pub(crate) fn take(&mut self, address: IpAddr) -> bool {
         match address {
-            IpAddr::V4(v4) => self.v4.set(v4.to_bits(), false),
+            IpAddr::V4(v4) => match &mut self.v4 {
+                Four::Bits(bits) => bits.set(v4.to_bits(), false),
+                Four::Runs(runs) => runs.take(v4.to_bits().into()),
+            },
             IpAddr::V6(v6) => self.v6.take(v6.to_bits()),
         }
     }
@@ -64,10 +96,21 @@ impl Space {
     /// Gives an address of the set back; whether it was taken.
     pub(crate) fn give_back(&mut self, address: IpAddr) -> bool {
         match address {
-            IpAddr::V4(v4) => self.v4.set(v4.to_bits(), true),
+            IpAddr::V4(v4) => match &mut self.v4 {
+                Four::Bits(bits) => bits.set(v4.to_bits(), true),
+                Four::Runs(runs) => runs.give_back(v4.to_bits().into()),
+            },
             IpAddr::V6(v6) => self.v6.give_back(v6.to_bits()),
         }
     }
+}
+
+/// A range, or what is between the addresses of it that end in 0 or 255.
+fn unbroken(first: u32, last: u32, avoid_buggy: bool) -> impl Iterator<Item = (u32, u32)> {
+    let whole = (!avoid_buggy).then_some((first, last));
+    let blocks = (first >> 8..=last >> 8).filter(move |_| avoid_buggy);
+    let within = blocks.map(move |block| (first.max(block << 8 | 1), last.min(block << 8 | 0xfe)));
+    whole.into_iter().chain(within.filter(|(first, last)| first <= last))
 }
 
 /// Whether old firmware takes the address for a network's or a broadcast's.
@@ -121,6 +164,23 @@ mod tests {
         assert!(!buggy.take(ip("10.0.0.255")), "it is not in the pool");
         assert_eq!(space(&["10.0.0.254-10.0.1.1"], false).free(Family::V4), 4);
         assert_eq!(space(&["2001:db8::-2001:db8::ff"], true).free(Family::V6), 256);
+    }
+
+    #[test]
+    fn very_much_ipv4_is_held_as_intervals() {
+        for (avoid, count, lowest) in [(false, 1 << 25, "10.0.0.0"), (true, 254 << 17, "10.0.0.1")]
+        {
+            let mut space = space(&["10.0.0.0/7"], avoid);
+            assert!(matches!(space.v4, Four::Runs(_)));
+            assert_eq!(space.free(Family::V4), count);
+            assert_eq!(space.lowest(Family::V4), Some(ip(lowest)));
+            assert!(space.take(ip(lowest)) && !space.take(ip(lowest)));
+            assert_eq!(space.take(ip("11.0.0.255")), !avoid);
+            assert_eq!(space.give_back(ip("11.0.0.255")), !avoid);
+            assert!(space.give_back(ip(lowest)));
+            assert_eq!(space.free(Family::V4), count);
+        }
+        assert!(matches!(space(&["10.0.0.0/8"], false).v4, Four::Bits(_)));
     }
 
     #[test]

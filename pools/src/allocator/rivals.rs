@@ -213,7 +213,11 @@ impl Allocator {
         self.rivals.by_address.remove(&address);
     }
 
+    /// Those who hold an address, where what they have next may depend on other records.
     pub(super) fn seats_of(&self, slot: &Slot) -> Vec<Seat> {
+        if self.rivals.is_empty() {
+            return Vec::new();
+        }
         let holders = slot.holders().iter().filter_map(|id| self.table.holder(*id));
         let (tenant, family) = (slot.tenant, Family::of(slot.address));
         holders.map(|holder| Seat { tenant, family, name: holder.name.clone() }).collect()
