@@ -10,7 +10,7 @@ use pools::{
 };
 
 /// An allocator with pools, and Services of one tenant that ask it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Scene {
     pub(crate) allocator: Allocator,
     pub(crate) pools: BTreeMap<String, PoolSpec>,

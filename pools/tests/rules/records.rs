@@ -1,6 +1,6 @@
 //! What records say.
 
-use pools::{Port, Protocol};
+use pools::{Port, Protocol, Sharing};
 
 use super::*;
 
@@ -185,22 +185,24 @@ fn a_promise_counts_more_than_records_of_other_addresses_until_it_is_recorded() 
 
 #[test]
 fn the_ports_of_the_older_record_count_whichever_is_told_first() {
-    let told: [Told<'_>; 2] = [("10.0.0.1", 7, &["s"], 80), ("2001:db8::1", 5, &["s"], 443)];
+    let told = [("10.0.0.1", 7, 80), ("2001:db8::1", 5, 443)];
     for order in orders(&told) {
         let mut scene = scene();
-        for told in &order {
-            restore(&mut scene, told).unwrap();
+        for (address, created, number) in order {
+            let ports = [Port { protocol: Protocol::Tcp, number }];
+            let services = [Bound { namespace: "default", name: "s", ports: &ports }];
+            let sharing = Some(Sharing { key: "k", backends: "" });
+            let owner = Owner::Services { tenant: "tenant", services: &services, sharing };
+            let record = Record { address: ip(address), pool: "pool", created, owner };
+            scene.allocator.restore(&record).unwrap();
         }
-        let sharing = Some(("k", ""));
-        let both = Ask { sharing, port: 443, families: Families::Both, ..V4 };
-        let asks = |port| Ask { sharing, addresses: &["10.0.0.1"], port, ..V4 };
-        let mut shared = Scene { allocator: scene.allocator.clone(), ..Scene::default() };
-        shared.gets("s", both);
-        assert!(matches!(shared.refused("t", asks(443)), Unavailable::Port { .. }));
-        assert_eq!(scene.allocator.usage("tenant").ports, 1);
+        let asks = |port| Ask { sharing: Some(("k", "")), addresses: &["10.0.0.1"], port, ..V4 };
+        assert!(matches!(scene.refused("t", asks(443)), Unavailable::Port { .. }));
+        assert_eq!(scene.clone().gets("t", asks(80)), ["10.0.0.1"]);
+        // With the older record gone, the other one counts.
         scene.allocator.forget(ip("2001:db8::1"));
-        scene.gets("s", Ask { port: 80, ..asks(80) });
         assert!(matches!(scene.refused("t", asks(80)), Unavailable::Port { .. }));
+        assert_eq!(scene.gets("t", asks(443)), ["10.0.0.1"]);
     }
 }
 
