@@ -101,6 +101,9 @@ pub enum Closed {
     /// It is for other Services: by namespace, or by labels.
     #[error("its serviceAllocation selects other Services")]
     Service,
+    /// It is none of those the Service asks for an address from.
+    #[error("its addresses do not reach the Service")]
+    OutOfReach,
     /// It is being drained.
     #[error("it is being drained")]
     Drained,

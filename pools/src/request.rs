@@ -1,5 +1,6 @@
 //! What a Service asks for.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -95,6 +96,8 @@ pub struct Request<'r> {
     pub ports: &'r [Port],
     /// Whether it shares its address, and with whom.
     pub sharing: Option<Sharing<'r>>,
+    /// The pools that are tried where any address will do; `None` is all that are open to it.
+    pub among: Option<&'r BTreeSet<String>>,
 }
 
 impl<'s> Sharing<'s> {

@@ -352,6 +352,9 @@ impl Chooser<'_> {
         if self.tenant.is_some_and(|tenant| !tenant.lists(&pool.name)) {
             return Err(Closed::NotListed);
         }
+        if self.request.among.is_some_and(|among| !among.contains(&*pool.name)) {
+            return Err(Closed::OutOfReach);
+        }
         if pool.forbidden {
             return Err(Closed::Broken);
         }

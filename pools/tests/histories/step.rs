@@ -107,6 +107,7 @@ impl Wish {
             pool: self.pool,
             ports: &ports,
             sharing: self.sharing.map(|(key, backends)| Sharing { key, backends }),
+            among: None,
         })
     }
 }

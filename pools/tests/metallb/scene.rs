@@ -80,6 +80,7 @@ impl Scene {
             pool: ask.pool,
             ports: &[Port { protocol: Protocol::Tcp, number: ask.port }],
             sharing: ask.sharing.map(|(key, backends)| Sharing { key, backends }),
+            among: None,
         })
     }
 

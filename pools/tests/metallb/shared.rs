@@ -63,6 +63,7 @@ fn an_address_is_never_shared_with_another_tenant() {
         pool: None,
         ports: &[Port { protocol: Protocol::Tcp, number: 81 }],
         sharing: Some(Sharing { key: "k", backends: "" }),
+        among: None,
     };
     let refused = scene.allocator.assign(&stranger);
     assert!(matches!(refused, Err(Refusal::Unavailable { why: Unavailable::Taken(_), .. })));

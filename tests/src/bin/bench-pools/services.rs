@@ -44,6 +44,7 @@ pub(crate) fn assign(
         pool,
         ports: &PORTS,
         sharing: None,
+        among: None,
     };
     allocator.assign(&request).map_err(|refusal| anyhow!("{refusal}"))
 }
