@@ -10,6 +10,8 @@ use clap::{Args, Parser, Subcommand};
 use cpo_core::ids::Install;
 use ovn_client::{ClientConfig, TlsFiles, TlsSource, Verify};
 
+use crate::lease::LeaseArgs;
+
 /// Load balancers for clusters that run inside clusters.
 #[derive(Debug, Parser)]
 #[command(name = "cpo", version, about)]
@@ -86,6 +88,8 @@ pub(crate) struct RunArgs {
     pub(crate) kubeconfig: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) ovn: OvnArgs,
+    #[command(flatten)]
+    pub(crate) lease: LeaseArgs,
     /// Address of `/healthz`, `/readyz` and `/metrics`.
     #[arg(long, env = "CPO_LISTEN", default_value = "0.0.0.0:9464")]
     pub(crate) listen: SocketAddr,
@@ -115,7 +119,7 @@ impl Cli {
 }
 
 /// Reads a duration that is not negative, as `60s`, `5m` or `PT1M`.
-fn duration(text: &str) -> anyhow::Result<Duration> {
+pub(crate) fn duration(text: &str) -> anyhow::Result<Duration> {
     let parsed: jiff::SignedDuration = text.parse()?;
     parsed.try_into().context("a duration cannot be negative")
 }

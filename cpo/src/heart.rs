@@ -6,13 +6,15 @@
 //! Northbound link ──────────────┤      ▲                  │
 //! ended jobs ───────────────────┘      └──────────────────┘
 //! ```
+//! Every replica takes observations in; jobs are given out by the one that leads.
+//!
 //! Queues are bounded. A full queue of observations makes its watches wait; a full queue of jobs
 //! makes the job fail, and its Service is planned anew later.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cpo_core::effect::Effect;
+use cpo_core::effect::{Effect, LbEdit};
 use cpo_core::engine::{Engine, Input, Job, JobId, Note, TenantObject, UnderKind, UnderObject};
 use cpo_core::ids::TenantName;
 use cpo_core::problem::Severity;
@@ -21,6 +23,7 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::leadership::{Leadership, Order};
 use crate::metrics::Snapshot;
 use crate::outbox::Finished;
 use crate::ovn::Message;
@@ -46,11 +49,11 @@ pub(crate) struct Sources {
 /// Where jobs go.
 pub(crate) struct Sinks {
     /// The under cluster.
-    pub(crate) under: mpsc::Sender<(JobId, Effect)>,
+    pub(crate) under: mpsc::Sender<Order<Effect>>,
     /// The tenants.
     pub(crate) tenants: Routes,
     /// The Northbound database.
-    pub(crate) ovn: mpsc::Sender<(JobId, Vec<cpo_core::effect::LbEdit>)>,
+    pub(crate) ovn: mpsc::Sender<Order<Vec<LbEdit>>>,
 }
 
 /// The one task that decides.
@@ -61,6 +64,9 @@ pub(crate) struct Heart {
     pub(crate) sinks: Sinks,
     pub(crate) snapshot: watch::Sender<Arc<Snapshot>>,
     pub(crate) tenants: watch::Sender<Arc<BTreeMap<TenantName, Wanted>>>,
+    pub(crate) leadership: Leadership,
+    /// The term in which the engine leads.
+    pub(crate) term: Option<u64>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -73,12 +79,24 @@ impl Heart {
                     break;
                 }
             }
+            self.follow_leadership();
             let now = self.clock.now();
             for job in self.engine.poll(now) {
                 self.dispatch(job);
             }
             self.log_notes();
             self.snapshot.send_replace(Arc::new(Snapshot::of(&self.engine)));
+        }
+    }
+
+    /// Leads or stands by, as this replica does now.
+    fn follow_leadership(&mut self) {
+        let term = self.leadership.term();
+        if std::mem::replace(&mut self.term, term) != term {
+            match term {
+                Some(_) => self.engine.lead(),
+                None => self.engine.stand_by(),
+            }
         }
     }
 
@@ -112,6 +130,7 @@ impl Heart {
         // Cancel safe: `recv` loses nothing when another branch is taken.
         tokio::select! {
             () = self.stop.cancelled() => return false,
+            () = self.leadership.changed() => {}
             message = self.sources.ovn.recv() => match message {
                 Some(message) => self.message(message),
                 None => return false,
@@ -224,14 +243,21 @@ impl Heart {
         let (name, service) = (effect.name(), service.map(tracing::field::display));
         tracing::debug!(target: STEPS, job = id, service, name, "begun");
         tracing::trace!(job = id, ?effect, "effect");
-        let taken = match effect {
-            Effect::Tenant(effect) => self.sinks.tenants.send(id, effect).is_ok(),
-            Effect::Under(_) => self.sinks.under.try_send((id, effect)).is_ok(),
-            Effect::Ovn(edits) => self.sinks.ovn.try_send((id, edits)).is_ok(),
-        };
-        if !taken {
-            tracing::debug!(job = id, "queue full or tenant gone: planned anew later");
+        if !self.hand_on(id, effect) {
+            tracing::debug!(job = id, "queue full, tenant gone, or no leader: planned anew later");
             self.finished(Finished::failed(id));
+        }
+    }
+
+    /// Hands an effect to its executor, if this replica leads at this very moment.
+    fn hand_on(&self, job: JobId, effect: Effect) -> bool {
+        let Some(term) = self.term.filter(|term| self.leadership.admits(*term)) else {
+            return false;
+        };
+        match effect {
+            Effect::Tenant(effect) => self.sinks.tenants.send(Order { job, term, effect }),
+            Effect::Under(_) => self.sinks.under.try_send(Order { job, term, effect }).is_ok(),
+            Effect::Ovn(effect) => self.sinks.ovn.try_send(Order { job, term, effect }).is_ok(),
         }
     }
 }

@@ -9,6 +9,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::leadership::Leadership;
 use crate::metrics::{Metrics, Snapshot};
 
 #[derive(Clone)]
@@ -22,8 +23,9 @@ pub(crate) async fn serve(
     listener: TcpListener,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     northbound: ovn_client::Client,
+    leadership: Leadership,
 ) {
-    let metrics = Arc::new(Metrics::new(snapshot.clone(), northbound));
+    let metrics = Arc::new(Metrics::new(snapshot.clone(), northbound, leadership));
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -34,6 +36,7 @@ pub(crate) async fn serve(
     }
 }
 
+/// Who stands by is ready too, once everything is read: a rollout waits for that.
 async fn ready(State(shared): State<Shared>) -> (StatusCode, &'static str) {
     let snapshot = shared.snapshot.borrow().clone();
     match (snapshot.ready, snapshot.ovn_up) {

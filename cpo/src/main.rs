@@ -4,6 +4,8 @@ mod cli;
 mod clock;
 mod heart;
 mod http;
+mod leadership;
+mod lease;
 mod metrics;
 mod outbox;
 mod ovn;

@@ -14,6 +14,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
+use crate::leadership::Leadership;
+
 /// The figures of one moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
@@ -25,6 +27,8 @@ pub(crate) struct Snapshot {
     tenants_connected: i64,
     eips: i64,
     balancers: i64,
+    /// Jobs given out that have not ended.
+    pub(crate) under_way: usize,
     counters: Counters,
 }
 
@@ -41,6 +45,7 @@ impl Snapshot {
             tenants_connected: count(connected.count()),
             eips: count(world.under.eips.len()),
             balancers: count(world.ovn.of_service.len()),
+            under_way: engine.under_way(),
             counters: engine.counters(),
         }
     }
@@ -57,15 +62,21 @@ struct Figures(watch::Receiver<Arc<Snapshot>>);
 #[derive(Debug)]
 struct Northbound(ovn_client::Client);
 
+/// Whether this replica leads.
+#[derive(Debug)]
+struct Leads(Leadership);
+
 impl Metrics {
-    /// Figures of whatever snapshot is the latest, and of the connection as it is.
+    /// Figures of whatever snapshot is the latest, and of connection and leadership as they are.
     pub(crate) fn new(
         snapshot: watch::Receiver<Arc<Snapshot>>,
         northbound: ovn_client::Client,
+        leadership: Leadership,
     ) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Figures(snapshot)));
         registry.register_collector(Box::new(Northbound(northbound)));
+        registry.register_collector(Box::new(Leads(leadership)));
         Self(registry)
     }
 
@@ -108,6 +119,27 @@ impl Collector for Figures {
             let counter = ConstCounter::new(value);
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             counter.encode(metric)?;
+        }
+        Ok(())
+    }
+}
+
+impl Collector for Leads {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let leads = i64::from(self.0.term().is_some());
+        let help = "1 when this replica leads: it alone writes";
+        let gauge = encoder.encode_descriptor("cpo_leader", help, None, MetricType::Gauge)?;
+        ConstGauge::new(leads).encode(gauge)?;
+        let help = "How often this replica began or ceased to lead";
+        let name = "cpo_leader_transitions";
+        let counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(self.0.standing().transitions).encode(counter)?;
+        // Who never wrote the Lease has no age to tell.
+        if let Some(age) = self.0.since_renewal() {
+            let help = "Seconds since this replica wrote the Lease last";
+            let name = "cpo_lease_renewal_age_seconds";
+            let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(age.as_secs_f64()).encode(gauge)?;
         }
         Ok(())
     }
@@ -177,9 +209,12 @@ mod tests {
         let config = ovn_client::ClientConfig::new(endpoints, database);
         let (client, _driver) = ovn_client::Client::new(config);
         let (_sender, snapshot) = watch::channel(Arc::new(Snapshot::default()));
-        let text = Metrics::new(snapshot, client).text();
+        let (_published, leadership) = crate::leadership::testing::leadership(Some(1));
+        let text = Metrics::new(snapshot, client, leadership).text();
         for line in [
             "cpo_ready 0",
+            "cpo_leader 1",
+            "cpo_leader_transitions_total 0",
             "cpo_ovn_connections_total 0",
             "cpo_ovn_connection_failures_total 0",
             "cpo_ovn_transactions_total{outcome=\"fenced\"} 0",

@@ -9,6 +9,8 @@ use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::leadership::{Leadership, Order};
+
 /// How a job ended, with what it is known to have changed.
 #[derive(Debug)]
 pub(crate) struct Finished {
@@ -60,14 +62,16 @@ pub(crate) trait Executor: Clone + Send + Sync + 'static {
     fn execute(&self, effect: Effect) -> impl Future<Output = Executed> + Send;
 }
 
-/// Takes jobs from a queue and executes them, at most `limit` at a time, until cancelled. Every
-/// job is answered for, also those that were cut off or never begun: a job that is never heard of
-/// again would hold its Service for ever. Ends by itself only when an execution panicked.
+/// Takes jobs from a queue and executes them, at most `limit` at a time, until cancelled. One that
+/// was decided in a term of leadership that is over is not begun. Every job is answered for, also
+/// those that were cut off or never begun: a job that is never heard of again would hold its
+/// Service for ever. Ends by itself only when an execution panicked.
 pub(crate) async fn run<E: Executor>(
     executor: E,
-    mut jobs: mpsc::Receiver<(JobId, Effect)>,
+    mut jobs: mpsc::Receiver<Order<Effect>>,
     results: mpsc::Sender<Finished>,
     limit: usize,
+    leadership: Leadership,
     stop: CancellationToken,
 ) {
     let mut under_way = JoinSet::new();
@@ -86,7 +90,11 @@ pub(crate) async fn run<E: Executor>(
                 let _ = results.send(finished).await;
             }
             job = jobs.recv(), if under_way.len() < limit => {
-                let Some((job, effect)) = job else { break };
+                let Some(Order { job, term, effect }) = job else { break };
+                if !leadership.admits(term) {
+                    let _ = results.send(Finished::failed(job)).await;
+                    continue;
+                }
                 let executor = executor.clone();
                 let task =
                     under_way.spawn(async move { finish(job, executor.execute(effect).await) });
@@ -96,7 +104,7 @@ pub(crate) async fn run<E: Executor>(
     }
     under_way.shutdown().await;
     jobs.close();
-    while let Some((job, _)) = jobs.recv().await {
+    while let Some(Order { job, .. }) = jobs.recv().await {
         let _ = results.send(Finished::failed(job)).await;
     }
     for job in unanswered.into_values() {
@@ -117,10 +125,58 @@ fn finish(job: JobId, executed: Executed) -> Finished {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use cpo_core::effect::UnderEffect;
 
     use super::*;
+    use crate::leadership::testing::{in_term, leadership};
+
+    /// Counts what it executes.
+    #[derive(Clone, Default)]
+    struct Counting(Arc<AtomicUsize>);
+
+    impl Executor for Counting {
+        async fn execute(&self, _: Effect) -> Executed {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(Vec::new())
+        }
+    }
+
+    fn order(job: JobId, term: u64) -> Order<Effect> {
+        let effect = UnderEffect::RaiseShield { name: String::new(), create: false };
+        Order { job, term, effect: Effect::Under(effect) }
+    }
+
+    #[tokio::test]
+    async fn what_was_queued_in_a_term_that_is_over_is_not_played_out() {
+        let (jobs, queue) = mpsc::channel(8);
+        let (results, mut finished) = mpsc::channel(8);
+        let (published, leadership) = leadership(Some(1));
+        for job in 1..=3 {
+            jobs.send(order(job, 1)).await.unwrap();
+        }
+        published.send_modify(|standing| *standing = in_term(Some(2)));
+        jobs.send(order(4, 2)).await.unwrap();
+        let executor = Counting::default();
+        tokio::spawn(run(
+            executor.clone(),
+            queue,
+            results,
+            2,
+            leadership,
+            CancellationToken::new(),
+        ));
+        let mut outcomes = BTreeMap::new();
+        while outcomes.len() < 4 {
+            let finished = finished.recv().await.unwrap();
+            outcomes.insert(finished.job, finished.outcome);
+        }
+        let failed: Vec<_> = outcomes.iter().filter(|(_, o)| **o == Outcome::Failed).collect();
+        assert_eq!(failed.into_iter().map(|(job, _)| *job).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(executor.0.load(Ordering::SeqCst), 1);
+    }
 
     /// Executes nothing, ever.
     #[derive(Clone)]
@@ -138,10 +194,10 @@ mod tests {
         let (results, mut finished) = mpsc::channel(8);
         let stop = CancellationToken::new();
         for job in 1..=5 {
-            let effect = UnderEffect::RaiseShield { name: String::new(), create: false };
-            jobs.send((job, Effect::Under(effect))).await.unwrap();
+            jobs.send(order(job, 1)).await.unwrap();
         }
-        let running = tokio::spawn(run(Stuck, queue, results, 2, stop.clone()));
+        let (_published, leadership) = leadership(Some(1));
+        let running = tokio::spawn(run(Stuck, queue, results, 2, leadership, stop.clone()));
         while jobs.capacity() < 5 {
             tokio::task::yield_now().await;
         }

@@ -50,4 +50,4 @@ pub(crate) fn database() -> DatabaseSpec {
     ];
     nb::database(tables).index(epoch::by_role())
 }
-pub(crate) use link::{Link, Message};
+pub(crate) use link::{Link, Message, Terms};

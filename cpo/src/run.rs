@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use cpo_core::engine::Engine;
@@ -13,12 +14,15 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::RunArgs;
 use crate::clock::Clock;
 use crate::heart::{Heart, Sinks, Sources};
+use crate::leadership::{Leadership, Standing};
+use crate::lease::{Keeper, Place, Signals};
 use crate::metrics::Snapshot;
 use crate::tenant::{Registry, Routes};
 use crate::under::UnderExecutor;
@@ -28,6 +32,12 @@ use crate::{http, outbox, ovn, under};
 const INPUTS: usize = 4096;
 /// Jobs that may wait, for each executor.
 const JOBS: usize = 4096;
+/// Terms that may wait for their end to be known.
+const FENCED: usize = 4;
+/// How long the Lease's task may take to leave; it bounds itself before.
+const LEAVING: Duration = Duration::from_secs(5);
+/// The task that holds the Lease.
+const LEASE: &str = "leadership by the Lease";
 /// Calls to the under cluster's API server under way at a time.
 const UNDER_CALLS: usize = 48;
 
@@ -61,7 +71,13 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     let mut ovn_config = args.ovn.client_config()?;
     ovn_config.event_queue = INPUTS;
     let install = args.ovn.install;
-    let stop = CancellationToken::new();
+    let place = Place {
+        namespace: args.lease.namespace(),
+        name: args.lease.name(&install),
+        identity: args.lease.identity(),
+        timing: args.lease.timing()?,
+    };
+    let (stop, leave) = (CancellationToken::new(), CancellationToken::new());
     let mut tasks = JoinSet::new();
 
     let (under_inputs, under_source) = mpsc::channel(INPUTS);
@@ -72,9 +88,14 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     let (ovn_jobs, ovn_queue) = mpsc::channel(JOBS);
     let (snapshot, snapshots) = watch::channel(Arc::new(Snapshot::default()));
     let routes = Routes::default();
+    let clock = Clock::start();
+    let (standing, published) = watch::channel(Standing::default());
+    let leadership = Leadership::new(published, clock);
+    let (fenced, lost_terms) = mpsc::channel(FENCED);
 
     let (ovn_client, driver) = ovn_client::Client::new(ovn_config);
-    let link = ovn::Link::new(ovn_client.clone(), install.clone(), ovn_queue, ovn_messages);
+    let terms = ovn::Terms { leadership: leadership.clone(), fenced };
+    let link = ovn::Link::new(ovn_client.clone(), install.clone(), ovn_queue, ovn_messages, terms);
     let driver_stop = stop.clone();
     spawn(&mut tasks, "connection to the Northbound database", driver.run(driver_stop));
     spawn(&mut tasks, "link to the Northbound database", link.run());
@@ -82,9 +103,19 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     under::spawn_watches(&mut tasks, &client, &row_name(&install), &under_inputs);
     drop(under_inputs);
     let executor = UnderExecutor::new(client.clone(), install.clone());
-    let outbox = outbox::run(executor, under_queue, results.clone(), UNDER_CALLS, stop.clone());
+    let (outbox_results, outbox_stop) = (results.clone(), stop.clone());
+    let outbox = outbox::run(
+        executor,
+        under_queue,
+        outbox_results,
+        UNDER_CALLS,
+        leadership.clone(),
+        outbox_stop,
+    );
     spawn(&mut tasks, "executor on the under cluster", outbox);
     let (tenants, wanted) = watch::channel(Arc::default());
+    let signals = Signals { snapshot: snapshots.clone(), fenced: lost_terms, leave: leave.clone() };
+    let keeper = Keeper::new(client.clone(), place, clock, standing, signals);
     let registry = Registry {
         client,
         under: under_server,
@@ -92,12 +123,14 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
         routes: routes.clone(),
         inputs: tenant_inputs,
         results,
+        leadership: leadership.clone(),
     };
     spawn(&mut tasks, "registry of tenants", registry.run());
-    spawn(&mut tasks, "http server", http::serve(listener, snapshots, ovn_client));
+    let server = http::serve(listener, snapshots, ovn_client, leadership.clone());
+    spawn(&mut tasks, "http server", server);
     let heart = Heart {
         engine: Engine::new(install).sweep_every(args.sweep_period),
-        clock: Clock::start(),
+        clock,
         sources: Sources {
             under: under_source,
             tenants: tenant_source,
@@ -107,9 +140,12 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
         sinks: Sinks { under: under_jobs, tenants: routes, ovn: ovn_jobs },
         snapshot,
         tenants,
+        leadership,
+        term: None,
         stop: stop.clone(),
     };
     spawn(&mut tasks, "heart", heart.run());
+    spawn(&mut tasks, LEASE, keeper.run());
     tracing::info!(listen = %args.listen, "cpo runs");
     let mut terminate = signal(SignalKind::terminate()).context("handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("handle SIGINT")?;
@@ -119,7 +155,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
     };
-    supervise(tasks, stop, told).await
+    supervise(tasks, leave, stop, told).await
 }
 
 fn spawn(
@@ -133,9 +169,12 @@ fn spawn(
     });
 }
 
-/// Waits until the process is told to stop, or a task ends though nobody told it to.
+/// Waits until the process is told to stop, or a task ends though nobody told it to. Told to stop,
+/// it lets the task of the Lease give that back first; with another task gone nothing can be waited
+/// for, and the Lease expires.
 async fn supervise(
     mut tasks: JoinSet<&'static str>,
+    leave: CancellationToken,
     stop: CancellationToken,
     told: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
@@ -144,6 +183,13 @@ async fn supervise(
         () = told => None,
         ended = tasks.join_next() => ended,
     };
+    leave.cancel();
+    if ended.is_none() {
+        let left = async { while !matches!(tasks.join_next().await, None | Some(Ok(LEASE))) {} };
+        if timeout(LEAVING, left).await.is_err() {
+            tracing::warn!("the task of the Lease does not end");
+        }
+    }
     stop.cancel();
     tasks.shutdown().await;
     match ended {
@@ -183,6 +229,7 @@ fn server_of(config: &Config) -> anyhow::Result<Server> {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
@@ -190,7 +237,8 @@ mod tests {
         let mut tasks = JoinSet::new();
         spawn(&mut tasks, "heart", task);
         spawn(&mut tasks, "another", pending());
-        let error = supervise(tasks, CancellationToken::new(), pending()).await.unwrap_err();
+        let (leave, stop) = (CancellationToken::new(), CancellationToken::new());
+        let error = supervise(tasks, leave, stop, pending()).await.unwrap_err();
         error.to_string()
     }
 
@@ -207,9 +255,26 @@ mod tests {
 
     #[tokio::test]
     async fn told_to_stop_everything_ends_without_an_error() {
-        let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
+        let (mut tasks, leave) = (JoinSet::new(), CancellationToken::new());
+        let stop = CancellationToken::new();
         spawn(&mut tasks, "heart", stop.clone().cancelled_owned());
-        supervise(tasks, stop.clone(), ready(())).await.unwrap();
+        spawn(&mut tasks, LEASE, leave.clone().cancelled_owned());
+        supervise(tasks, leave, stop.clone(), ready(())).await.unwrap();
         assert!(stop.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn the_lease_is_given_back_before_anything_else_ends() {
+        let (mut tasks, leave) = (JoinSet::new(), CancellationToken::new());
+        let stop = CancellationToken::new();
+        let given_back = Arc::new(AtomicBool::new(false));
+        let (left, seen, told) = (leave.clone(), stop.clone(), given_back.clone());
+        spawn(&mut tasks, LEASE, async move {
+            left.cancelled().await;
+            tokio::task::yield_now().await;
+            told.store(!seen.is_cancelled(), Ordering::SeqCst);
+        });
+        supervise(tasks, leave, stop, ready(())).await.unwrap();
+        assert!(given_back.load(Ordering::SeqCst));
     }
 }

@@ -6,7 +6,7 @@
 //! done(job)     ─► the Service is planned again; a failure first waits, longer each time
 //! ```
 //! At most one plan of a Service is under way. Nothing is decided before every kind of the under
-//! cluster was listed, nor while a watch of it is broken.
+//! cluster was listed, nor while a watch of it is broken, nor by a replica that stands by.
 
 mod absorb;
 mod brake;
@@ -15,6 +15,7 @@ mod contention;
 mod input;
 mod job;
 mod lists;
+mod standby;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +51,7 @@ const TOLD_AFTER_FAILURES: u32 = 5;
 #[derive(Debug)]
 pub struct Engine {
     world: World,
+    leading: bool,
     listed: BTreeSet<UnderKind>,
     lost: BTreeSet<UnderKind>,
     tenant_listed: BTreeMap<TenantName, BTreeSet<TenantKind>>,
@@ -70,11 +72,12 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine that knows nothing yet.
+    /// An engine that knows nothing yet, and stands by.
     #[must_use]
     pub fn new(install: Install) -> Self {
         Self {
             world: World::new(install),
+            leading: false,
             listed: BTreeSet::new(),
             lost: BTreeSet::new(),
             tenant_listed: BTreeMap::new(),
@@ -140,7 +143,7 @@ impl Engine {
     /// When to [`Engine::poll`] again though nothing comes in (monotonic).
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        if !self.may_decide() {
+        if !self.leading || !self.may_decide() {
             return None;
         }
         [self.timers.first(), self.chores.deadline()].into_iter().flatten().min()
@@ -149,6 +152,10 @@ impl Engine {
     /// Jobs to execute now. Call again after each input, each ended job, and at the deadline.
     pub fn poll(&mut self, now: Now) -> Vec<Job> {
         let mut jobs = Vec::new();
+        if !self.leading {
+            self.forget();
+            return jobs;
+        }
         if !self.may_decide() {
             return jobs;
         }
@@ -170,7 +177,7 @@ impl Engine {
     #[must_use]
     pub fn has_work(&self) -> bool {
         let free = |tenant: &TenantName| self.room(tenant);
-        self.may_decide() && (self.everybody || self.dirty.keys().any(free))
+        self.leading && self.may_decide() && (self.everybody || self.dirty.keys().any(free))
     }
 
     /// Takes note that a job ended.

@@ -10,3 +10,5 @@ mod chores;
 mod fairness;
 #[path = "engine_tests/knowledge.rs"]
 mod knowledge;
+#[path = "engine_tests/standby.rs"]
+mod standby;

@@ -7,6 +7,7 @@
 
 pub mod backends;
 pub mod effect;
+pub mod election;
 pub mod engine;
 pub mod ids;
 pub mod kubeconfig;

@@ -1,9 +1,9 @@
 //! The fence: one row of ours on no router, which says who writes. Pure.
 //!
-//! Whoever is to write raises the epoch with its first transaction, and every transaction waits on
-//! its own epoch. What another process still has on its way is then refused, by whichever server of
-//! a cluster it goes to: the guard is part of the data. OVSDB's own locks do not fence on a
-//! cluster. A process that finds nothing to write raises nothing.
+//! Whoever leads raises the epoch with the first transaction of its term, and every transaction
+//! waits on its own epoch. What the leader before still has on its way is then refused, by whichever
+//! server of a cluster it goes to: the guard is part of the data. OVSDB's own locks do not fence on
+//! a cluster. A leader that finds nothing to write raises nothing.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ pub(super) fn by_role() -> IndexSpec {
 #[derive(Debug)]
 pub(super) struct Epoch {
     install: Install,
-    /// This process; drawn at its start.
+    /// This replica in this term of leadership; drawn at its beginning.
     writer: String,
     standing: Standing,
 }
@@ -40,7 +40,7 @@ enum Standing {
     Never,
     /// It was ours when last looked at.
     Ours,
-    /// It was ours, and then another's: for good, whatever becomes of the row.
+    /// It was ours, and then another's: for the rest of the term, whatever becomes of the row.
     Lost,
 }
 
@@ -51,13 +51,19 @@ pub(super) enum Guard {
     Hold(Wait),
     /// It is taken by this transaction, which nothing else may be in flight with.
     Take(Vec<Operation>),
-    /// Another process took it from us: nothing may be written any more.
+    /// Another writer took it from us: nothing may be written in this term any more.
     Lost,
 }
 
 impl Epoch {
     pub(super) const fn new(install: Install, writer: String) -> Self {
         Self { install, writer, standing: Standing::Never }
+    }
+
+    /// A term of leadership begins, of a writer nobody has heard of.
+    pub(super) fn begin_term(&mut self, writer: String) {
+        self.writer = writer;
+        self.standing = Standing::Never;
     }
 
     /// Looks at who may write, and tells whether that was us and is another now. A row that is not

@@ -89,6 +89,26 @@ fn who_lost_the_epoch_takes_it_no_more_but_a_deleted_row_is_made_again() {
 }
 
 #[test]
+fn lost_is_lost_for_the_term_alone_and_the_next_raises_the_epoch_anew() {
+    let (ours, theirs) = (replica(&[&held_by("us-1", "42")]), replica(&[&held_by("them", "43")]));
+    let mut epoch = epoch("us-1");
+    assert!(!epoch.look(&ours) && epoch.look(&theirs));
+    epoch.begin_term("us-2".to_owned());
+    let raised = taking(epoch.guard(&theirs, || FRESH))[1]["row"]["external_ids"].to_string();
+    assert!(raised.contains(r#"["epoch","44"]"#) && raised.contains(r#"["writer","us-2"]"#));
+}
+
+#[test]
+fn our_own_epoch_of_an_earlier_term_is_raised_like_anothers() {
+    let mut epoch = epoch("us-1");
+    let before = replica(&[&held_by("us-1", "42")]);
+    assert!(matches!(epoch.guard(&before, || FRESH), Guard::Hold(_)));
+    epoch.begin_term("us-2".to_owned());
+    assert!(!epoch.look(&before));
+    assert_eq!(taking(epoch.guard(&before, || FRESH))[1]["op"], "update");
+}
+
+#[test]
 fn who_never_had_the_epoch_loses_nothing() {
     let mut epoch = epoch("us");
     assert!(!epoch.look(&replica(&[&held_by("them", "43")])));

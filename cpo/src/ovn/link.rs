@@ -8,6 +8,10 @@
 //! sent at once when none is in flight and the last was long enough ago; otherwise jobs gather. When
 //! there are more than one transaction can take, a second is sent behind the first, so that the
 //! server never waits for us.
+//!
+//! Only the replica that leads sends. What was decided in a term of leadership that is over fails
+//! without being sent; so does everything, for the rest of the term, once another writer has taken
+//! the epoch, which the Lease's task is told.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -16,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cpo_core::effect::LbEdit;
-use cpo_core::engine::{Input, JobId, Outcome as JobOutcome};
+use cpo_core::engine::{Input, Outcome as JobOutcome};
 use cpo_core::ids::Install;
 use cpo_core::ovn::{OvnLink, RowChange};
 use futures::stream::FuturesOrdered;
@@ -29,6 +33,7 @@ use tokio::time::{Instant, sleep_until};
 use super::batch::{Batch, Waiting};
 use super::epoch::{Epoch, Guard};
 use super::{observe, write};
+use crate::leadership::{Leadership, Order};
 use crate::outbox::Finished;
 
 /// Jobs gather for this long after a transaction was sent.
@@ -46,17 +51,32 @@ pub(crate) enum Message {
     Finished(Finished),
 }
 
-/// A transaction on its way, and whether it takes the epoch.
-type InFlight = Pin<Box<dyn Future<Output = (Batch, bool, Outcome)> + Send>>;
+/// What a transaction on its way is made of.
+struct Sent {
+    batch: Batch,
+    /// It takes the epoch.
+    takes: bool,
+    /// The term of leadership it was sent in.
+    term: u64,
+}
+
+/// A transaction on its way.
+type InFlight = Pin<Box<dyn Future<Output = (Sent, Outcome)> + Send>>;
 
 /// Connects the heart with the Northbound database.
 pub(crate) struct Link {
     client: Client,
     events: Subscription,
-    jobs: mpsc::Receiver<(JobId, Vec<LbEdit>)>,
+    jobs: mpsc::Receiver<Order<Vec<LbEdit>>>,
     heart: mpsc::Sender<Message>,
+    leadership: Leadership,
+    fenced: mpsc::Sender<u64>,
     install: Install,
     epoch: Epoch,
+    /// The term of leadership that the epoch and the waiting jobs belong to.
+    term: Option<u64>,
+    /// The term whose epoch another writer took.
+    lost: Option<u64>,
     waiting: Waiting,
     in_flight: FuturesOrdered<InFlight>,
     /// The transaction in flight takes the epoch: nothing may be sent before it is committed.
@@ -67,15 +87,16 @@ pub(crate) struct Link {
     missing: BTreeSet<Missing>,
 }
 
-/// Why the link ends.
-#[derive(Debug, thiserror::Error)]
-enum Ended {
-    /// The heart is gone: the process ends.
-    #[error("the process ends")]
-    HeartGone,
-    /// Another process is the writer now.
-    #[error("another process of this installation has taken over writing")]
-    Fenced,
+/// The heart is gone: the process ends.
+#[derive(Debug)]
+struct HeartGone;
+
+/// What binds the link to the leadership of this replica.
+pub(crate) struct Terms {
+    /// Whether this replica leads.
+    pub(crate) leadership: Leadership,
+    /// Told of each term whose epoch another writer took.
+    pub(crate) fenced: mpsc::Sender<u64>,
 }
 
 impl Link {
@@ -83,16 +104,21 @@ impl Link {
     pub(crate) fn new(
         client: Client,
         install: Install,
-        jobs: mpsc::Receiver<(JobId, Vec<LbEdit>)>,
+        jobs: mpsc::Receiver<Order<Vec<LbEdit>>>,
         heart: mpsc::Sender<Message>,
+        Terms { leadership, fenced }: Terms,
     ) -> Self {
         Self {
             events: client.subscribe(),
             client,
             jobs,
             heart,
+            leadership,
+            fenced,
             epoch: Epoch::new(install.clone(), Uuid::new_v4().to_string()),
             install,
+            term: None,
+            lost: None,
             waiting: Waiting::default(),
             in_flight: FuturesOrdered::new(),
             taking: false,
@@ -102,16 +128,16 @@ impl Link {
         }
     }
 
-    /// Runs until the client's driver or the heart ends, or another process writes.
+    /// Runs until the client's driver or the heart ends.
     pub(crate) async fn run(mut self) {
-        if let Err(error @ Ended::Fenced) = self.follow().await {
-            tracing::error!(%error, "this one stops: two may not run with one name of installation");
-        }
+        // Without the heart there is nobody to tell.
+        let _ = self.follow().await;
     }
 
-    async fn follow(&mut self) -> Result<(), Ended> {
+    async fn follow(&mut self) -> Result<(), HeartGone> {
         loop {
-            while let Some(next) = self.next_transaction()? {
+            self.follow_leadership().await?;
+            while let Some(next) = self.next_transaction() {
                 self.in_flight.push_back(next);
             }
             let gather = self.sent.map(|sent| sent + GATHER);
@@ -122,38 +148,76 @@ impl Link {
                     Some(event) => self.event(event).await?,
                     None => return Ok(()),
                 },
-                Some((batch, took, outcome)) = self.in_flight.next() => {
-                    self.ended(batch, took, outcome).await?;
+                Some((sent, outcome)) = self.in_flight.next() => {
+                    self.ended(sent, outcome).await?;
                 }
-                job = self.jobs.recv() => match job {
-                    Some((job, edits)) => self.waiting.push(job, edits),
+                order = self.jobs.recv() => match order {
+                    Some(order) => self.take(order).await?,
                     None => return Ok(()),
                 },
+                () = self.leadership.changed() => {}
                 () = sleep_until(gather.unwrap_or_else(Instant::now)), if gathering => {}
             }
         }
     }
 
-    fn next_transaction(&mut self) -> Result<Option<InFlight>, Ended> {
-        while let Ok((job, edits)) = self.jobs.try_recv() {
-            self.waiting.push(job, edits);
+    /// Leads or not, as this replica does now, and takes in the jobs that wait.
+    async fn follow_leadership(&mut self) -> Result<(), HeartGone> {
+        self.follow_term().await?;
+        while let Ok(order) = self.jobs.try_recv() {
+            self.take(order).await?;
         }
+        Ok(())
+    }
+
+    /// With a term of leadership ends what waits; the next has an epoch of its own.
+    async fn follow_term(&mut self) -> Result<(), HeartGone> {
+        let term = self.leadership.term().filter(|term| self.lost != Some(*term));
+        if term == self.term {
+            return Ok(());
+        }
+        self.term = term;
+        if term.is_some() {
+            self.epoch.begin_term(Uuid::new_v4().to_string());
+        }
+        while let Some(batch) = self.waiting.next() {
+            self.finish(batch, JobOutcome::Failed).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets a job wait for its transaction, if it was decided in the term that is.
+    async fn take(&mut self, order: Order<Vec<LbEdit>>) -> Result<(), HeartGone> {
+        self.follow_term().await?;
+        let Order { job, term, effect } = order;
+        if self.term == Some(term) {
+            self.waiting.push(job, effect);
+            return Ok(());
+        }
+        self.send(Message::Finished(Finished::failed(job))).await
+    }
+
+    fn next_transaction(&mut self) -> Option<InFlight> {
         let busy = self.in_flight.len() >= IN_FLIGHT || self.taking;
         let early =
             !self.in_flight.is_empty() || self.sent.is_some_and(|sent| sent.elapsed() < GATHER);
         if busy || (early && !self.waiting.overflows()) || self.waiting.is_empty() {
-            return Ok(None);
+            return None;
         }
+        let term = self.term.filter(|term| self.leadership.admits(*term))?;
         let guard = match self.epoch.guard(&self.client.snapshot(), Uuid::new_v4) {
             Guard::Hold(wait) => vec![wait.into()],
-            Guard::Take(_) if !self.in_flight.is_empty() => return Ok(None),
+            Guard::Take(_) if !self.in_flight.is_empty() => return None,
             Guard::Take(operations) => {
                 self.taking = true;
                 operations
             }
-            Guard::Lost => return Err(Ended::Fenced),
+            Guard::Lost => {
+                self.fenced(term);
+                return None;
+            }
         };
-        let Some(batch) = self.waiting.next() else { return Ok(None) };
+        let batch = self.waiting.next()?;
         let install = self.install.as_str();
         let txn = write::transaction(guard, batch.edits(), install, Uuid::new_v4);
         let (txn, missing) = txn.fit(&self.client.snapshot().resolved().schema);
@@ -161,26 +225,37 @@ impl Link {
             tracing::warn!(%missing, "this OVN does not have it: what can do without it does");
         }
         self.sent = Some(Instant::now());
-        let (client, takes) = (self.client.clone(), self.taking);
-        Ok(Some(Box::pin(async move {
+        let client = self.client.clone();
+        let sent = Sent { batch, takes: self.taking, term };
+        Some(Box::pin(async move {
             let outcome = client.transact(txn).await;
-            (batch, takes, outcome)
-        })))
+            (sent, outcome)
+        }))
     }
 
-    async fn ended(&mut self, batch: Batch, took: bool, outcome: Outcome) -> Result<(), Ended> {
+    /// Another writer took the epoch: for the rest of the term nothing is sent.
+    fn fenced(&mut self, term: u64) {
+        if self.lost != Some(term) {
+            self.lost = Some(term);
+            // A full queue holds the same news.
+            let _ = self.fenced.try_send(term);
+        }
+    }
+
+    async fn ended(&mut self, sent: Sent, outcome: Outcome) -> Result<(), HeartGone> {
+        let Sent { batch, takes, term } = sent;
         // What the transaction changed is queued already: it goes first.
         // Not held to the runtime's budget: with that used up, what is queued would look empty, and
         // the Services concerned would be planned on what was before.
         while let Some(Some(event)) = unconstrained(self.events.recv()).now_or_never() {
             self.event(event).await?;
         }
-        if took {
+        if takes {
             self.taking = false;
         }
         let (batch, outcome) = match outcome {
             Outcome::Committed(_) => (batch, JobOutcome::Done),
-            Outcome::Hard(error) => {
+            Outcome::Hard(error) if self.term == Some(term) => {
                 let jobs = batch.jobs.len();
                 let Some(single) = self.waiting.halve(batch) else {
                     tracing::warn!(%error, jobs, "transaction refused, is halved");
@@ -194,6 +269,10 @@ impl Link {
                 (batch, JobOutcome::Failed)
             }
         };
+        self.finish(batch, outcome).await
+    }
+
+    async fn finish(&mut self, batch: Batch, outcome: JobOutcome) -> Result<(), HeartGone> {
         for (job, _) in batch.jobs {
             let finished = Finished { job, outcome, inputs: Vec::new() };
             self.send(Message::Finished(finished)).await?;
@@ -201,10 +280,12 @@ impl Link {
         Ok(())
     }
 
-    async fn event(&mut self, event: Event) -> Result<(), Ended> {
+    async fn event(&mut self, event: Event) -> Result<(), HeartGone> {
         // Also with nothing to write: the row may be gone when there is.
-        if self.epoch.look(&self.client.snapshot()) {
-            return Err(Ended::Fenced);
+        if let Some(term) = self.term
+            && self.epoch.look(&self.client.snapshot())
+        {
+            self.fenced(term);
         }
         let input = match event {
             Event::Changes(changes) => {
@@ -257,7 +338,7 @@ impl Link {
         rows
     }
 
-    async fn send(&mut self, message: Message) -> Result<(), Ended> {
-        self.heart.send(message).await.map_err(|_| Ended::HeartGone)
+    async fn send(&mut self, message: Message) -> Result<(), HeartGone> {
+        self.heart.send(message).await.map_err(|_| HeartGone)
     }
 }

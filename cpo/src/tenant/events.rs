@@ -20,6 +20,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
+use crate::leadership::Leadership;
+
 /// Events that may be written without a pause.
 const BURST: u32 = 300;
 /// Pause that earns one more.
@@ -35,21 +37,30 @@ const MAX_MESSAGE: usize = 1024;
 pub(super) struct Events {
     client: Arc<ArcSwapOption<Client>>,
     notices: mpsc::Receiver<Notice>,
+    leadership: Leadership,
     counts: BTreeMap<String, i32>,
     tokens: u32,
     refilled: Instant,
 }
 
 impl Events {
-    /// A writer that reads from `notices` and writes through whichever client is current.
-    pub(super) fn new(client: Arc<ArcSwapOption<Client>>, notices: mpsc::Receiver<Notice>) -> Self {
+    /// A writer that reads from `notices` and writes through whichever client is current, as long
+    /// as this replica leads.
+    pub(super) fn new(
+        client: Arc<ArcSwapOption<Client>>,
+        notices: mpsc::Receiver<Notice>,
+        leadership: Leadership,
+    ) -> Self {
         let (counts, tokens, refilled) = (BTreeMap::new(), BURST, Instant::now());
-        Self { client, notices, counts, tokens, refilled }
+        Self { client, notices, leadership, counts, tokens, refilled }
     }
 
     /// Writes until the queue is closed.
     pub(super) async fn run(mut self) {
         while let Some(notice) = self.notices.recv().await {
+            if self.leadership.term().is_none() {
+                continue;
+            }
             if !self.take_token() {
                 tracing::debug!(service = %notice.key, reason = notice.reason, "event dropped: too many");
                 continue;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cpo_core::effect::{Effect, Notice, TenantEffect};
-use cpo_core::engine::{Input, JobId};
+use cpo_core::engine::Input;
 use cpo_core::ids::TenantName;
 use cpo_core::kubeconfig::Server;
 use cpo_core::tenant::SecretKey;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::secret::{Content, follow};
 use super::session::Session;
+use crate::leadership::{Leadership, Order};
 use crate::outbox::Finished;
 
 /// Jobs that may wait for one tenant.
@@ -25,7 +26,7 @@ const NOTICES: usize = 256;
 /// The queues of one tenant.
 #[derive(Clone, Debug)]
 struct Route {
-    jobs: mpsc::Sender<(JobId, Effect)>,
+    jobs: mpsc::Sender<Order<Effect>>,
     notices: mpsc::Sender<Notice>,
 }
 
@@ -34,25 +35,26 @@ struct Route {
 pub(crate) struct Routes(Arc<Mutex<BTreeMap<TenantName, Route>>>);
 
 impl Routes {
-    /// Hands a job to its tenant's session; gives it back where there is none, or its queue is
-    /// full.
-    pub(crate) fn send(&self, job: JobId, effect: TenantEffect) -> Result<(), JobId> {
+    /// Hands a job to its tenant's session; `false` where there is none, or its queue is full.
+    pub(crate) fn send(&self, order: Order<TenantEffect>) -> bool {
+        let Order { job, term, effect } = order;
         let tenant = match &effect {
             TenantEffect::PatchService { key, .. } => key.tenant().clone(),
             TenantEffect::Event(notice) => notice.key.tenant().clone(),
         };
         let routes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(route) = routes.get(&tenant) else { return Err(job) };
+        let Some(route) = routes.get(&tenant) else { return false };
         match effect {
             TenantEffect::Event(notice) => {
                 // An Event is for reading: a full queue drops it.
                 if route.notices.try_send(notice).is_err() {
                     tracing::debug!(%tenant, "event dropped: queue full");
                 }
-                Ok(())
+                true
             }
             effect @ TenantEffect::PatchService { .. } => {
-                route.jobs.try_send((job, Effect::Tenant(effect))).map_err(|_| job)
+                let order = Order { job, term, effect: Effect::Tenant(effect) };
+                route.jobs.try_send(order).is_ok()
             }
         }
     }
@@ -101,6 +103,8 @@ pub(crate) struct Registry {
     pub(crate) inputs: mpsc::Sender<FromTenant>,
     /// Ended jobs.
     pub(crate) results: mpsc::Sender<Finished>,
+    /// Whether jobs may be executed.
+    pub(crate) leadership: Leadership,
 }
 
 struct Running {
@@ -161,6 +165,7 @@ impl Registry {
             notices: notice_queue,
             inputs: self.inputs.clone(),
             results: self.results.clone(),
+            leadership: self.leadership.clone(),
             stop: stop.clone(),
         };
         let secret = follow(self.client.clone(), wanted.secret.clone(), content);

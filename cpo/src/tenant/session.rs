@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use cpo_core::effect::{Effect, Notice};
-use cpo_core::engine::{Input, JobId, TenantKind, TenantObject};
+use cpo_core::engine::{Input, TenantKind, TenantObject};
 use cpo_core::ids::TenantName;
 use cpo_core::kubeconfig::{self, Kubeconfig, Server};
 use cpo_core::tenant::Link;
@@ -28,6 +28,7 @@ use super::execute::TenantExecutor;
 use super::registry::FromTenant;
 use super::secret::Content;
 use super::{client, parse};
+use crate::leadership::{Leadership, Order};
 use crate::outbox::{self, Finished};
 use crate::watch::{Kind, describe, watch as watch_kind};
 
@@ -48,10 +49,11 @@ pub(super) struct Session {
     pub(super) incarnation: u64,
     pub(super) kubeconfig: watch::Receiver<Content>,
     pub(super) under: Server,
-    pub(super) jobs: mpsc::Receiver<(JobId, Effect)>,
+    pub(super) jobs: mpsc::Receiver<Order<Effect>>,
     pub(super) notices: mpsc::Receiver<Notice>,
     pub(super) inputs: mpsc::Sender<FromTenant>,
     pub(super) results: mpsc::Sender<Finished>,
+    pub(super) leadership: Leadership,
     pub(super) stop: CancellationToken,
 }
 
@@ -62,12 +64,13 @@ impl Session {
         let current = Arc::new(ArcSwapOption::empty());
         let executor = TenantExecutor { tenant: self.tenant.clone(), client: current.clone() };
         // Beside the rest: it answers for every job before it ends.
-        let outbox = outbox::run(executor, self.jobs, self.results, CALLS, self.stop.clone());
+        let (leadership, stop) = (self.leadership.clone(), self.stop.clone());
+        let outbox = outbox::run(executor, self.jobs, self.results, CALLS, leadership, stop);
         let mut outbox = tokio::spawn(outbox);
         let (inputs, observed) = mpsc::channel(INPUTS);
         let mut tasks = JoinSet::new();
         tasks.spawn(secret);
-        tasks.spawn(Events::new(current.clone(), self.notices).run());
+        tasks.spawn(Events::new(current.clone(), self.notices, self.leadership).run());
         tasks.spawn(forward(self.tenant.clone(), self.incarnation, observed, self.inputs));
         let connector = Connector {
             tenant: self.tenant,

@@ -15,6 +15,7 @@ use crate::rows;
 use crate::tenant::{Link, Tenant};
 use crate::time::Now;
 use crate::under::Shield;
+use crate::world::World;
 
 /// The least time between two sweeps of emptied rows, unless set: each stalls northd for seconds
 /// (a detached row is a full recompute).
@@ -92,6 +93,15 @@ impl Chores {
     pub(super) fn tenant_gone(&mut self, name: &TenantName) {
         self.due.remove(&Chore::Tenant(name.clone()));
         self.last.remove(&Chore::Tenant(name.clone()));
+    }
+
+    /// Everything is to be looked at. What was deleted before was for others to tell.
+    pub(super) fn all_due(&mut self, world: &World) {
+        self.deleted.clear();
+        self.shield_changed();
+        self.rows_changed();
+        world.tenants.keys().for_each(|name| self.tenant_changed(name.clone()));
+        world.under.pools.keys().for_each(|name| self.pool_changed(name.clone()));
     }
 
     fn counted(&mut self, chore: Chore) {

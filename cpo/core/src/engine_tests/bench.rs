@@ -31,9 +31,10 @@ pub(super) fn new_service() -> Box<Service> {
 }
 
 impl Bench {
-    /// An engine that has been told nothing.
+    /// An engine that leads, and has been told nothing.
     pub(super) fn untold(truth: World) -> Self {
-        let engine = Engine::new("default".parse().unwrap());
+        let mut engine = Engine::new("default".parse().unwrap());
+        engine.lead();
         Self { engine, truth, now: at(1_000_000), log: Vec::new() }
     }
 
