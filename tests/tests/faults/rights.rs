@@ -12,7 +12,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use lab::builders::service;
 use lab::cluster::AuditEntry;
 use lab::overlay::Tenant;
-use lab::{Lab, wait};
+use lab::{Lab, cpo, wait};
 use serde_json::{Value, json};
 
 use crate::bed::{self, SOON};
@@ -32,6 +32,9 @@ pub(crate) async fn rbac_is_sufficient_and_minimal() -> Result<()> {
     let tenant = lab.tenant("b")?;
     bed.cpo.process().stop().await?;
     let marks = (lab.under().audit_mark()?, tenant.cluster().audit_mark()?);
+    // As at the first start ever.
+    let leases = lab.under().api("coordination.k8s.io/v1", "Lease", cpo::NAME).await?;
+    leases.delete(cpo::NAME, &DeleteParams::default()).await?;
     bed.cpo.process().start_again()?;
     bed.cpo.ready().await?;
     exercise_a_service(lab, tenant).await?;
@@ -47,8 +50,19 @@ pub(crate) async fn rbac_is_sufficient_and_minimal() -> Result<()> {
     let refused = under.iter().chain(&tenants).filter(|entry| entry.code == 403);
     let refused: Vec<_> = refused.collect();
     ensure!(refused.is_empty(), "rights are missing: {refused:#?}");
+    of_one_lease(&under)?;
     all_used("rbac.yaml", &under)?;
     all_used("tenant-rbac.yaml", &tenants)
+}
+
+/// The rights on Leases are used on that of the product alone.
+fn of_one_lease(seen: &[AuditEntry]) -> Result<()> {
+    let leases = seen.iter().filter(|entry| entry.resource == "leases");
+    let others: Vec<_> = leases
+        .filter(|entry| entry.namespace != cpo::NAME || !["", cpo::NAME].contains(&&*entry.name))
+        .collect();
+    ensure!(others.is_empty(), "{others:#?}");
+    Ok(())
 }
 
 fn all_used(manifest: &str, seen: &[AuditEntry]) -> Result<()> {

@@ -1,6 +1,5 @@
 //! What the product wrote: to API servers, read from their audit logs, and to the Northbound
-//! database, read from its file, which is a log of transactions. Renewals of the Lease are not
-//! counted: whoever leads makes them, whatever it does.
+//! database, read from its file, which is a log of transactions.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -38,9 +37,7 @@ impl Mark<'_> {
         let mut writes = Vec::new();
         for (cluster, user, mark) in &self.clusters {
             let entries = cluster.audit_since(*mark)?.into_iter();
-            let ours = entries.filter(|entry| {
-                entry.user == *user && entry.is_write() && entry.resource != "leases"
-            });
+            let ours = entries.filter(|entry| entry.user == *user && entry.is_write());
             writes.extend(ours.map(|entry| line(cluster.name(), &entry)));
         }
         writes.extend(self.transactions()?);
