@@ -6,6 +6,7 @@ mod objects;
 mod pki;
 mod server;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -105,6 +106,11 @@ impl Cluster {
     /// Directory with the cluster's logs and kubeconfigs.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Where the API server listens, on the management address.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((MANAGEMENT_ADDRESS, self.port))
     }
 
     /// URL of the API server, on the management address.

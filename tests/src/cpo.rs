@@ -29,7 +29,8 @@ pub struct Cpo {
     listen: SocketAddr,
 }
 
-/// How `cpo` is started.
+/// How `cpo` is started. Its name is that of its Pod too: one that is started again has its Lease
+/// back at once.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Name of the process and its log: several can run beside each other.
@@ -38,11 +39,21 @@ pub struct Options {
     pub args: Vec<String>,
     /// Environment; `RUST_LOG` is `info,cpo=debug` unless set.
     pub env: Vec<(String, String)>,
+    /// Where it finds the under cluster's API server, if not there where it is.
+    pub api_server: Option<SocketAddr>,
+    /// Where it finds the Northbound database, if not there where it is.
+    pub northbound: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { name: "cpo".to_owned(), args: Vec::new(), env: Vec::new() }
+        Self {
+            name: "cpo".to_owned(),
+            args: Vec::new(),
+            env: Vec::new(),
+            api_server: None,
+            northbound: None,
+        }
     }
 }
 
@@ -57,20 +68,25 @@ impl Cpo {
         Ok(cpo)
     }
 
-    /// Starts `cpo run` and does not wait for it: a standby is not ready.
+    /// Starts `cpo run` and does not wait for it.
     ///
     /// # Errors
     /// When the binary is missing.
     pub async fn spawn(lab: &Lab, options: Options) -> Result<Self> {
         let under = lab.under();
         let kubeconfig = under.kubeconfig_for_service_account(NAME, NAME, TOKEN_LIFETIME).await?;
+        let kubeconfig = match options.api_server {
+            Some(address) => kubeconfig.replace(&under.url(), &format!("https://{address}")),
+            None => kubeconfig,
+        };
+        let northbound = options.northbound.unwrap_or_else(|| lab.ovn().northbound().tcp());
         let file = lab.space().dir().join(format!("{}.kubeconfig", options.name));
         std::fs::write(&file, kubeconfig)?;
         let listen = SocketAddr::from(([127, 0, 0, 1], space::port()));
         let exec = Exec::new(Place::Sandbox, binary()?)
             .args(["run", "--install", "default", "--kubeconfig"])
             .arg(file)
-            .args(["--ovn-nb".to_owned(), lab.ovn().northbound().tcp()])
+            .args(["--ovn-nb".to_owned(), northbound])
             .args(["--listen".to_owned(), listen.to_string()])
             .args(options.args)
             .env("RUST_LOG", "info,cpo=debug")

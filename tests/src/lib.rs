@@ -22,6 +22,7 @@ pub mod overlay;
 pub mod ovn;
 pub mod ovsdb;
 pub mod process;
+pub mod relay;
 pub mod report;
 pub mod sandbox;
 pub mod space;

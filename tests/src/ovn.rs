@@ -1,5 +1,6 @@
 //! OVN's central part: the Northbound and Southbound databases and ovn-northd.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -141,6 +142,11 @@ impl Database {
     /// `unix:<path>`.
     pub fn socket(&self) -> String {
         format!("unix:{}", self.path.display())
+    }
+
+    /// Where it takes connections over TCP.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
     /// `tcp:127.0.0.1:<port>`.
