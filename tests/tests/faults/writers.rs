@@ -1,4 +1,5 @@
-//! Two processes of one installation: one that was paused must not undo what its successor did.
+//! Two installations that were given one name by mistake, each with a Lease of its own: the
+//! election knows nothing of it, and one must not undo what the other did.
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Service;
@@ -12,6 +13,9 @@ use crate::bed::{self, SOON};
 use crate::look;
 use crate::stage::{answers, bed, delete, pause, serve};
 
+/// The Lease of the second installation.
+const SECOND: &str = "second";
+
 fn web(name: &str) -> Service {
     service(name).selector("app", "web").port(80).build()
 }
@@ -24,7 +28,9 @@ pub(crate) async fn overlay_writer_that_was_replaced_stops() -> Result<()> {
     let before = epoch(lab).await?;
 
     let paused = pause(bed.cpo.process())?;
-    let options = cpo::Options { name: "cpo-2".to_owned(), ..cpo::Options::default() };
+    let args = vec!["--lease-name".to_owned(), SECOND.to_owned()];
+    let options = cpo::Options { name: "cpo-2".to_owned(), args, ..cpo::Options::default() };
+    grant_second(lab).await?;
     let second = cpo::Cpo::start(lab, options).await?;
     ensure!(epoch(lab).await? == before, "who has nothing to write has taken over");
     change_port(tenant, "moved", 8080).await?;
@@ -53,6 +59,29 @@ pub(crate) async fn overlay_writer_that_was_replaced_stops() -> Result<()> {
     change_port(tenant, "moved", 80).await?;
     answers(lab, eip).await?;
     delete(tenant, "moved").await
+}
+
+/// The rights of `rbac.yaml`, for the Lease of the second installation.
+async fn grant_second(lab: &Lab) -> Result<()> {
+    let group = "rbac.authorization.k8s.io";
+    let (version, name) = (format!("{group}/v1"), "second-leader");
+    let meta = json!({"name": name, "namespace": cpo::NAME});
+    let verbs = ["get", "list", "watch", "update"];
+    let role = json!({
+        "apiVersion": version, "kind": "Role", "metadata": meta,
+        "rules": [{
+            "apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
+            "resourceNames": [SECOND], "verbs": verbs,
+        }],
+    });
+    let account = json!({"kind": "ServiceAccount", "name": cpo::NAME, "namespace": cpo::NAME});
+    let binding = json!({
+        "apiVersion": version, "kind": "RoleBinding", "metadata": meta,
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+        "subjects": [account],
+    });
+    lab.under().apply(&role).await?;
+    lab.under().apply(&binding).await.map(|_| ())
 }
 
 async fn change_port(tenant: &Tenant, name: &str, port: u16) -> Result<()> {

@@ -17,14 +17,12 @@ use crate::stage;
 
 /// The Lease in these tests: short, and long enough for a busy machine.
 const DURATION: Duration = Duration::from_secs(4);
-const LEASE: [&str; 6] = [
+const LEASE: [&str; 4] = [
     "--lease-duration=4s",
     "--lease-renew-deadline=3s",
     "--lease-retry-period=500ms",
     // So that emptied rows are soon gone.
     "--sweep-period=2s",
-    "--install=default",
-    "--lease-name=cloud-provider-ovn",
 ];
 /// How long another replica may take to lead: a lost database is noticed after 10 s.
 const TAKEN_OVER: Duration = Duration::from_secs(60);
