@@ -130,6 +130,15 @@ fn a_watch_is_believed_in_nothing_but_that_there_is_something_to_read() {
 }
 
 #[test]
+fn what_is_told_during_a_call_is_looked_after_when_it_has_ended() {
+    let mut election = having_read(Some(record(4, OTHER)));
+    assert_eq!(election.poll_call(ms(2_000)), Some(Call::Read));
+    election.handle(Input::Told(Some("5".into())), ms(2_001));
+    election.handle(Input::Ended(Answer::Read(Some(record(4, OTHER)))), ms(2_002));
+    assert_eq!(election.poll_call(ms(2_002)), Some(Call::Read));
+}
+
+#[test]
 fn a_claim_that_conflicts_only_observes() {
     let mut election = having_read(Some(record(4, "")));
     assert!(election.poll_call(ms(0)).is_some());
@@ -309,7 +318,7 @@ fn who_is_fenced_steps_down_and_is_usurped_only_if_the_record_is_ours_still() {
         assert_eq!(election.term(ms(100)), None);
         assert_eq!(election.poll_call(ms(100)), Some(Call::Read));
         election.handle(Input::Ended(Answer::Failed), ms(101));
-        assert_eq!(election.poll_call(ms(2_100)), None, "nothing is claimed in doubt");
+        assert_eq!(election.next_write(), None, "nothing is claimed in doubt");
         assert_eq!(election.poll_call(ms(2_101)), Some(Call::Read));
         election.handle(Input::Ended(Answer::Read(Some(record(2, holder)))), ms(2_102));
         assert_eq!(election.usurped(), usurped);

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
-use kube::api::{DeleteParams, DynamicObject, PostParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
 use lab::builders::service;
 use lab::overlay::Tenant;
 use lab::{Lab, traffic, wait};
@@ -91,6 +91,7 @@ impl Way<'_> {
         let northbound = pause(self.lab.ovn().northbound().process())?;
         self.create().await?;
         self.eip("to be assigned", |_| true).await?;
+        self.every_eip_is_known().await?;
         let under = pause(self.lab.under().api_server())?;
         drop(northbound);
         bed::address(self.tenant, self.name).await?;
@@ -259,6 +260,18 @@ impl Way<'_> {
             let eip = look::eip(self.lab, self.tenant.name(), &key).await?;
             ensure!(is(&eip), "{}", eip.data);
             Ok(eip)
+        })
+        .await
+    }
+
+    /// What the API server has, `cpo` has heard of.
+    async fn every_eip_is_known(&self) -> Result<()> {
+        let api = self.lab.under().api("cloud-provider-ovn.io/v1alpha1", "Eip", "").await?;
+        wait::until("cpo to know every Eip", SOON, || async {
+            let known = self.bed.cpo.metric("cpo_eips").await?;
+            let eips = api.list(&ListParams::default()).await?;
+            ensure!(usize::try_from(known)? == eips.items.len(), "it knows {known}: {eips:?}");
+            Ok(())
         })
         .await
     }
