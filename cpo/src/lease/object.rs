@@ -95,3 +95,7 @@ fn record(lease: &Lease) -> Record {
         transitions: spec.lease_transitions.and_then(|n| u32::try_from(n).ok()).unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+#[path = "object_tests.rs"]
+mod tests;
