@@ -18,7 +18,7 @@ use crate::chassis::Chassis;
 use crate::cluster::{Cluster, Controllers};
 use crate::kube_ovn::KubeOvn;
 use crate::netns::Host;
-use crate::ovn::Ovn;
+use crate::ovn::{Northbound, Ovn};
 use crate::ovsdb::OvsdbLab;
 use crate::process::Process;
 use crate::space::Space;
@@ -56,6 +56,7 @@ pub struct Builder {
     vms: usize,
     under_controllers: Controllers,
     provider: Provider,
+    northbound: Northbound,
 }
 
 impl Lab {
@@ -66,6 +67,7 @@ impl Lab {
             vms: 2,
             under_controllers: Controllers::None,
             provider: provider::SMALL,
+            northbound: Northbound::Alone,
         }
     }
 
@@ -103,6 +105,12 @@ impl Builder {
     #[must_use]
     pub fn under_controllers(self) -> Self {
         Self { under_controllers: Controllers::Run, ..self }
+    }
+
+    /// Has the Northbound database on three servers.
+    #[must_use]
+    pub fn clustered_northbound(self) -> Self {
+        Self { northbound: Northbound::Clustered, ..self }
     }
 
     /// Gives the provider network room for tens of thousands of addresses.
@@ -154,7 +162,7 @@ impl Builder {
         started: tokio::sync::watch::Sender<bool>,
     ) -> Result<Base> {
         let network = async {
-            let ovn = Ovn::start(space).await?;
+            let ovn = Ovn::start(space, self.northbound).await?;
             let chassis = Chassis::start(space, &ovn).await?;
             let edge = edge::Edge::start(space, &chassis, self.provider).await?;
             anyhow::Ok((ovn, chassis, edge))

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::exec::{Exec, Place};
+use crate::ovsdb::{Cluster, Member};
 use crate::process::Process;
 use crate::space::{self, Space};
 use crate::wait;
@@ -22,12 +23,23 @@ pub struct Ovn {
     sb: Option<Database>,
 }
 
-/// An ovsdb-server with one database, reachable by unix socket and TCP.
+/// A database, reachable by unix socket and TCP.
 #[derive(Debug)]
-pub struct Database {
-    process: Process,
-    path: PathBuf,
-    port: u16,
+pub struct Database(Servers);
+
+#[derive(Debug)]
+enum Servers {
+    One { process: Process, path: PathBuf, port: u16 },
+    Cluster(Cluster),
+}
+
+/// On how many servers the Northbound database is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Northbound {
+    /// On one.
+    Alone,
+    /// On three, of which two have to agree.
+    Clustered,
 }
 
 impl Ovn {
@@ -35,11 +47,14 @@ impl Ovn {
     ///
     /// # Errors
     /// When a component does not start.
-    pub async fn start(space: &Space) -> Result<Self> {
-        let (nb, sb) = tokio::try_join!(
-            Database::start(space, "nb", "ovn-nb"),
-            Database::start(space, "sb", "ovn-sb")
-        )?;
+    pub async fn start(space: &Space, northbound: Northbound) -> Result<Self> {
+        let nb = async {
+            match northbound {
+                Northbound::Alone => Database::start(space, "nb", "ovn-nb").await,
+                Northbound::Clustered => Database::start_cluster(space, "nb", "ovn-nb").await,
+            }
+        };
+        let (nb, sb) = tokio::try_join!(nb, Database::start(space, "sb", "ovn-sb"))?;
         let data = space.data().join("ovn");
         let exec = Exec::new(Place::Root, "ovn-northd")
             .arg(format!("--ovnnb-db={}", nb.socket()))
@@ -117,7 +132,7 @@ impl Database {
         let file = data.join(format!("{name}.db"));
         Exec::new(Place::Root, "ovsdb-tool")
             .args(["create".into(), file.clone().into_os_string()])
-            .arg(format!("/usr/share/ovn/{schema}.ovsschema"))
+            .arg(schema_file(schema))
             .output()
             .await?;
         let port = space::port();
@@ -131,27 +146,61 @@ impl Database {
         let log = space.dir().join(format!("ovn/{name}.log"));
         let process = Process::start(format!("ovsdb-server of {name}"), exec, log)?;
         answers(&socket).await?;
-        Ok(Self { process, path: socket, port })
+        Ok(Self(Servers::One { process, path: socket, port }))
     }
 
-    /// The ovsdb-server.
+    async fn start_cluster(space: &Space, name: &str, schema: &str) -> Result<Self> {
+        let cluster = Cluster::start(space, name, &schema_file(schema), 3).await?;
+        cluster.leader().await?;
+        Ok(Self(Servers::Cluster(cluster)))
+    }
+
+    /// The ovsdb-server; of a cluster, the first.
+    ///
+    /// # Panics
+    /// Never: a cluster has members.
     pub fn process(&self) -> &Process {
-        &self.process
+        match &self.0 {
+            Servers::One { process, .. } => process,
+            Servers::Cluster(cluster) => {
+                let first = cluster.members().first();
+                first.expect("a cluster is started with three members").process()
+            }
+        }
     }
 
-    /// `unix:<path>`.
+    /// The servers of a cluster.
+    ///
+    /// # Errors
+    /// When it is on one server alone.
+    pub fn cluster(&self) -> Result<&Cluster> {
+        match &self.0 {
+            Servers::One { .. } => bail!("this database is on one server"),
+            Servers::Cluster(cluster) => Ok(cluster),
+        }
+    }
+
+    /// `unix:<path>`; of a cluster, the TCP endpoints.
     pub fn socket(&self) -> String {
-        format!("unix:{}", self.path.display())
+        match &self.0 {
+            Servers::One { path, .. } => format!("unix:{}", path.display()),
+            Servers::Cluster(cluster) => cluster.endpoints(),
+        }
     }
 
-    /// Where it takes connections over TCP.
-    pub fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
+    /// Where its servers take connections over TCP.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let ports = match &self.0 {
+            Servers::One { port, .. } => vec![*port],
+            Servers::Cluster(cluster) => cluster.members().iter().map(Member::port).collect(),
+        };
+        ports.into_iter().map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect()
     }
 
-    /// `tcp:127.0.0.1:<port>`.
+    /// `tcp:127.0.0.1:<port>`, of each server.
     pub fn tcp(&self) -> String {
-        format!("tcp:127.0.0.1:{}", self.port)
+        let endpoints = self.addresses().into_iter().map(|address| format!("tcp:{address}"));
+        endpoints.collect::<Vec<_>>().join(",")
     }
 
     /// Waits until the server takes connections, for example after
@@ -160,8 +209,15 @@ impl Database {
     /// # Errors
     /// When it does not for 20 s.
     pub async fn ready(&self) -> Result<()> {
-        answers(&self.path).await
+        match &self.0 {
+            Servers::One { path, .. } => answers(path).await,
+            Servers::Cluster(cluster) => cluster.leader().await.map(|_| ()),
+        }
     }
+}
+
+fn schema_file(schema: &str) -> PathBuf {
+    PathBuf::from(format!("/usr/share/ovn/{schema}.ovsschema"))
 }
 
 /// Waits until something accepts connections on a unix socket.

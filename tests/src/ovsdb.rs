@@ -11,7 +11,7 @@ mod schema;
 
 use anyhow::Result;
 
-use crate::ovn::Ovn;
+use crate::ovn::{Northbound, Ovn};
 use crate::space::Space;
 
 pub use cluster::Cluster;
@@ -36,7 +36,7 @@ impl OvsdbLab {
     pub(crate) async fn start(northd: bool) -> Result<Self> {
         let space = Space::new()?;
         let ovn = match northd {
-            true => Ovn::start(&space).await?,
+            true => Ovn::start(&space, Northbound::Alone).await?,
             false => Ovn::start_northbound(&space).await?,
         };
         Ok(Self { ovn, space })

@@ -25,6 +25,7 @@ mod trial;
 
 use ends::{
     leader_cut_off_from_ovn_hands_over, leader_cut_off_from_the_api_server_is_replaced,
+    leader_is_replaced_while_a_clustered_database_changes_its_own,
     leader_paused_past_its_deadline_does_nothing_when_it_wakes,
     leader_that_is_killed_is_replaced_when_its_lease_is_over,
     leader_told_to_end_gives_its_lease_back,
@@ -37,5 +38,6 @@ fn main() -> ExitCode {
         leader_cut_off_from_the_api_server_is_replaced,
         leader_cut_off_from_ovn_hands_over,
         leader_told_to_end_gives_its_lease_back,
+        leader_is_replaced_while_a_clustered_database_changes_its_own,
     ])
 }

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use jiff::Timestamp;
+use lab::ovn::Northbound;
+use lab::relay::Relay;
 use lab::wait;
 
 use crate::bed::SOON;
@@ -15,7 +17,7 @@ use crate::trial::Trial;
 const WATCHED: Duration = Duration::from_secs(3);
 
 pub(crate) async fn leader_that_is_killed_is_replaced_when_its_lease_is_over() -> Result<()> {
-    let trial = Trial::begin("killed").await?;
+    let trial = Trial::begin(Northbound::Alone, "killed").await?;
     let leader = trial.pair.replica(trial.leader)?.cpo.process();
     let killed = kill(leader).await?;
     let before = trial.pair.lease().await?;
@@ -26,7 +28,7 @@ pub(crate) async fn leader_that_is_killed_is_replaced_when_its_lease_is_over() -
 }
 
 pub(crate) async fn leader_paused_past_its_deadline_does_nothing_when_it_wakes() -> Result<()> {
-    let trial = Trial::begin("paused").await?;
+    let trial = Trial::begin(Northbound::Alone, "paused").await?;
     let pair = trial.pair;
     let leader = pair.replica(trial.leader)?.cpo.process();
     let paused = pause(leader)?;
@@ -51,7 +53,7 @@ pub(crate) async fn leader_paused_past_its_deadline_does_nothing_when_it_wakes()
 }
 
 pub(crate) async fn leader_cut_off_from_the_api_server_is_replaced() -> Result<()> {
-    let trial = Trial::begin("cut-off").await?;
+    let trial = Trial::begin(Northbound::Alone, "cut-off").await?;
     let pair = trial.pair;
     let leader = pair.replica(trial.leader)?;
     leader.api_server.cut();
@@ -73,20 +75,20 @@ pub(crate) async fn leader_cut_off_from_the_api_server_is_replaced() -> Result<(
 }
 
 pub(crate) async fn leader_cut_off_from_ovn_hands_over() -> Result<()> {
-    let trial = Trial::begin("no-ovn").await?;
+    let trial = Trial::begin(Northbound::Alone, "no-ovn").await?;
     let pair = trial.pair;
     let leader = pair.replica(trial.leader)?;
     let cut = Instant::now();
-    leader.northbound.cut();
+    leader.northbound.iter().for_each(Relay::cut);
     pair.comes_to_lead(trial.standby).await?;
     eprintln!("cut off from OVN: another replica leads {:?} after the cut", cut.elapsed());
-    leader.northbound.restore();
+    leader.northbound.iter().for_each(Relay::restore);
     leader.cpo.ready().await?;
     trial.end().await
 }
 
 pub(crate) async fn leader_told_to_end_gives_its_lease_back() -> Result<()> {
-    let trial = Trial::begin("told").await?;
+    let trial = Trial::begin(Northbound::Alone, "told").await?;
     let pair = trial.pair;
     let leader = pair.replica(trial.leader)?.cpo.process();
     let told = Timestamp::now();
@@ -98,6 +100,32 @@ pub(crate) async fn leader_told_to_end_gives_its_lease_back() -> Result<()> {
     eprintln!("told to end: ended after {ended:?}, another replica leads {taken:?} after the word");
     ensure!(ended < SOON, "it was killed");
     leader.start_again()?;
+    trial.end().await
+}
+
+/// The database changes its own leader at the same moment: what the leader that was had on its way
+/// may reach the old one, the new one, or both.
+pub(crate) async fn leader_is_replaced_while_a_clustered_database_changes_its_own() -> Result<()> {
+    let trial = Trial::begin(Northbound::Clustered, "raft-killed").await?;
+    let database = trial.pair.lab.ovn().northbound().cluster()?;
+    let leader = trial.pair.replica(trial.leader)?.cpo.process();
+    let killed = kill(leader).await?;
+    let before = trial.pair.lease().await?;
+    database.transfer_leadership().await?;
+    trial.pair.comes_to_lead(trial.standby).await?;
+    told("killed, on a cluster", &before, &trial.pair.lease().await?)?;
+    drop(killed);
+    trial.end().await?;
+
+    let trial = Trial::begin(Northbound::Clustered, "raft-paused").await?;
+    let leader = trial.pair.replica(trial.leader)?.cpo.process();
+    let paused = pause(leader)?;
+    let before = trial.pair.lease().await?;
+    database.transfer_leadership().await?;
+    trial.pair.comes_to_lead(trial.standby).await?;
+    told("paused, on a cluster", &before, &trial.pair.lease().await?)?;
+    drop(paused);
+    database.transfer_leadership().await?;
     trial.end().await
 }
 

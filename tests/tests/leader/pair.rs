@@ -5,8 +5,11 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use lab::builders::service;
+use lab::overlay::Builder;
+use lab::ovn::Northbound;
 use lab::relay::Relay;
 use lab::{Lab, cpo, wait};
 use serde_json::Value;
@@ -27,13 +30,15 @@ const LEASE: [&str; 4] = [
 /// How long another replica may take to lead: a lost database is noticed after 10 s.
 const TAKEN_OVER: Duration = Duration::from_secs(60);
 
-static PAIR: OnceCell<Pair> = OnceCell::const_new();
+static ALONE: OnceCell<Pair> = OnceCell::const_new();
+static CLUSTERED: OnceCell<Pair> = OnceCell::const_new();
 
 /// One replica and its paths.
 pub(crate) struct Replica {
     pub(crate) cpo: cpo::Cpo,
     pub(crate) api_server: Relay,
-    pub(crate) northbound: Relay,
+    /// One for each server of the database.
+    pub(crate) northbound: Vec<Relay>,
 }
 
 /// A lab with two replicas, and a Service that was there before.
@@ -59,12 +64,17 @@ impl Lease {
     }
 }
 
-/// The pair that these tests share, both replicas at work.
-pub(crate) async fn pair() -> Result<&'static Pair> {
-    let pair = PAIR.get_or_try_init(start).await?;
+/// The pair that the tests with such a database share, both replicas at work.
+pub(crate) async fn pair(database: Northbound) -> Result<&'static Pair> {
+    let pair = match database {
+        Northbound::Alone => ALONE.get_or_try_init(|| start(Lab::overlay())).await?,
+        Northbound::Clustered => {
+            CLUSTERED.get_or_try_init(|| start(Lab::overlay().clustered_northbound())).await?
+        }
+    };
     for replica in &pair.replicas {
         replica.api_server.restore();
-        replica.northbound.restore();
+        replica.northbound.iter().for_each(Relay::restore);
         if replica.cpo.process().paused() {
             replica.cpo.process().resume()?;
         }
@@ -76,8 +86,8 @@ pub(crate) async fn pair() -> Result<&'static Pair> {
     Ok(pair)
 }
 
-async fn start() -> Result<Pair> {
-    let lab = Lab::overlay().tenants(2).vms(2).start().await?;
+async fn start(lab: Builder) -> Result<Pair> {
+    let lab = lab.tenants(2).vms(2).start().await?;
     cpo::install(&lab).await?;
     lab.under().apply(&bed::pool(3)).await?;
     for tenant in lab.tenants() {
@@ -98,12 +108,15 @@ async fn start() -> Result<Pair> {
 impl Replica {
     async fn start(lab: &Lab, name: &str) -> Result<Self> {
         let api_server = Relay::start(lab.under().address()).await?;
-        let northbound = Relay::start(lab.ovn().northbound().address()).await?;
+        let servers = lab.ovn().northbound().addresses();
+        let northbound = try_join_all(servers.into_iter().map(Relay::start)).await?;
+        let endpoints = northbound.iter().map(|relay| format!("tcp:{}", relay.address()));
+        let endpoints = endpoints.collect::<Vec<_>>().join(",");
         let options = cpo::Options {
             name: name.to_owned(),
             args: LEASE.map(str::to_owned).into(),
             api_server: Some(api_server.address()),
-            northbound: Some(format!("tcp:{}", northbound.address())),
+            northbound: Some(endpoints),
             ..cpo::Options::default()
         };
         let cpo = cpo::Cpo::start(lab, options).await?;

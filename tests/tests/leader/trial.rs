@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, ensure};
 use kube::ResourceExt as _;
 use kube::api::ListParams;
+use lab::ovn::Northbound;
 use lab::{Lab, traffic, wait};
 use serde_json::Value;
 
@@ -28,8 +29,8 @@ pub(crate) struct Trial {
 
 impl Trial {
     /// Begins, with names of Services that begin so.
-    pub(crate) async fn begin(name: &str) -> Result<Self> {
-        let pair = pair().await?;
+    pub(crate) async fn begin(database: Northbound, name: &str) -> Result<Self> {
+        let pair = pair(database).await?;
         let leader = pair.leader().await?;
         let lab = &pair.lab;
         let foreign = foreign(lab).await?;
