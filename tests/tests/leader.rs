@@ -5,9 +5,13 @@ use std::process::ExitCode;
 
 use lab::{harness, tests};
 
+#[path = "leader/alone.rs"]
+mod alone;
 #[allow(dead_code, reason = "shared with the target overlay, which uses the rest")]
 #[path = "overlay/bed.rs"]
 mod bed;
+#[path = "leader/clustered.rs"]
+mod clustered;
 #[path = "leader/ends.rs"]
 mod ends;
 #[path = "leader/flow.rs"]
@@ -23,12 +27,19 @@ mod stage;
 #[path = "leader/trial.rs"]
 mod trial;
 
-use ends::{
+use alone::{
     leader_cut_off_from_ovn_hands_over, leader_cut_off_from_the_api_server_is_replaced,
-    leader_is_replaced_while_a_clustered_database_changes_its_own,
     leader_paused_past_its_deadline_does_nothing_when_it_wakes,
     leader_that_is_killed_is_replaced_when_its_lease_is_over,
     leader_told_to_end_gives_its_lease_back,
+};
+use clustered::{
+    leader_cut_off_from_ovn_hands_over_clustered,
+    leader_cut_off_from_the_api_server_is_replaced_clustered,
+    leader_is_replaced_while_a_clustered_database_changes_its_own,
+    leader_paused_past_its_deadline_does_nothing_when_it_wakes_clustered,
+    leader_that_is_killed_is_replaced_when_its_lease_is_over_clustered,
+    leader_told_to_end_gives_its_lease_back_clustered,
 };
 
 fn main() -> ExitCode {
@@ -38,6 +49,11 @@ fn main() -> ExitCode {
         leader_cut_off_from_the_api_server_is_replaced,
         leader_cut_off_from_ovn_hands_over,
         leader_told_to_end_gives_its_lease_back,
+        leader_that_is_killed_is_replaced_when_its_lease_is_over_clustered,
+        leader_paused_past_its_deadline_does_nothing_when_it_wakes_clustered,
+        leader_cut_off_from_the_api_server_is_replaced_clustered,
+        leader_cut_off_from_ovn_hands_over_clustered,
+        leader_told_to_end_gives_its_lease_back_clustered,
         leader_is_replaced_while_a_clustered_database_changes_its_own,
     ])
 }

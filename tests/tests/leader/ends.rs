@@ -16,8 +16,8 @@ use crate::trial::Trial;
 /// How long both replicas are watched after what was held up has arrived.
 const WATCHED: Duration = Duration::from_secs(3);
 
-pub(crate) async fn leader_that_is_killed_is_replaced_when_its_lease_is_over() -> Result<()> {
-    let trial = Trial::begin(Northbound::Alone, "killed").await?;
+pub(crate) async fn killed(database: Northbound) -> Result<()> {
+    let trial = Trial::begin(database, "killed").await?;
     let leader = trial.pair.replica(trial.leader)?.cpo.process();
     let killed = kill(leader).await?;
     let before = trial.pair.lease().await?;
@@ -27,8 +27,8 @@ pub(crate) async fn leader_that_is_killed_is_replaced_when_its_lease_is_over() -
     trial.end().await
 }
 
-pub(crate) async fn leader_paused_past_its_deadline_does_nothing_when_it_wakes() -> Result<()> {
-    let trial = Trial::begin(Northbound::Alone, "paused").await?;
+pub(crate) async fn paused_past_its_deadline(database: Northbound) -> Result<()> {
+    let trial = Trial::begin(database, "paused").await?;
     let pair = trial.pair;
     let leader = pair.replica(trial.leader)?.cpo.process();
     let paused = pause(leader)?;
@@ -52,8 +52,8 @@ pub(crate) async fn leader_paused_past_its_deadline_does_nothing_when_it_wakes()
     trial.end().await
 }
 
-pub(crate) async fn leader_cut_off_from_the_api_server_is_replaced() -> Result<()> {
-    let trial = Trial::begin(Northbound::Alone, "cut-off").await?;
+pub(crate) async fn cut_off_from_the_api_server(database: Northbound) -> Result<()> {
+    let trial = Trial::begin(database, "cut-off").await?;
     let pair = trial.pair;
     let leader = pair.replica(trial.leader)?;
     leader.api_server.cut();
@@ -74,8 +74,8 @@ pub(crate) async fn leader_cut_off_from_the_api_server_is_replaced() -> Result<(
     trial.end().await
 }
 
-pub(crate) async fn leader_cut_off_from_ovn_hands_over() -> Result<()> {
-    let trial = Trial::begin(Northbound::Alone, "no-ovn").await?;
+pub(crate) async fn cut_off_from_ovn(database: Northbound) -> Result<()> {
+    let trial = Trial::begin(database, "no-ovn").await?;
     let pair = trial.pair;
     let leader = pair.replica(trial.leader)?;
     let cut = Instant::now();
@@ -87,8 +87,8 @@ pub(crate) async fn leader_cut_off_from_ovn_hands_over() -> Result<()> {
     trial.end().await
 }
 
-pub(crate) async fn leader_told_to_end_gives_its_lease_back() -> Result<()> {
-    let trial = Trial::begin(Northbound::Alone, "told").await?;
+pub(crate) async fn told_to_end(database: Northbound) -> Result<()> {
+    let trial = Trial::begin(database, "told").await?;
     let pair = trial.pair;
     let leader = pair.replica(trial.leader)?.cpo.process();
     let told = Timestamp::now();
@@ -105,7 +105,7 @@ pub(crate) async fn leader_told_to_end_gives_its_lease_back() -> Result<()> {
 
 /// The database changes its own leader at the same moment: what the leader that was had on its way
 /// may reach the old one, the new one, or both.
-pub(crate) async fn leader_is_replaced_while_a_clustered_database_changes_its_own() -> Result<()> {
+pub(crate) async fn killed_and_paused_while_the_database_changes_its_leader() -> Result<()> {
     let trial = Trial::begin(Northbound::Clustered, "raft-killed").await?;
     let database = trial.pair.lab.ovn().northbound().cluster()?;
     let leader = trial.pair.replica(trial.leader)?.cpo.process();
