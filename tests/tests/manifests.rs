@@ -3,13 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use lab::cluster::{Cluster, Controllers};
 use lab::space::Space;
 use lab::{harness, tests};
+use serde_json::{Value, json};
 
 fn main() -> ExitCode {
-    harness::run(tests![manifests_and_documents_are_accepted])
+    harness::run(tests![
+        manifests_and_documents_are_accepted,
+        what_cannot_be_right_is_refused_at_admission,
+    ])
 }
 
 async fn manifests_and_documents_are_accepted() -> Result<()> {
@@ -29,6 +33,118 @@ async fn manifests_and_documents_are_accepted() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Specs of an `AddressPool`, and what the refusal names; nothing where it is accepted.
+fn pools() -> Vec<(Value, Option<&'static str>)> {
+    let addresses = |addresses: &[&str]| json!({"addresses": addresses});
+    vec![
+        (json!({"ovnSubnet": "external"}), None),
+        (addresses(&["198.51.100.0/24", "203.0.113.5-203.0.113.9", "2001:db8::/64"]), None),
+        (addresses(&["203.0.113.5 - 203.0.113.9", "203.0.113.20"]), None),
+        (json!({}), Some("exactly one of spec.addresses and spec.ovnSubnet")),
+        (
+            json!({"ovnSubnet": "external", "addresses": ["203.0.113.5"]}),
+            Some("exactly one of spec.addresses and spec.ovnSubnet"),
+        ),
+        (json!({"ovnSubnet": ""}), Some("must name a Kube-OVN Subnet")),
+        (addresses(&[]), Some("spec.addresses")),
+        (addresses(&["web"]), Some("each must be an IP address, first-last or a CIDR")),
+        (addresses(&["203.0.113.5-x"]), Some("each must be an IP address")),
+        (addresses(&["203.0.113.5-2001:db8::1"]), Some("of one family")),
+        (addresses(&["203.0.113.7/24"]), Some("host bits")),
+        (addresses(&["0.0.0.0/0"]), Some("/0")),
+        (addresses(&["::/0"]), Some("/0")),
+        (addresses(&["224.0.0.0/24"]), Some("multicast")),
+        (addresses(&["127.0.0.1"]), Some("loopback")),
+        (addresses(&["169.254.1.0-169.254.1.9"]), Some("link-local")),
+        (addresses(&["fe80::/64"]), Some("link-local")),
+        (addresses(&["255.255.255.255"]), Some("broadcast")),
+        (json!({"addresses": ["203.0.113.5"], "excludes": ["x"]}), Some("spec.excludes")),
+        (json!({"addresses": ["203.0.113.5"], "tenants": {}}), Some("names or selector")),
+        (json!({"addresses": ["203.0.113.5"], "quarantineSeconds": -1}), Some("quarantineSeconds")),
+        (json!({"addresses": ["203.0.113.5"], "drains": true}), Some("drains")),
+    ]
+}
+
+/// Names and specs of an `Eip`, and what the refusal names.
+fn eips() -> Vec<(&'static str, Value, Option<&'static str>)> {
+    let of = |address: &str| json!({"address": address, "tenant": {"name": "a"}, "reserved": true});
+    vec![
+        ("203.0.113.10", of("203.0.113.10"), None),
+        ("2001-0db8-0000-0000-0000-0000-0000-0001", of("2001:db8::1"), None),
+        ("203.0.113.11", of("203.0.113.12"), Some("metadata.name must be the address")),
+        ("web", of("203.0.113.12"), Some("metadata.name must be the address")),
+        ("2001-db8--1", of("2001:db8::1"), Some("metadata.name must be the address")),
+        ("2001-0db8-0000-0000-0000-0000-0000-0002", of("2001:0db8::2"), Some("canonical")),
+        (
+            "203.0.113.13",
+            json!({"address": "203.0.113.13", "tenant": {"name": "a"}, "reserved": true, "keep": true}),
+            Some("a reserved Eip stays anyway"),
+        ),
+    ]
+}
+
+async fn what_cannot_be_right_is_refused_at_admission() -> Result<()> {
+    let cluster = Cluster::start(&Space::new()?, "admission", Controllers::None).await?;
+    cluster.apply_path(&repository().join("manifests/crds")).await?;
+    let object = |kind: &str, name: &str, spec: &Value| {
+        json!({
+            "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": kind,
+            "metadata": {"name": name}, "spec": spec,
+        })
+    };
+    for (number, (spec, refusal)) in pools().into_iter().enumerate() {
+        let pool = object("AddressPool", &format!("pool-{number}"), &spec);
+        judged(cluster.apply(&pool).await, refusal)
+            .with_context(|| format!("AddressPool {spec}"))?;
+    }
+    for (name, spec, refusal) in eips() {
+        let eip = object("Eip", name, &spec);
+        judged(cluster.apply(&eip).await, refusal).with_context(|| format!("Eip {name} {spec}"))?;
+    }
+    let changed = [
+        (object("AddressPool", "pool-0", &json!({"ovnSubnet": "other"})), "keeps its ovnSubnet"),
+        (
+            object("AddressPool", "pool-0", &json!({"addresses": ["203.0.113.5"]})),
+            "keeps its ovnSubnet",
+        ),
+        (
+            object(
+                "Eip",
+                "203.0.113.10",
+                &json!({"address": "203.0.113.10", "tenant": {"name": "b"}, "reserved": true}),
+            ),
+            "keeps its tenant",
+        ),
+        (
+            object(
+                "Eip",
+                "203.0.113.10",
+                &json!({"address": "203.0.113.10", "tenant": {"name": "a"}, "reserved": false}),
+            ),
+            "stays reserved",
+        ),
+    ];
+    for (object, refusal) in changed {
+        let text = object.to_string();
+        judged(cluster.apply(&object).await, Some(refusal)).with_context(|| text)?;
+    }
+    Ok(())
+}
+
+/// Holds an answer against what it is to be: accepted, or refused with these words.
+fn judged<T>(answer: Result<T>, refusal: Option<&str>) -> Result<()> {
+    match (answer, refusal) {
+        (Ok(_), None) => Ok(()),
+        (Ok(_), Some(words)) => bail!("accepted, though {words:?}"),
+        (Err(error), None) => Err(error.context("refused")),
+        (Err(error), Some(words)) => {
+            let text = format!("{error:#}");
+            ensure!(text.contains(words), "{words:?} is not in: {text}");
+            Ok(())
+        }
+    }
 }
 
 /// The blocks of a Markdown text that are marked as YAML.

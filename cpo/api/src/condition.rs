@@ -57,7 +57,8 @@ pub fn merge_conditions(observed: &[Condition], mut desired: Vec<Condition>) -> 
 #[must_use]
 pub fn conditions_differ(observed: &[Condition], desired: &[Condition]) -> bool {
     let same = |a: &Condition, b: &Condition| {
-        a.type_ == b.type_ && a.status == b.status && a.reason == b.reason && a.message == b.message
+        (&a.type_, a.status, &a.reason, &a.message, a.observed_generation)
+            == (&b.type_, b.status, &b.reason, &b.message, b.observed_generation)
     };
     observed.len() != desired.len() || !desired.iter().all(|d| observed.iter().any(|o| same(o, d)))
 }

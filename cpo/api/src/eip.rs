@@ -41,17 +41,25 @@ use crate::Condition;
          ip(self.metadata.name.replace('-', ':')) == ip(self.spec.address)) : \
          self.metadata.name == self.spec.address"
     )
-    .message("metadata.name must be the address: IPv4 as it is, IPv6 fully expanded with '-' for ':'")
+    .message("metadata.name must be the address: IPv4 as it is, IPv6 fully expanded with '-' for ':'"),
+    validation = Rule::new("self.spec.tenant.name == oldSelf.spec.tenant.name")
+        .message("an Eip keeps its tenant: delete it, and make another when it is gone"),
+    validation = Rule::new("self.spec.reserved == oldSelf.spec.reserved")
+        .message("a reserved Eip stays reserved, and another does not become so: delete it, and make another when it is gone"),
+    validation = Rule::new("!self.spec.reserved || !self.spec.keep")
+        .message("spec.keep follows the Service's annotation; a reserved Eip stays anyway")
 )]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EipSpec {
     /// The address in canonical form.
     #[x_kube(validation = Rule::new("isIP(self) && ip.isCanonical(self)").message("must be an IP address in canonical form"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("an Eip keeps its address"))]
     pub address: String,
     /// How it is served.
+    #[serde(default)]
     pub mode: EipMode,
-    /// The `AddressPool` it was drawn from.
+    /// The `AddressPool` it was drawn from. Filled in where an operator left it out.
+    #[serde(default)]
     pub pool: String,
     /// The tenant that owns it.
     pub tenant: EipTenant,
@@ -59,7 +67,11 @@ pub struct EipSpec {
     /// owner here, who gets it back.
     #[serde(default)]
     pub services: Vec<EipService>,
-    /// Whether the address outlives its Service.
+    /// Set by an operator who makes the object before the Service: the address is set aside for
+    /// the tenant, whose Service gets it by asking for it, and is set aside again after it.
+    #[serde(default)]
+    pub reserved: bool,
+    /// Whether the address outlives its Service, waiting for one of that name.
     #[serde(default)]
     pub keep: bool,
     /// Overlay mode's part.
@@ -68,9 +80,10 @@ pub struct EipSpec {
 }
 
 /// How an address is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum EipMode {
     /// By an OVN load balancer on a VPC's router.
+    #[default]
     Overlay,
 }
 
@@ -79,7 +92,9 @@ pub enum EipMode {
 pub struct EipTenant {
     /// Name of the `TenantCluster`.
     pub name: String,
-    /// UID of the `TenantCluster`.
+    /// UID of the `TenantCluster`: names return, UIDs do not. Filled in where an operator left it
+    /// out.
+    #[serde(default)]
     pub uid: String,
 }
 

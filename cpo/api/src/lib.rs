@@ -12,18 +12,22 @@ mod condition;
 mod eip;
 pub mod names;
 mod reason;
+mod selector;
 mod tenant_cluster;
 
-pub use address_pool::{AddressPool, AddressPoolSpec, AddressPoolStatus, PoolTenants};
+pub use address_pool::{
+    AddressPool, AddressPoolSpec, AddressPoolStatus, PoolCounts, PoolTenants, ServiceAllocation,
+};
 pub use condition::{Condition, ConditionStatus, conditions_differ, merge_conditions};
 pub use eip::{
     BackendCount, Eip, EipMode, EipOverlay, EipPort, EipService, EipSpec, EipStatus, EipTenant,
     OvnStatus,
 };
 pub use reason::Reason;
+pub use selector::{LabelExpression, LabelOperator, LabelSelector};
 pub use tenant_cluster::{
-    BackendSource, Backends, CleanupPolicy, KubeconfigRef, Overlay, SecretKeyRef, TenantCluster,
-    TenantClusterSpec, TenantClusterStatus, TenantMode,
+    AddressQuota, BackendSource, Backends, CleanupPolicy, KubeconfigRef, Overlay, Quota,
+    SecretKeyRef, TenantCluster, TenantClusterSpec, TenantClusterStatus, TenantMode,
 };
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -28,9 +28,12 @@ pub const LABEL_TENANT: &str = "cloud-provider-ovn.io/tenant";
 /// Annotation on an `OvnEip`: `<tenant>/<namespace>/<name>` of the Service it serves.
 pub const ANNOTATION_SERVICE: &str = "cloud-provider-ovn.io/service";
 
+/// Annotation on an `OvnEip`: the reserved address it holds, for an `Eip` without a Service.
+pub const ANNOTATION_EIP: &str = "cloud-provider-ovn.io/eip";
+
 /// Service annotation: requested addresses, a comma list.
 pub const ANNOTATION_ADDRESSES: &str = "cloud-provider-ovn.io/load-balancer-ips";
-/// Service annotation: the pool to draw from.
+/// Service annotation: the pool to draw from. On an `OvnEip`: the pool it was drawn from.
 pub const ANNOTATION_POOL: &str = "cloud-provider-ovn.io/address-pool";
 /// Service annotation: sharing key.
 pub const ANNOTATION_SHARE: &str = "cloud-provider-ovn.io/allow-shared-ip";

@@ -48,6 +48,8 @@ pub enum Reason {
     PoolNotAllowed,
     /// No pool is open to this tenant.
     PoolNotFound,
+    /// The tenant has what its quota allows.
+    QuotaExceeded,
     /// Two fields of the Service ask for different things, or a value cannot be read.
     RequestConflict,
     /// Replies to clients behind the provider network have no way back.
@@ -98,6 +100,7 @@ impl Reason {
             Self::PoolExhausted => "PoolExhausted",
             Self::PoolNotAllowed => "PoolNotAllowed",
             Self::PoolNotFound => "PoolNotFound",
+            Self::QuotaExceeded => "QuotaExceeded",
             Self::RequestConflict => "RequestConflict",
             Self::ReturnPathMissing => "ReturnPathMissing",
             Self::RouterAmbiguous => "RouterAmbiguous",

@@ -60,6 +60,10 @@ pub struct TenantClusterSpec {
     pub overlay: Overlay,
     /// Where the addresses of the tenant's nodes come from.
     pub backends: Backends,
+    /// What this tenant may have at most. Lowering a limit blocks what is new, and takes nothing
+    /// away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
     /// What becomes of addresses and load balancers when this object is deleted.
     #[serde(default)]
     pub cleanup_policy: CleanupPolicy,
@@ -70,6 +74,37 @@ pub struct TenantClusterSpec {
 
 const fn yes() -> bool {
     true
+}
+
+/// What a tenant may have at most; an unset field is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Quota {
+    /// Services with an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_balancers: Option<u32>,
+    /// Addresses of each family: those of Services, and those that rest or are kept after one.
+    #[serde(default)]
+    pub addresses: AddressQuota,
+    /// Ports of all Services.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<u32>,
+    /// Nodes behind one Service; further ones get no traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub backends_per_service: Option<u32>,
+}
+
+/// How many addresses of each family a tenant may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddressQuota {
+    /// IPv4 addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv4: Option<u32>,
+    /// IPv6 addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<u32>,
 }
 
 /// Where a tenant's kubeconfig is kept.

@@ -81,7 +81,29 @@ pub fn resolve(
     resolved.backends = chosen.into_iter().map(|(backend, _)| backend).collect();
     resolved.backends.sort();
     resolved.backends.retain(|backend| seen.insert(backend.address));
+    resolved.problems.extend(limit(tenant, &mut resolved.backends));
     resolved
+}
+
+/// Cuts the machines to as many as the tenant's quota allows: the first by address.
+fn limit(tenant: &Tenant, backends: &mut Vec<Backend>) -> Option<Problem> {
+    let limit = usize::try_from(tenant.spec.quota.backends_per_service?).unwrap_or(usize::MAX);
+    let found = backends.len();
+    backends.truncate(limit);
+    (found > limit).then(|| {
+        Problem::warning(
+            Reason::QuotaExceeded,
+            format!(
+                "{limit} of {found} nodes get traffic: the cluster's quota allows no more behind \
+                 one Service; ask the provider's operator for more"
+            ),
+        )
+        .for_operator(format!(
+            "spec.quota.backendsPerService of TenantCluster {} is {limit}, and {found} nodes are \
+             eligible",
+            tenant.spec.name
+        ))
+    })
 }
 
 fn no_nodes(tenant: &Tenant) -> Problem {

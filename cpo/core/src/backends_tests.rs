@@ -45,7 +45,7 @@ fn with_neighbour() -> World {
         v4: "10.9.0.9".parse().ok(),
         of_machine: true,
     };
-    world.under.put_ip("secret.tenant-b", Some(ip));
+    world.put_ip("secret.tenant-b", Some(ip));
     world
 }
 
@@ -127,7 +127,7 @@ fn the_address_of_a_pod_is_not_that_of_a_machine() {
     let mut world = world();
     let mut pod = world.under.ips["vm1.tenant-a"].clone();
     pod.of_machine = false;
-    world.under.put_ip("vm1.tenant-a", Some(pod));
+    world.put_ip("vm1.tenant-a", Some(pod));
     assert_eq!(addresses(&resolved(&world)), ["10.0.0.3"]);
 }
 

@@ -85,6 +85,20 @@ pub struct Notice {
     pub message: String,
 }
 
+/// What an `OvnEip` of ours is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The address of a Service.
+    Service(ServiceKey),
+    /// An address that an operator reserved for a tenant.
+    Reserved {
+        /// The address.
+        address: std::net::Ipv4Addr,
+        /// The tenant.
+        tenant: String,
+    },
+}
+
 /// An effect on the under cluster's API server.
 #[derive(Clone, Debug, PartialEq)]
 pub enum UnderEffect {
@@ -92,8 +106,10 @@ pub enum UnderEffect {
     CreateOvnEip {
         /// Name.
         name: String,
-        /// The Service it is for.
-        service: ServiceKey,
+        /// What it is for.
+        purpose: Purpose,
+        /// The `AddressPool` it is drawn from.
+        pool: String,
         /// Kube-OVN Subnet to draw from.
         subnet: String,
         /// The very address, where one is wanted.
@@ -103,8 +119,8 @@ pub enum UnderEffect {
     LabelOvnEip {
         /// Name.
         name: String,
-        /// The Service it is for.
-        service: ServiceKey,
+        /// What it is for.
+        purpose: Purpose,
     },
     /// Delete an `OvnEip`.
     DeleteOvnEip {

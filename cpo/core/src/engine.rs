@@ -26,9 +26,10 @@ pub use job::{Counters, Job, JobId, Note, Outcome};
 
 use cpo_api::Reason;
 
+use crate::assignments::Reserved;
 use crate::effect::{Effect, TenantEffect};
 use crate::ids::{Install, ServiceKey, TenantName};
-use crate::plan::{self, plan};
+use crate::plan::{self, Promise, plan};
 use crate::problem::Problem;
 use crate::time::Now;
 use crate::world::World;
@@ -60,6 +61,8 @@ pub struct Engine {
     progress: BTreeMap<ServiceKey, Progress>,
     timers: Timers,
     everybody: bool,
+    /// Services that are refused for what others have.
+    hungry: BTreeSet<ServiceKey>,
     tenants_learnt: u64,
     jobs: BTreeMap<JobId, Waiter>,
     jobs_of: BTreeMap<TenantName, Load>,
@@ -86,6 +89,7 @@ impl Engine {
             progress: BTreeMap::new(),
             timers: Timers::default(),
             everybody: false,
+            hungry: BTreeSet::new(),
             tenants_learnt: 0,
             jobs: BTreeMap::new(),
             jobs_of: BTreeMap::new(),
@@ -102,6 +106,13 @@ impl Engine {
     #[must_use]
     pub const fn sweep_every(mut self, period: Duration) -> Self {
         self.sweep_period = period;
+        self
+    }
+
+    /// Keeps these addresses out of pools of ranges.
+    #[must_use]
+    pub fn reserving(mut self, reserved: Reserved) -> Self {
+        self.world.reserved = reserved;
         self
     }
 
@@ -235,6 +246,11 @@ impl Engine {
         self.everybody = true;
     }
 
+    /// Something was given back to the pools: those who wait for it are looked at again.
+    fn feed(&mut self) {
+        std::mem::take(&mut self.hungry).into_iter().for_each(|key| self.soil(key));
+    }
+
     fn fire(&mut self, now: Now) {
         while let Some(key) = self.timers.pop_due(now.mono) {
             self.soil(key);
@@ -273,6 +289,16 @@ impl Engine {
         self.counters.plans += 1;
         let plan = plan(&self.world, &key, &progress.since, now);
         progress.remember(&plan, now);
+        match &plan.promise {
+            Promise::Unchanged => {}
+            Promise::Made(wish) => self.world.promise(wish),
+            Promise::Withdrawn => self.world.withdraw_promise(&key),
+        }
+        if plan.hungry {
+            self.hungry.insert(key.clone());
+        } else {
+            self.hungry.remove(&key);
+        }
         self.timers.set(&key, plan.wake.map(|wake| wake.max(now.mono)));
         if plan.effects.is_empty() {
             self.rest(&key, jobs);

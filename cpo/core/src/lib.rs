@@ -5,6 +5,7 @@
 //! same effects. The edges parse objects and rows into [`world`]'s types, hand them to the
 //! [`engine::Engine`], and execute the [`effect::Effect`]s it returns.
 
+pub mod assignments;
 pub mod backends;
 pub mod effect;
 pub mod election;

@@ -60,6 +60,12 @@ impl LoadBalancer {
         self.external_ids.get(key).map(String::as_str)
     }
 
+    /// The address it serves; a row of ours serves one.
+    #[must_use]
+    pub fn address(&self) -> Option<Ipv4Addr> {
+        self.vips.keys().find_map(|vip| address_of(vip))
+    }
+
     /// Emptied: it serves nothing and waits to be used again or swept.
     #[must_use]
     pub fn is_tombstone(&self) -> bool {

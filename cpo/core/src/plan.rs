@@ -7,20 +7,26 @@
 //! any two of them goes on where it was.
 
 mod address;
+mod counts;
 mod release;
 mod report;
+mod reserved;
 mod serve;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::assignments::Wish;
 use crate::effect::Effect;
 use crate::ids::{Install, ServiceKey, Uid};
 use crate::problem::Problem;
 use crate::time::Now;
 use crate::world::World;
 
-pub use report::{notice, pool_status, tenant_status};
+pub use counts::{pool_status, tenant_status};
+pub use report::notice;
+pub use reserved::step as reserved_step;
 
 /// What is to be done for one Service, and what stands against it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +39,22 @@ pub struct Plan {
     pub waits: BTreeSet<Wait>,
     /// When to plan again though nothing happens (monotonic).
     pub wake: Option<Duration>,
+    /// What becomes of what the Service was promised of the pools.
+    pub promise: Promise,
+    /// It is refused for what others have: plan again when something of that is given back.
+    pub hungry: bool,
+}
+
+/// What was given to a Service before the record says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Promise {
+    /// Nothing changes.
+    #[default]
+    Unchanged,
+    /// It is given what it wishes, so that nobody else is meanwhile.
+    Made(Box<Wish>),
+    /// It is given nothing any more.
+    Withdrawn,
 }
 
 /// A state that is tolerated for a while before it has a consequence.
@@ -112,11 +134,21 @@ pub fn plan(world: &World, key: &ServiceKey, since: &Since, now: Now) -> Plan {
 /// returning one finds its address.
 #[must_use]
 pub fn ovn_eip_name(install: &Install, tenant: &Uid, key: &ServiceKey) -> String {
-    use sha2::{Digest, Sha256};
     let identity = format!("{install}\0{tenant}\0{}\0{}", key.namespace(), key.name());
+    format!("cpo-{}", digest(&identity))
+}
+
+/// Name of the `OvnEip` that holds an address an operator reserved.
+#[must_use]
+pub fn reserved_ovn_eip_name(install: &Install, address: Ipv4Addr) -> String {
+    format!("cpo-{}", digest(&format!("{install}\0reserved\0{address}")))
+}
+
+/// Twelve hexadecimal digits that stand for a text.
+fn digest(identity: &str) -> String {
+    use sha2::{Digest, Sha256};
     let digest = Sha256::digest(identity.as_bytes());
-    let hex: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    format!("cpo-{hex}")
+    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

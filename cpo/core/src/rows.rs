@@ -132,6 +132,12 @@ pub fn rows_of<'a>(
     uuids.filter_map(|uuid| ovn.load_balancers.get(uuid).map(|row| (*uuid, row)))
 }
 
+/// The address that the live rows of a Service serve, if there are any.
+#[must_use]
+pub fn served_address(ovn: &Ovn, key: &ServiceKey) -> Option<Ipv4Addr> {
+    rows_of(ovn, key).find_map(|(_, row)| row.address())
+}
+
 /// Empties every row of a Service that still serves something.
 #[must_use]
 pub fn withdraw(ovn: &Ovn, key: &ServiceKey) -> Vec<LbEdit> {

@@ -1,97 +1,108 @@
-//! Which pool a Service draws from, and whether a requested address may be given.
+//! What a Service gets of the pools, and the refusals as people read them.
 
-use std::net::Ipv4Addr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 
 use cpo_api::{Reason, names};
+use pools::{Assigned, Closed, PoolFigures, Refusal, Resource, Unavailable, Used};
 
-use crate::ids::TenantName;
-use crate::ovn::Ovn;
+use crate::assignments::{Wish, port};
+use crate::ids::{ServiceKey, TenantName};
 use crate::problem::Problem;
 use crate::request::Request;
+use crate::service::Service;
 use crate::tenant::TenantSpec;
-use crate::under::{Pool, Subnet, Under};
+use crate::under::{OvnEip, Pool, PoolSource};
+use crate::world::World;
 
-/// Where an address is to be drawn from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draw {
-    /// The `AddressPool`.
-    pub pool: String,
-    /// The Kube-OVN Subnet behind it.
-    pub subnet: String,
-    /// The very address, where one is asked for.
-    pub address: Option<Ipv4Addr>,
-}
-
-type Candidate<'a> = (&'a String, &'a Pool, &'a Subnet);
-
-/// Chooses a pool, and checks a requested address against everything that may hold it. `own` is
-/// the `OvnEip` the Service has already; `vpc` the one its machines are in, if that is known.
+/// What a Service gets, keeps, or could have instead.
 ///
 /// # Errors
-/// A [`Problem`]: no pool, none with a free address, or the address cannot be given. A tenant
-/// reads the same text whoever holds the address.
-pub fn draw(
-    under: &Under,
-    ovn: &Ovn,
-    spec: &TenantSpec,
+/// A [`Problem`]: no pool, none with a free address, a quota that is used up, or an address that
+/// cannot be given. A tenant reads the same text whoever holds the address.
+pub fn choose(world: &World, wish: &Wish) -> Result<Assigned, Problem> {
+    world.assignments.choose(wish).map_err(|refusal| problem(world, wish, &refusal))
+}
+
+/// What a Service wishes of the pools. `vpc` is the one its machines are in, if that is known:
+/// unasked, the Service gets an address on the network of that VPC's router, since one of another
+/// network would not answer.
+#[must_use]
+pub fn wish(
+    world: &World,
+    key: &ServiceKey,
+    service: &Service,
     request: &Request,
-    own: &str,
     vpc: Option<&str>,
-) -> Result<Draw, Problem> {
-    let pools = candidates(under, spec, request)?;
-    let (name, pool, _) = match request.address {
-        Some(address) => requested(under, ovn, &pools, address, own)?,
-        None => any(ovn, under, &pools, vpc)?,
+) -> Wish {
+    let asks = request.address.is_some() || request.pool.is_some();
+    Wish {
+        key: key.clone(),
+        labels: service.labels.clone(),
+        address: request.address,
+        pool: request.pool.clone(),
+        ports: request.ports.iter().map(|(p, _)| port(p.protocol, p.port)).collect(),
+        near: vpc.filter(|_| !asks).map(|vpc| near(world, vpc)).unwrap_or_default(),
+    }
+}
+
+/// The pools whose addresses lie on an external network of a VPC's router.
+fn near(world: &World, vpc: &str) -> BTreeSet<String> {
+    let Ok(site) = crate::router::site(&world.ovn, &world.under, vpc) else {
+        return BTreeSet::new();
     };
-    Ok(Draw { pool: name.clone(), subnet: pool.subnet.clone(), address: request.address })
+    let networks = &site.gateway.networks;
+    let on_network = |pool: &&Pool| match &pool.source {
+        PoolSource::Subnet(name) => {
+            let cidr = world.under.subnets.get(name).and_then(|subnet| subnet.cidr);
+            networks.iter().any(|net| cidr.is_some_and(|cidr| cidr.contains(&net.addr())))
+        }
+        PoolSource::Ranges(ranges) => ranges.iter().any(|range| match range.first() {
+            IpAddr::V4(first) => networks.iter().any(|net| net.contains(&first)),
+            IpAddr::V6(_) => false,
+        }),
+    };
+    let pools = world.under.pools.iter().filter(|(_, pool)| on_network(pool));
+    pools.map(|(name, _)| name.clone()).collect()
 }
 
 /// Whether a tenant may draw from a pool at all.
-pub(crate) fn open(name: &str, pool: &Pool, spec: &TenantSpec) -> bool {
-    let bound = pool.tenants.as_ref().is_none_or(|t| t.contains(spec.name.as_str()));
-    bound && (spec.pools.is_empty() || spec.pools.iter().any(|p| p == name))
+pub(crate) fn open(world: &World, name: &str, pool: &Pool, spec: &TenantSpec) -> bool {
+    let bound = pool.tenants.as_ref().is_none_or(|tenants| {
+        tenants.names.contains(spec.name.as_str())
+            || tenants.selector.as_ref().is_some_and(|s| s.matches(&spec.labels))
+    });
+    let listed = spec.pools.is_empty() || spec.pools.iter().any(|listed| listed == name);
+    bound && listed && pool.broken.is_none() && world.assignments.faults(name).is_empty()
 }
 
-fn candidates<'a>(
-    under: &'a Under,
-    spec: &TenantSpec,
-    request: &Request,
-) -> Result<Vec<Candidate<'a>>, Problem> {
-    let usable = |(name, pool): (&'a String, &'a Pool)| {
-        let subnet = under.subnets.get(&pool.subnet)?;
-        (open(name, pool, spec) && pool.broken.is_none()).then_some((name, pool, subnet))
-    };
-    let all: Vec<_> = under.pools.iter().filter_map(usable).collect();
-    if let Some(wanted) = &request.pool {
-        let named: Vec<_> = all.into_iter().filter(|(name, ..)| *name == wanted).collect();
-        if named.is_empty() {
-            return Err(pool_refused(&spec.name, wanted, under.pools.contains_key(wanted)));
+/// Whether what an `OvnEip` holds, or is to hold, is of a pool.
+pub(crate) fn is_of(world: &World, name: &str, pool: &Pool, eip: &OvnEip) -> bool {
+    match &pool.source {
+        PoolSource::Subnet(subnet) => *subnet == eip.subnet,
+        PoolSource::Ranges(_) => eip.address().is_some_and(|v4| world.assignments.holds(name, v4)),
+    }
+}
+
+fn problem(world: &World, wish: &Wish, refusal: &Refusal) -> Problem {
+    let tenant = wish.key.tenant();
+    match refusal {
+        Refusal::UnknownPool(pool) => {
+            pool_refused(Reason::PoolNotFound, tenant, pool, "does not exist")
         }
-        return Ok(named);
+        Refusal::PoolClosed { pool, why } => {
+            let why = why_closed(world, pool, *why);
+            pool_refused(Reason::PoolNotAllowed, tenant, pool, &format!("is closed: {why}"))
+        }
+        Refusal::NoPool { pools } => no_pool(tenant, *pools),
+        Refusal::Exhausted { pools, .. } => exhausted(pools, refusal),
+        Refusal::Unavailable { address, why } => unavailable(world, *address, why),
+        Refusal::Quota { resource, limit, used } => over_quota(tenant, *resource, *limit, *used),
+        Refusal::OneFamily(..) => Problem::refused(Reason::RequestConflict, refusal.to_string()),
     }
-    // An address that is asked for names its pool as well as the annotation would.
-    let asked = |pool: &Pool| pool.auto_assign || request.address.is_some();
-    let all: Vec<_> = all.into_iter().filter(|(_, pool, _)| asked(pool)).collect();
-    if all.is_empty() {
-        return Err(Problem::refused(
-            Reason::PoolNotFound,
-            format!(
-                "no address pool is open to this cluster; name one with annotation {}, or ask the \
-                 provider's operator",
-                names::ANNOTATION_POOL
-            ),
-        )
-        .for_operator(format!(
-            "no AddressPool with autoAssign and an existing Subnet is open to tenant {}",
-            spec.name
-        )));
-    }
-    Ok(all)
 }
 
-fn pool_refused(tenant: &TenantName, wanted: &str, exists: bool) -> Problem {
-    let reason = if exists { Reason::PoolNotAllowed } else { Reason::PoolNotFound };
-    let why = if exists { "is not open to it, or unusable" } else { "does not exist" };
+fn pool_refused(reason: Reason, tenant: &TenantName, wanted: &str, why: &str) -> Problem {
     Problem::refused(
         reason,
         format!(
@@ -102,103 +113,103 @@ fn pool_refused(tenant: &TenantName, wanted: &str, exists: bool) -> Problem {
     .for_operator(format!("tenant {tenant} asks for pool {wanted:?}, which {why}"))
 }
 
-/// The first pool with a free address, those on the VPC's own external network before others.
-fn any<'a>(
-    ovn: &Ovn,
-    under: &Under,
-    pools: &[Candidate<'a>],
-    vpc: Option<&str>,
-) -> Result<Candidate<'a>, Problem> {
-    let site = vpc.and_then(|vpc| crate::router::site(ovn, under, vpc).ok());
-    let near = |subnet: &Subnet| {
-        let networks = site.iter().flat_map(|site| &site.gateway.networks);
-        networks.into_iter().any(|n| subnet.cidr.is_some_and(|cidr| cidr.contains(&n.addr())))
-    };
-    let free = || pools.iter().filter(|(_, _, subnet)| subnet.available > 0);
-    free().find(|(_, _, subnet)| near(subnet)).or_else(|| free().next()).copied().ok_or_else(|| {
-        let names: Vec<_> = pools.iter().map(|(name, ..)| name.as_str()).collect();
-        Problem::refused(
-            Reason::PoolExhausted,
-            format!(
-                "no free address is left in pool {}: delete an unused Service of type LoadBalancer, \
-                 or ask the provider's operator for more addresses",
-                names.join(", ")
-            ),
-        )
-    })
+fn why_closed(world: &World, pool: &str, why: Closed) -> String {
+    match (why, world.assignments.faults(pool).first()) {
+        (Closed::Broken, Some(fault)) => fault.message.clone(),
+        _ => why.to_string(),
+    }
 }
 
-fn requested<'a>(
-    under: &Under,
-    ovn: &Ovn,
-    pools: &[Candidate<'a>],
-    address: Ipv4Addr,
-    own: &str,
-) -> Result<Candidate<'a>, Problem> {
-    let refuse = |reason, why: String| {
-        Problem::refused(
-            reason,
-            format!("address {address} is not available to this cluster; ask for another, or none"),
-        )
-        .for_operator(why)
-    };
-    let inside =
-        |(_, _, subnet): &&Candidate<'a>| subnet.cidr.is_some_and(|c| c.contains(&address));
-    let Some(found) = pools.iter().find(inside) else {
-        let why = format!("{address} is in none of the pools open to the tenant");
-        return Err(refuse(Reason::AddressNotInPool, why));
-    };
-    if let Some(why) = reserved(ovn, found, address) {
-        return Err(refuse(Reason::AddressNotInPool, format!("{address} {why}")));
-    }
-    if let Some(holder) = held(under, ovn, address, own) {
-        return Err(refuse(Reason::AddressInUse, format!("{address} is held by {holder}")));
-    }
-    Ok(*found)
+fn no_pool(tenant: &TenantName, pools: usize) -> Problem {
+    Problem::refused(
+        Reason::PoolNotFound,
+        format!(
+            "no address pool is open to this cluster; name one with annotation {}, or ask the \
+             provider's operator",
+            names::ANNOTATION_POOL
+        ),
+    )
+    .for_operator(format!(
+        "of {pools} AddressPools, none that is Ready, not drained and has autoAssign is open to \
+         tenant {tenant} and this Service: see its tenants and serviceAllocation, and pools of the \
+         TenantCluster"
+    ))
 }
 
-/// Why an address of a pool's subnet is never given, if so. Kube-OVN itself would give them.
-fn reserved(ovn: &Ovn, (name, pool, subnet): &Candidate<'_>, address: Ipv4Addr) -> Option<String> {
+fn exhausted(pools: &[PoolFigures], refusal: &Refusal) -> Problem {
+    let names: Vec<_> = pools.iter().map(|pool| pool.pool.as_str()).collect();
+    Problem::refused(
+        Reason::PoolExhausted,
+        format!(
+            "no free address is left in pool {}: delete an unused Service of type LoadBalancer, \
+             or ask the provider's operator for more addresses",
+            names.join(", ")
+        ),
+    )
+    .for_operator(refusal.to_string())
+}
+
+fn unavailable(world: &World, address: IpAddr, why: &Unavailable) -> Problem {
+    let reason = match why {
+        Unavailable::NotInPool
+        | Unavailable::OtherPool(_)
+        | Unavailable::PoolClosed { .. }
+        | Unavailable::Family(_) => Reason::AddressNotInPool,
+        Unavailable::Taken(_)
+        | Unavailable::NotShared(_)
+        | Unavailable::Port { .. }
+        | Unavailable::Conflicting
+        | Unavailable::Resting(_)
+        | Unavailable::Reserved(_) => Reason::AddressInUse,
+    };
+    let network = match address {
+        IpAddr::V4(v4) => set_aside(world, v4),
+        IpAddr::V6(_) => None,
+    };
+    let why = network.unwrap_or_else(|| format!("cannot be given: {why}"));
+    Problem::refused(
+        reason,
+        format!("address {address} is not available to this cluster; ask for another, or none"),
+    )
+    .for_operator(format!("{address} {why}"))
+}
+
+/// Why an address is never given, if it is one the network itself needs.
+fn set_aside(world: &World, address: Ipv4Addr) -> Option<String> {
+    let of_port = |net: &ipnet::Ipv4Net| net.addr() == address;
+    if let Some(port) = world.ovn.ports.values().find(|p| p.networks.iter().any(of_port)) {
+        return Some(format!("is the address of router port {}", port.name));
+    }
+    let (name, subnet) = world
+        .under
+        .subnets
+        .iter()
+        .filter(|(_, subnet)| subnet.underlay)
+        .find(|(_, subnet)| subnet.cidr.is_some_and(|cidr| cidr.contains(&address)))?;
     let cidr = subnet.cidr?;
     if address == cidr.network() || address == cidr.broadcast() {
-        return Some(format!("is the network or broadcast address of subnet {}", pool.subnet));
+        return Some(format!("is the network or broadcast address of subnet {name}"));
     }
     if subnet.gateways.contains(&address.into()) {
-        return Some(format!("is the gateway of subnet {}", pool.subnet));
+        return Some(format!("is the gateway of subnet {name}"));
     }
-    if subnet.excludes.contains(address.into()) {
-        return Some(format!("is in excludeIps of subnet {}", pool.subnet));
+    if world.assignments.pool_at(address).is_some() {
+        return None;
     }
-    if pool.excludes.contains(address.into()) {
-        return Some(format!("is in excludes of pool {name}"));
-    }
-    let port = ovn.ports.values().find(|p| p.networks.iter().any(|net| net.addr() == address))?;
-    Some(format!("is the address of router port {}", port.name))
+    let excluded = subnet.excludes.contains(address.into());
+    excluded.then(|| format!("is in excludeIps of subnet {name}"))
 }
 
-/// What holds an address already, if anything does.
-fn held(under: &Under, ovn: &Ovn, address: Ipv4Addr, own: &str) -> Option<String> {
-    let some = Some(address);
-    let eip = under
-        .ovn_eips
-        .iter()
-        .find(|(name, eip)| name.as_str() != own && (eip.status_v4 == some || eip.spec_v4 == some));
-    if let Some((name, _)) = eip {
-        return Some(format!("OvnEip {name}"));
-    }
-    if let Some(eip) = under.eips.get(&address.to_string())
-        && eip.spec.overlay.as_ref().is_none_or(|o| o.ovn_eip != own)
-    {
-        return Some(format!("Eip {address}"));
-    }
-    if let Some((name, _)) = under.ips.iter().find(|(_, ip)| ip.v4 == some) {
-        return Some(format!("IP {name}"));
-    }
-    if let Some((name, _)) = under.vips.iter().find(|(_, v4)| **v4 == address) {
-        return Some(format!("Vip {name}"));
-    }
-    let nat = ovn.nat.iter().find(|(_, external)| **external == address)?;
-    Some(format!("NAT rule {}", nat.0))
+/// A tenant may read what of its quota is used up by itself.
+fn over_quota(tenant: &TenantName, resource: Resource, limit: u64, used: Used) -> Problem {
+    Problem::refused(
+        Reason::QuotaExceeded,
+        format!(
+            "the cluster's quota of {limit} {resource} leaves no room: {used}; delete an unused \
+             Service of type LoadBalancer, or ask the provider's operator for more"
+        ),
+    )
+    .for_operator(format!("spec.quota of TenantCluster {tenant} allows {limit} {resource}: {used}"))
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 use super::*;
 use crate::ovn::{RouterPort, RowChange};
-use crate::testing::{self, GATEWAY, pool, subnet, world};
-use crate::world::World;
+use crate::testing::{self, GATEWAY, only, pool, ranges, subnet, world};
+use pools::Target;
 use uuid::Uuid;
 
-const OWN: &str = "cpo-000000000000";
+/// What the Service `default/web` of tenant `a` gets: the pool, and the address where it is named.
+type Drawn = (String, Option<IpAddr>);
 
 fn request(address: Option<&str>, pool: Option<&str>) -> Request {
     let (mut request, _) = crate::request::read(&testing::service()).unwrap();
@@ -13,9 +14,18 @@ fn request(address: Option<&str>, pool: Option<&str>) -> Request {
     request
 }
 
-fn drawn(world: &World, request: &Request) -> Result<Draw, Problem> {
-    let spec = &world.tenants[&"a".parse().unwrap()].spec;
-    draw(&world.under, &world.ovn, spec, request, OWN, Some("vpc-a"))
+fn drawn(world: &World, request: &Request) -> Result<Drawn, Problem> {
+    let mut world = world.clone();
+    world.reckon_all();
+    let (key, service) = (testing::key("a/default/web"), testing::service());
+    let wish = wish(&world, &key, &service, request, Some("vpc-a"));
+    Ok(match choose(&world, &wish)? {
+        Assigned::New(Target::Draw { pool, .. }) => (pool.to_string(), None),
+        Assigned::New(Target::These(given)) | Assigned::Kept(given) => {
+            (given.pool.to_string(), given.addresses.v4)
+        }
+        Assigned::Move { .. } => panic!("it has nothing to move from"),
+    })
 }
 
 /// The world in which each of these addresses is somebody's.
@@ -23,8 +33,8 @@ fn occupied() -> World {
     let mut world = world().with_ip("pod", "pod", "external", "198.51.100.61");
     let mut taken = testing::ovn_eip(None, "external", "198.51.100.60".parse().ok());
     (taken.status_v4, taken.ready) = (taken.spec_v4, true);
-    world.under.put_ovn_eip("somebodys", Some(taken));
-    world.under.put_ovn_eip(
+    world.put_ovn_eip("somebodys", Some(taken));
+    world.put_ovn_eip(
         "asked-for",
         Some(testing::ovn_eip(None, "external", "198.51.100.65".parse().ok())),
     );
@@ -37,8 +47,7 @@ fn occupied() -> World {
         chassis: vec![],
     };
     world.put_row(RowChange::Port(Uuid::from_u128(8), Some(port)));
-    let excludes = ["198.51.100.66".parse::<pools::AddressRange>().unwrap()];
-    world.under.pools.get_mut("public").unwrap().excludes = excludes.into_iter().collect();
+    world.under.pools.get_mut("public").unwrap().excludes = vec!["198.51.100.66".parse().unwrap()];
     world
 }
 
@@ -75,7 +84,7 @@ fn every_refused_address_reads_the_same_to_a_tenant() {
 #[test]
 fn the_operator_is_told_why_an_address_is_refused() {
     let world = occupied();
-    let texts: std::collections::BTreeSet<_> = REFUSED
+    let texts: BTreeSet<_> = REFUSED
         .iter()
         .map(|(address, _)| drawn(&world, &request(Some(address), None)).unwrap_err())
         .map(|problem| problem.operator_text().to_owned())
@@ -85,14 +94,14 @@ fn the_operator_is_told_why_an_address_is_refused() {
 
 #[test]
 fn a_free_address_is_granted() {
-    let draw = drawn(&occupied(), &request(Some("198.51.100.70"), None)).unwrap();
-    assert_eq!((draw.pool.as_str(), draw.subnet.as_str()), ("public", "external"));
-    assert_eq!(draw.address, "198.51.100.70".parse().ok());
+    let drawn = drawn(&occupied(), &request(Some("198.51.100.70"), None)).unwrap();
+    assert_eq!(drawn, ("public".into(), "198.51.100.70".parse().ok()));
 }
 
 #[test]
 fn an_address_recorded_in_an_eip_is_held_even_without_its_ovn_eip() {
-    let mut model = testing::Model::new(world().with_service("a/default/web", testing::service()));
+    let other = world().with_service("a/default/other", testing::service());
+    let mut model = testing::Model::new(other);
     model.settle();
     let mut world = model.world.clone();
     world.under.ovn_eips.clear();
@@ -104,8 +113,10 @@ fn an_address_recorded_in_an_eip_is_held_even_without_its_ovn_eip() {
 #[test]
 fn the_address_one_holds_already_is_free_for_oneself() {
     let mut world = world();
-    let own = testing::ovn_eip(None, "external", "198.51.100.70".parse().ok());
-    world.under.put_ovn_eip(OWN, Some(own));
+    let key = testing::key("a/default/web");
+    let name = crate::plan::ovn_eip_name(&world.install, &testing::tenant("a").uid, &key);
+    let own = testing::ovn_eip(Some(key), "external", "198.51.100.70".parse().ok());
+    world.put_ovn_eip(&name, Some(own));
     assert!(drawn(&world, &request(Some("198.51.100.70"), None)).is_ok());
 }
 
@@ -117,8 +128,8 @@ fn a_named_pool_is_drawn_from() {
         .subnets
         .insert("gold".into(), subnet("ovn-cluster", "203.0.113.0/24", "203.0.113.1", &[]));
     world.under.pools.insert("gold".into(), pool("gold"));
-    assert_eq!(drawn(&world, &request(None, Some("gold"))).unwrap().subnet, "gold");
-    assert_eq!(drawn(&world, &request(None, Some("public"))).unwrap().subnet, "external");
+    assert_eq!(drawn(&world, &request(None, Some("gold"))).unwrap().0, "gold");
+    assert_eq!(drawn(&world, &request(None, Some("public"))).unwrap().0, "public");
     let outside = drawn(&world, &request(Some("203.0.113.9"), Some("public"))).unwrap_err();
     assert_eq!(outside.reason, Reason::AddressNotInPool, "of another pool than the one named");
 }
@@ -126,7 +137,7 @@ fn a_named_pool_is_drawn_from() {
 #[test]
 fn a_pool_that_does_not_exist_reads_as_one_that_is_not_open() {
     let mut world = world();
-    let closed = Pool { tenants: Some(["b".into()].into()), ..pool("external") };
+    let closed = Pool { tenants: only(&["b"]), ..pool("external") };
     world.under.pools.insert("gold".into(), closed);
     let closed = drawn(&world, &request(None, Some("gold"))).unwrap_err();
     world.under.pools.remove("gold");
@@ -139,10 +150,10 @@ fn a_pool_that_does_not_exist_reads_as_one_that_is_not_open() {
 #[test]
 fn a_pool_bound_to_another_tenant_is_never_drawn_from() {
     let mut world = world();
-    world.under.pools.get_mut("public").unwrap().tenants = Some(["b".into()].into());
+    world.under.pools.get_mut("public").unwrap().tenants = only(&["b"]);
     assert_eq!(drawn(&world, &request(None, None)).unwrap_err().reason, Reason::PoolNotFound);
     assert!(drawn(&world, &request(Some("198.51.100.70"), None)).is_err());
-    world.under.pools.get_mut("public").unwrap().tenants = Some(["a".into()].into());
+    world.under.pools.get_mut("public").unwrap().tenants = only(&["a"]);
     assert!(drawn(&world, &request(None, None)).is_ok());
 }
 
@@ -177,14 +188,67 @@ fn an_exhausted_pool_is_told_with_a_remedy() {
 }
 
 #[test]
-fn the_pool_on_the_vpcs_own_network_comes_first_and_an_exhausted_one_last() {
+fn unasked_a_service_draws_from_pools_on_the_vpcs_own_network_alone() {
     let mut world = world();
-    world
-        .under
-        .subnets
-        .insert("afar".into(), subnet("ovn-cluster", "203.0.113.0/24", "203.0.113.1", &[]));
+    let afar = subnet("ovn-cluster", "203.0.113.0/24", "203.0.113.1", &[]);
+    world.under.subnets.insert("afar".into(), afar);
     world.under.pools.insert("a-far-one".into(), pool("afar"));
-    assert_eq!(drawn(&world, &request(None, None)).unwrap().pool, "public");
+    assert_eq!(drawn(&world, &request(None, None)).unwrap().0, "public");
     world.under.subnets.get_mut("external").unwrap().available = 0;
-    assert_eq!(drawn(&world, &request(None, None)).unwrap().pool, "a-far-one");
+    let problem = drawn(&world, &request(None, None)).unwrap_err();
+    assert_eq!(problem.reason, Reason::PoolExhausted, "an address of afar would not answer");
+    assert_eq!(drawn(&world, &request(None, Some("a-far-one"))).unwrap().0, "a-far-one");
+    world.under.pools.get_mut("public").unwrap().tenants = only(&["b"]);
+    let far = drawn(&world, &request(None, None)).unwrap();
+    assert_eq!(far.0, "a-far-one", "the router then tells why it does not answer");
+}
+
+#[test]
+fn of_a_pool_of_ranges_the_lowest_free_address_is_named() {
+    let mut world = occupied();
+    world.under.pools = [("ours".into(), ranges(&["198.51.100.60-198.51.100.70"]))].into();
+    let faults = drawn(&world, &request(None, None)).unwrap_err();
+    assert!(
+        faults.operator_text().contains("ours") || faults.reason == Reason::PoolNotFound,
+        "the range holds the address of a router port: {faults:?}"
+    );
+    world.under.pools =
+        [("ours".into(), ranges(&["198.51.100.60-198.51.100.63", "198.51.100.65-198.51.100.70"]))]
+            .into();
+    let first = drawn(&world, &request(None, None)).unwrap();
+    assert_eq!(first, ("ours".into(), "198.51.100.66".parse().ok()), "60 to 65 are in use");
+}
+
+#[test]
+fn a_pool_for_certain_services_comes_first_and_is_for_no_others() {
+    let mut world = world();
+    let selector =
+        pools::Selector { labels: [("tier".into(), "gold".into())].into(), ..Default::default() };
+    let allocation =
+        pools::ServiceAllocation { service_selectors: vec![selector], ..Default::default() };
+    let gold = Pool { allocation: Some(allocation), ..ranges(&["198.51.100.100-198.51.100.110"]) };
+    world.under.pools.insert("gold".into(), gold);
+    world.under.pools.get_mut("public").unwrap().excludes =
+        vec!["198.51.100.100-198.51.100.110".parse().unwrap()];
+    assert_eq!(drawn(&world, &request(None, None)).unwrap().0, "public");
+    world.reckon_all();
+    let mut service = testing::service();
+    service.labels.insert("tier".into(), "gold".into());
+    let wish = wish(&world, &testing::key("a/default/web"), &service, &request(None, None), None);
+    let Ok(Assigned::New(Target::These(given))) = choose(&world, &wish) else { panic!("gold") };
+    assert_eq!(&*given.pool, "gold");
+}
+
+#[test]
+fn a_used_up_quota_names_the_figures() {
+    let mut model = testing::Model::new(world().with_service("a/default/web", testing::service()));
+    model.settle();
+    model.world.tenant_a().spec.quota.load_balancers = Some(1);
+    model.world.reckon_all();
+    let key = testing::key("a/default/other");
+    let wish = wish(&model.world, &key, &testing::service(), &request(None, None), None);
+    let problem = choose(&model.world, &wish).unwrap_err();
+    assert_eq!(problem.reason, Reason::QuotaExceeded);
+    assert!(problem.message.contains("quota of 1 load balancers"), "{}", problem.message);
+    assert!(problem.operator_text().contains("TenantCluster a"));
 }

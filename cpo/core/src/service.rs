@@ -40,6 +40,8 @@ pub struct Service {
     pub load_balancer_ip: Option<String>,
     /// `spec.publishNotReadyAddresses`.
     pub publish_not_ready: bool,
+    /// `metadata.labels`: pools may select Services by them.
+    pub labels: BTreeMap<String, String>,
     /// The annotations that are ours or aliases of ours; others are dropped at the edge.
     pub annotations: BTreeMap<String, String>,
     /// What the status holds: compared with, never obeyed.

@@ -18,6 +18,10 @@ pub struct TenantSpec {
     pub uid: Uid,
     /// `metadata.resourceVersion`.
     pub version: Version,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `metadata.labels`: pools may select tenants by them.
+    pub labels: BTreeMap<String, String>,
     /// `metadata.deletionTimestamp` is set.
     pub deleting: bool,
     /// Our finalizer is present.
@@ -40,6 +44,8 @@ pub struct TenantSpec {
     pub machine_namespace: String,
     /// Labels its virtual machines carry.
     pub machine_labels: BTreeMap<String, String>,
+    /// What it may have at most.
+    pub quota: cpo_api::Quota,
     /// What happens at its deletion.
     pub cleanup: CleanupPolicy,
     /// Nothing is changed.

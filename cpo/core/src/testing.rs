@@ -16,8 +16,8 @@ use crate::time::Now;
 
 pub(crate) use model::{Applied, Model, apply_edits, apply_effect, kube_ovn, ovn_eip};
 pub(crate) use objects::{
-    GATEWAY, POLICY, ROUTER, endpoint, machine, node, pool, row_of, seen_from_outside, subnet,
-    world,
+    GATEWAY, POLICY, ROUTER, endpoint, machine, node, only, pool, ranges, row_of,
+    seen_from_outside, subnet, world,
 };
 
 /// The key of a Service.
@@ -43,6 +43,8 @@ pub(crate) fn tenant(name: &str) -> TenantSpec {
         name: name.parse().unwrap(),
         uid: Uid::new(&format!("uid-{name}")),
         version: Version::default(),
+        generation: 1,
+        labels: BTreeMap::new(),
         deleting: false,
         finalizer: false,
         other_finalizers: Vec::new(),
@@ -58,6 +60,7 @@ pub(crate) fn tenant(name: &str) -> TenantSpec {
         subnets: Vec::new(),
         machine_namespace: format!("tenant-{name}"),
         machine_labels: [(names::LABEL_CAPI_CLUSTER.to_owned(), name.to_owned())].into(),
+        quota: cpo_api::Quota::default(),
         cleanup: CleanupPolicy::Retain,
         suspended: false,
         acknowledged: None,
@@ -83,6 +86,7 @@ pub(crate) fn service() -> Service {
         require_dual_stack: false,
         load_balancer_ip: None,
         publish_not_ready: false,
+        labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         status: PublishedStatus::default(),
     }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use cpo_api::{EipSpec, EipStatus};
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
-use pools::AddressSet;
+use pools::{AddressRange, AddressSet, Selector, ServiceAllocation};
 
 use crate::ids::{ServiceKey, TenantName, Uid, Version};
 
@@ -23,8 +23,12 @@ pub struct OvnEip {
     pub created: Option<Timestamp>,
     /// The Service it was made for, if it is ours.
     pub service: Option<ServiceKey>,
-    /// Our labels and annotation are all present.
+    /// The reserved address it was made for, if it is ours.
+    pub reserved: Option<Ipv4Addr>,
+    /// Our labels and annotations are all present.
     pub labelled: bool,
+    /// The `AddressPool` it was drawn from, by our annotation.
+    pub pool: Option<String>,
     /// `spec.externalSubnet`.
     pub subnet: String,
     /// `spec.v4Ip`.
@@ -36,6 +40,12 @@ pub struct OvnEip {
 }
 
 impl OvnEip {
+    /// The address it holds, or is to hold.
+    #[must_use]
+    pub fn address(&self) -> Option<Ipv4Addr> {
+        self.status_v4.or(self.spec_v4)
+    }
+
     /// The address Kube-OVN granted, once it is granted beyond doubt.
     #[must_use]
     pub fn granted(&self) -> Option<Ipv4Addr> {
@@ -56,6 +66,8 @@ pub struct Subnet {
     pub excludes: AddressSet,
     /// `status.v4availableIPs`.
     pub available: u64,
+    /// `spec.vlan` is set: its addresses live on a provider network.
+    pub underlay: bool,
 }
 
 /// A Kube-OVN `IP`: the address of one port of a pod or virtual machine.
@@ -76,20 +88,61 @@ pub struct Ip {
 /// An `AddressPool`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
-    /// The Kube-OVN Subnet it draws from.
-    pub subnet: String,
-    /// Never given on request.
-    pub excludes: AddressSet,
-    /// Open to Services that name no pool.
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `metadata.creationTimestamp` in seconds of Unix time: of two that overlap, the older counts.
+    pub created: u64,
+    /// Where its addresses come from.
+    pub source: PoolSource,
+    /// Addresses of these that are never given.
+    pub excludes: Vec<AddressRange>,
+    /// IPv4 addresses that end in 0 or 255 are left out.
+    pub avoid_buggy_ips: bool,
+    /// Open to Services that name neither pool nor address.
     pub auto_assign: bool,
     /// Who may draw; `None` means every tenant.
-    pub tenants: Option<BTreeSet<String>>,
+    pub tenants: Option<PoolTenants>,
+    /// The Services it is for, and how soon it is tried.
+    pub allocation: Option<ServiceAllocation>,
+    /// It hands out nothing new.
+    pub drain: bool,
+    /// It is left to a tenant's own controller.
+    pub delegated: bool,
     /// Seconds a released address rests.
     pub quarantine_seconds: u32,
     /// Why the object cannot be used, if it cannot.
     pub broken: Option<String>,
     /// What its status holds.
     pub status: cpo_api::AddressPoolStatus,
+}
+
+/// Where the addresses of a pool come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolSource {
+    /// We choose among these.
+    Ranges(Vec<AddressRange>),
+    /// The Kube-OVN Subnet of this name hands them out.
+    Subnet(String),
+}
+
+/// The tenants that may draw from a pool: those named, and those selected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolTenants {
+    /// By name.
+    pub names: BTreeSet<String>,
+    /// By the labels of their `TenantCluster`.
+    pub selector: Option<Selector>,
+}
+
+impl Pool {
+    /// The Kube-OVN Subnet that hands out its addresses, if one does.
+    #[must_use]
+    pub fn subnet(&self) -> Option<&str> {
+        match &self.source {
+            PoolSource::Subnet(name) => Some(name),
+            PoolSource::Ranges(_) => None,
+        }
+    }
 }
 
 /// An `Eip`.
@@ -99,6 +152,10 @@ pub struct Eip {
     pub uid: Uid,
     /// `metadata.resourceVersion`.
     pub version: Version,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `metadata.creationTimestamp` in seconds of Unix time.
+    pub created: u64,
     /// `metadata.deletionTimestamp` is set, or our deletion of it was accepted.
     pub deleting: bool,
     /// The Service that owns it.

@@ -1,11 +1,15 @@
 //! Everything known, from every source, in one place; and whom a change of it concerns.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
+use crate::assignments::{Assignments, Claim, Reserved};
 use crate::ids::{Install, ServiceKey, TenantName};
-use crate::ovn::{Ovn, unlink};
+use crate::ovn::{Concern, Ovn, RowChange, unlink};
 use crate::tenant::Tenant;
 use crate::under::{Eip, Ip, OvnEip, Under};
+
+use uuid::Uuid;
 
 /// Everything known.
 #[derive(Clone, Debug)]
@@ -18,13 +22,24 @@ pub struct World {
     pub under: Under,
     /// The Northbound database.
     pub ovn: Ovn,
+    /// Addresses that no pool of ranges may hold, by the operator's configuration.
+    pub reserved: Reserved,
+    /// Who has which address, by all of this.
+    pub assignments: Assignments,
 }
 
 impl World {
     /// A world in which nothing is known yet.
     #[must_use]
     pub fn new(install: Install) -> Self {
-        Self { install, tenants: BTreeMap::new(), under: Under::default(), ovn: Ovn::default() }
+        Self {
+            install,
+            tenants: BTreeMap::new(),
+            under: Under::default(),
+            ovn: Ovn::default(),
+            reserved: Reserved::new(),
+            assignments: Assignments::default(),
+        }
     }
 
     /// Every Service of which anything is known anywhere, of one tenant.
@@ -38,12 +53,99 @@ impl World {
             .cloned()
             .collect()
     }
+
+    /// Stores, or with `None` forgets, an `Eip`; returns the Services it concerns.
+    pub fn put_eip(&mut self, name: &str, eip: Option<Eip>) -> Vec<ServiceKey> {
+        let concerned = self.under.put_eip(name, eip);
+        if let Ok(address) = name.parse() {
+            self.reckon(address);
+        }
+        concerned
+    }
+
+    /// Stores, or with `None` forgets, an `OvnEip`; returns the Services it concerns.
+    pub fn put_ovn_eip(&mut self, name: &str, eip: Option<OvnEip>) -> Vec<ServiceKey> {
+        let address = |under: &Under| under.ovn_eips.get(name).and_then(OvnEip::address);
+        let before = address(&self.under);
+        let concerned = self.under.put_ovn_eip(name, eip);
+        let after = address(&self.under);
+        if before != after {
+            self.claim(before, Claim::OvnEip(name.to_owned()), false);
+        }
+        self.claim(after, Claim::OvnEip(name.to_owned()), true);
+        concerned
+    }
+
+    /// Stores, or with `None` forgets, an `IP`; tells whether anything changed.
+    pub fn put_ip(&mut self, name: &str, ip: Option<Ip>) -> bool {
+        let address = |under: &Under| under.ips.get(name).and_then(|ip| ip.v4);
+        let before = address(&self.under);
+        let changed = self.under.put_ip(name, ip);
+        let after = address(&self.under);
+        if before != after {
+            self.claim(before, Claim::Ip(name.to_owned()), false);
+            self.claim(after, Claim::Ip(name.to_owned()), true);
+        }
+        changed
+    }
+
+    /// Stores, or with `None` forgets, a Kube-OVN `Vip`.
+    pub fn put_vip(&mut self, name: &str, address: Option<Ipv4Addr>) {
+        let before = self.under.vips.get(name).copied();
+        store(&mut self.under.vips, name, address);
+        if before != address {
+            self.claim(before, Claim::Vip(name.to_owned()), false);
+            self.claim(address, Claim::Vip(name.to_owned()), true);
+        }
+    }
+
+    /// Stores, or forgets, a row; returns whom it concerns.
+    pub fn put_row(&mut self, change: RowChange) -> Vec<Concern> {
+        let nat = match &change {
+            RowChange::Nat(uuid, after) => Some((*uuid, self.ovn.nat.get(uuid).copied(), *after)),
+            _ => None,
+        };
+        let served = |world: &Self, uuid: &Uuid| {
+            let row = world.ovn.load_balancers.get(uuid)?;
+            row.service(world.install.as_str()).and_then(|_| row.address())
+        };
+        let row = match &change {
+            RowChange::LoadBalancer(uuid, _) => Some((*uuid, served(self, uuid))),
+            _ => None,
+        };
+        let install = self.install.clone();
+        let concerns = self.ovn.apply(change, install.as_str());
+        if let Some((uuid, before)) = row {
+            let after = served(self, &uuid);
+            if before != after {
+                self.claim(before, Claim::Row(uuid), false);
+                self.claim(after, Claim::Row(uuid), true);
+            }
+        }
+        if let Some((uuid, before, after)) = nat.filter(|(_, before, after)| before != after) {
+            self.claim(before, Claim::Nat(uuid), false);
+            self.claim(after, Claim::Nat(uuid), true);
+        }
+        concerns
+    }
+
+    /// Tells the allocator anew of all addresses of a tenant: whose they are depends on whether
+    /// there is a tenant of that name, and which.
+    pub(crate) fn reckon_owner(&mut self, name: &TenantName) {
+        let under = &self.under;
+        let of_eips = |eip: &Eip| eip.address().filter(|_| eip.spec.tenant.name == name.as_str());
+        let drawn =
+            of_tenant(&under.ovn_eips_of, name).filter_map(|key| under.ovn_eips_of.get(key));
+        let drawn = drawn.flatten().filter_map(|name| under.ovn_eips.get(name)?.address());
+        let addresses: BTreeSet<_> = under.eips.values().filter_map(of_eips).chain(drawn).collect();
+        addresses.into_iter().for_each(|address| self.reckon(address));
+    }
 }
 
 impl Under {
     /// Stores, or with `None` forgets, an `Eip`; returns the Services it concerns. A state older
     /// than the stored one, or of one that is gone, is dropped.
-    pub fn put_eip(&mut self, name: &str, eip: Option<Eip>) -> Vec<ServiceKey> {
+    fn put_eip(&mut self, name: &str, eip: Option<Eip>) -> Vec<ServiceKey> {
         if eip.as_ref().is_some_and(|eip| self.gone.holds(&eip.uid)) {
             return Vec::new();
         }
@@ -71,7 +173,7 @@ impl Under {
 
     /// Stores, or with `None` forgets, an `OvnEip`; returns the Services it concerns. A state
     /// older than the stored one, or of one that is gone, is dropped.
-    pub fn put_ovn_eip(&mut self, name: &str, eip: Option<OvnEip>) -> Vec<ServiceKey> {
+    fn put_ovn_eip(&mut self, name: &str, eip: Option<OvnEip>) -> Vec<ServiceKey> {
         if eip.as_ref().is_some_and(|eip| self.gone.holds(&eip.uid)) {
             return Vec::new();
         }
@@ -106,7 +208,7 @@ impl Under {
     }
 
     /// Stores, or with `None` forgets, an `IP`; tells whether anything changed.
-    pub fn put_ip(&mut self, name: &str, ip: Option<Ip>) -> bool {
+    fn put_ip(&mut self, name: &str, ip: Option<Ip>) -> bool {
         let before = self.ips.get(name);
         if before == ip.as_ref() {
             return false;

@@ -59,6 +59,7 @@ fn parsed(object: core::Service) -> Service {
         require_dual_stack: spec.ip_family_policy.as_deref() == Some("RequireDualStack"),
         load_balancer_ip: spec.load_balancer_ip,
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
+        labels: meta.labels.unwrap_or_default(),
         annotations: known(annotations),
         status,
     }

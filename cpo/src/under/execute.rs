@@ -5,12 +5,12 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use cpo_api::{AddressPool, Eip, EipSpec, TenantCluster, names};
-use cpo_core::effect::{Effect, UnderEffect};
+use cpo_core::effect::{Effect, Purpose, UnderEffect};
 use cpo_core::engine::{Input, UnderObject};
-use cpo_core::ids::{Install, ServiceKey, Uid};
+use cpo_core::ids::{Install, Uid};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::ClusterResourceScope;
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -49,11 +49,11 @@ impl UnderExecutor {
 
     async fn under(&self, effect: UnderEffect) -> Executed {
         match effect {
-            UnderEffect::CreateOvnEip { name, service, subnet, v4 } => {
-                self.create_ovn_eip(&name, &service, subnet, v4).await
+            UnderEffect::CreateOvnEip { name, purpose, pool, subnet, v4 } => {
+                self.create_ovn_eip(&name, &purpose, &pool, subnet, v4).await
             }
-            UnderEffect::LabelOvnEip { name, service } => {
-                let patch = json!({"metadata": self.marks(&service)});
+            UnderEffect::LabelOvnEip { name, purpose } => {
+                let patch = json!({"metadata": self.marks(&purpose)});
                 let api = self.api::<kinds::OvnEip>();
                 let object = merge("label OvnEip", &api, &name, patch, Subresource::None).await?;
                 Ok(seen(object.map(parse::ovn_eip)))
@@ -122,20 +122,29 @@ impl UnderExecutor {
     }
 
     /// Labels and annotations of an `OvnEip` of ours.
-    fn marks(&self, service: &ServiceKey) -> Value {
+    fn marks(&self, purpose: &Purpose) -> Value {
+        let (tenant, key, value) = match purpose {
+            Purpose::Service(service) => {
+                (service.tenant().as_str(), names::ANNOTATION_SERVICE, service.to_string())
+            }
+            Purpose::Reserved { address, tenant } => {
+                (tenant.as_str(), names::ANNOTATION_EIP, address.to_string())
+            }
+        };
         json!({
             "labels": {
                 (names::LABEL_INSTALL): self.install.as_str(),
-                (names::LABEL_TENANT): service.tenant().as_str(),
+                (names::LABEL_TENANT): tenant,
             },
-            "annotations": {(names::ANNOTATION_SERVICE): service.to_string()},
+            "annotations": {(key): value},
         })
     }
 
     async fn create_ovn_eip(
         &self,
         name: &str,
-        service: &ServiceKey,
+        purpose: &Purpose,
+        pool: &str,
         subnet: String,
         v4: Option<Ipv4Addr>,
     ) -> Executed {
@@ -145,9 +154,11 @@ impl UnderExecutor {
             type_: "nat".to_owned(),
         };
         let mut object = kinds::OvnEip::new(name, spec);
-        let marks = self.marks(service);
+        let marks = self.marks(purpose);
         object.metadata.labels = from_json(marks.get("labels"));
         object.metadata.annotations = from_json(marks.get("annotations"));
+        let drawn_from = (names::ANNOTATION_POOL.to_owned(), pool.to_owned());
+        object.annotations_mut().extend([drawn_from]);
         let api = self.api::<kinds::OvnEip>();
         Ok(seen(create("create OvnEip", &api, name, &object, &[]).await?.map(parse::ovn_eip)))
     }

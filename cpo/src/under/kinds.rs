@@ -68,6 +68,7 @@ pub(crate) struct SubnetSpec {
     pub(crate) cidr_block: String,
     pub(crate) gateway: String,
     pub(crate) exclude_ips: Vec<String>,
+    pub(crate) vlan: String,
 }
 
 /// Status of Kube-OVN's `Subnet`.

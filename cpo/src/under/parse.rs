@@ -1,17 +1,17 @@
 //! Objects of the under cluster into the core's types. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use cpo_api::{AddressPool, Eip, TenantCluster, TenantMode, names};
+use cpo_api::{AddressPool, Eip, LabelOperator, TenantCluster, TenantMode, names};
 use cpo_core::engine::UnderObject;
 use cpo_core::ids::{ServiceKey, Uid, Version};
 use cpo_core::tenant::{SecretKey, TenantSpec};
-use cpo_core::under;
+use cpo_core::under::{self, PoolSource, PoolTenants};
 use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
-use pools::{AddressRange, AddressSet};
+use pools::{AddressRange, Operator, Requirement, Selector};
 
 use super::kinds;
 
@@ -21,6 +21,12 @@ fn uid(meta: &ObjectMeta) -> Uid {
 
 fn version(meta: &ObjectMeta) -> Version {
     Version::parse(meta.resource_version.as_deref())
+}
+
+/// `metadata.creationTimestamp` in seconds of Unix time; an object without one is the oldest.
+fn created(meta: &ObjectMeta) -> u64 {
+    let seconds = meta.creation_timestamp.as_ref().map(|time| time.0.as_second());
+    seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or_default()
 }
 
 /// An IPv4 address; Kube-OVN's empty string is none.
@@ -52,6 +58,8 @@ pub(super) fn tenant_cluster(object: &TenantCluster) -> Option<UnderObject> {
         name: name.clone(),
         uid: uid(meta),
         version: version(meta),
+        generation: meta.generation.unwrap_or_default(),
+        labels: object.labels().clone(),
         deleting: meta.deletion_timestamp.is_some(),
         finalizer: !ours.is_empty(),
         other_finalizers: others,
@@ -67,6 +75,7 @@ pub(super) fn tenant_cluster(object: &TenantCluster) -> Option<UnderObject> {
         subnets: spec.overlay.subnets.clone(),
         machine_namespace: spec.backends.namespace.clone(),
         machine_labels,
+        quota: spec.quota.unwrap_or_default(),
         cleanup: spec.cleanup_policy,
         suspended: spec.suspend,
         acknowledged: object
@@ -78,26 +87,73 @@ pub(super) fn tenant_cluster(object: &TenantCluster) -> Option<UnderObject> {
     Some(UnderObject::TenantCluster(name, Some(parsed)))
 }
 
-/// A pool.
+/// A pool. What cannot be read of it makes it broken, and the first such thing is named.
 pub(super) fn pool(object: AddressPool) -> Option<UnderObject> {
     let name = object.name_any();
+    let meta = &object.metadata;
+    let (generation, created) = (meta.generation.unwrap_or_default(), created(meta));
+    let spec = object.spec;
     let mut broken = None;
-    let ranges = object.spec.excludes.iter().enumerate().filter_map(|(i, text)| {
-        let range = text.parse::<AddressRange>();
-        range.map_err(|error| broken = Some(format!("spec.excludes[{i}]: {error}"))).ok()
-    });
-    let excludes: AddressSet = ranges.collect();
-    let tenants = object.spec.tenants.map(|t| t.names.into_iter().collect::<BTreeSet<_>>());
+    let mut ranges = |field: &str, texts: &[String]| -> Vec<AddressRange> {
+        let read = |(i, text): (usize, &String)| {
+            let range = text.parse::<AddressRange>();
+            range
+                .map_err(|error| {
+                    broken.get_or_insert_with(|| format!("spec.{field}[{i}]: {error}"))
+                })
+                .ok()
+        };
+        texts.iter().enumerate().filter_map(read).collect()
+    };
+    let source = match spec.ovn_subnet {
+        Some(subnet) => PoolSource::Subnet(subnet),
+        None => PoolSource::Ranges(ranges("addresses", &spec.addresses.unwrap_or_default())),
+    };
     let pool = under::Pool {
-        subnet: object.spec.ovn_subnet,
-        excludes,
-        auto_assign: object.spec.auto_assign,
-        tenants,
-        quarantine_seconds: object.spec.quarantine_seconds,
+        generation,
+        created,
+        source,
+        excludes: ranges("excludes", &spec.excludes),
+        avoid_buggy_ips: spec.avoid_buggy_ips,
+        auto_assign: spec.auto_assign,
+        tenants: spec.tenants.map(|tenants| PoolTenants {
+            names: tenants.names.into_iter().flatten().collect(),
+            selector: tenants.selector.map(selector),
+        }),
+        allocation: spec.service_allocation.map(allocation),
+        drain: spec.drain,
+        delegated: spec.delegated,
+        quarantine_seconds: spec.quarantine_seconds,
         broken,
         status: object.status.unwrap_or_default(),
     };
     Some(UnderObject::AddressPool(name, Some(pool)))
+}
+
+fn allocation(allocation: cpo_api::ServiceAllocation) -> pools::ServiceAllocation {
+    pools::ServiceAllocation {
+        priority: allocation.priority,
+        namespaces: allocation.namespaces.into_iter().collect(),
+        namespace_selectors: Vec::new(),
+        service_selectors: allocation.service_selectors.into_iter().map(selector).collect(),
+    }
+}
+
+fn selector(selector: cpo_api::LabelSelector) -> Selector {
+    let requirement = |expression: cpo_api::LabelExpression| {
+        let values = expression.values.into_iter().collect();
+        let operator = match expression.operator {
+            LabelOperator::In => Operator::In(values),
+            LabelOperator::NotIn => Operator::NotIn(values),
+            LabelOperator::Exists => Operator::Exists,
+            LabelOperator::DoesNotExist => Operator::DoesNotExist,
+        };
+        Requirement { key: expression.key, operator }
+    };
+    Selector {
+        labels: selector.match_labels,
+        requirements: selector.match_expressions.into_iter().map(requirement).collect(),
+    }
 }
 
 /// An `Eip`.
@@ -108,6 +164,8 @@ pub(super) fn eip(object: Eip) -> UnderObject {
     let eip = under::Eip {
         uid: uid(&object.metadata),
         version: version(&object.metadata),
+        generation: object.metadata.generation.unwrap_or_default(),
+        created: created(&object.metadata),
         deleting: object.metadata.deletion_timestamp.is_some(),
         owner,
         spec: object.spec,
@@ -123,7 +181,10 @@ pub(super) fn ovn_eip(object: kinds::OvnEip) -> UnderObject {
     let annotation = object.annotations().get(names::ANNOTATION_SERVICE);
     let service: Option<ServiceKey> = annotation.and_then(|text| text.parse().ok());
     let labels = object.labels();
-    let labelled = service.is_some()
+    let reserved = object.annotations().get(names::ANNOTATION_EIP);
+    let reserved: Option<Ipv4Addr> = reserved.and_then(|text| text.parse().ok());
+    let pool = object.annotations().get(names::ANNOTATION_POOL).cloned();
+    let labelled = (service.is_some() || reserved.is_some())
         && labels.contains_key(names::LABEL_INSTALL)
         && labels.contains_key(names::LABEL_TENANT);
     let status = object.status.clone().unwrap_or_default();
@@ -133,7 +194,9 @@ pub(super) fn ovn_eip(object: kinds::OvnEip) -> UnderObject {
         deleting: meta.deletion_timestamp.is_some(),
         created: meta.creation_timestamp.as_ref().map(|t| t.0),
         service,
+        reserved,
         labelled,
+        pool,
         subnet: object.spec.external_subnet.clone(),
         spec_v4: v4(&object.spec.v4_ip),
         status_v4: v4(&status.v4_ip),
@@ -157,6 +220,7 @@ pub(super) fn subnet(object: kinds::Subnet) -> Option<UnderObject> {
         gateways,
         excludes: excludes.collect(),
         available: whole(available),
+        underlay: !spec.vlan.is_empty(),
     };
     Some(UnderObject::Subnet(name, Some(subnet)))
 }

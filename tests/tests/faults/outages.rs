@@ -230,8 +230,12 @@ pub(crate) async fn malformed_objects_degrade_themselves_alone() -> Result<()> {
             "metadata": {"name": name}, "spec": spec,
         })
     };
-    apply(ours("AddressPool", "broken", json!({"ovnSubnet": "external", "excludes": ["x"]})))
-        .await?;
+    apply(ours(
+        "AddressPool",
+        "broken",
+        json!({"ovnSubnet": "external", "excludes": ["198.51.100.9-198.51.100.5"]}),
+    ))
+    .await?;
     apply(ours("AddressPool", "nowhere", json!({"ovnSubnet": "none"}))).await?;
     let mut nobody = cpo::tenant_cluster(tenant, json!({}));
     if let Some(name) = nobody.pointer_mut("/spec/kubeconfig/secretRef/name") {

@@ -34,14 +34,24 @@ impl Engine {
                 }
             }
             Input::Rows(changes) => {
+                let port = |change: &RowChange| matches!(change, RowChange::Port(..));
+                let ports = changes.iter().any(port);
                 for change in changes {
                     self.row(change);
+                }
+                // The addresses of routers' ports are nobody's to give.
+                if ports && self.world.ovn.known() {
+                    self.pools_changed();
                 }
             }
             Input::OvnLink(link) => {
                 if self.world.ovn.link != link {
+                    let known = self.world.ovn.known();
                     self.world.ovn.link = link;
-                    self.soil_everybody();
+                    match known {
+                        true => self.soil_everybody(),
+                        false => self.pools_changed(),
+                    }
                 }
             }
         }
@@ -56,8 +66,7 @@ impl Engine {
                 self.chores.deleted_by_others(key.tenant());
             }
         }
-        let install = self.world.install.clone();
-        for concern in self.world.ovn.apply(change, install.as_str()) {
+        for concern in self.world.put_row(change) {
             match concern {
                 Concern::Service(key) => self.soil(key),
                 Concern::Address(address) => self.soil_address(address),
@@ -84,7 +93,16 @@ impl Engine {
                     .flatten()
                     .map(|e| (e.tenant(), e.spec.pool.clone()))
                     .collect();
-                let concerned = under.put_eip(&name, eip);
+                let reserved = [under.eips.get(&name), eip.as_ref()];
+                let reserved = reserved.into_iter().flatten().find(|eip| eip.spec.reserved);
+                if let Some(address) = reserved.and_then(crate::under::Eip::address) {
+                    self.chores.reserved_changed(address);
+                }
+                let gone = eip.is_none();
+                let concerned = self.world.put_eip(&name, eip);
+                if gone {
+                    self.feed();
+                }
                 for (tenant, pool) in tenants {
                     tenant.into_iter().for_each(|tenant| self.chores.tenant_changed(tenant));
                     self.chores.pool_changed(pool);
@@ -92,7 +110,16 @@ impl Engine {
                 concerned.into_iter().for_each(|key| self.soil(key));
             }
             UnderObject::OvnEip(name, eip) => {
-                let concerned = under.put_ovn_eip(&name, eip);
+                let reserved = [under.ovn_eips.get(&name), eip.as_ref()];
+                let reserved = reserved.into_iter().flatten().find_map(|eip| eip.reserved);
+                if let Some(address) = reserved {
+                    self.chores.reserved_changed(address);
+                }
+                let gone = eip.is_none();
+                let concerned = self.world.put_ovn_eip(&name, eip);
+                if gone {
+                    self.feed();
+                }
                 for key in concerned {
                     // The last of these may be what the finalizer of a tenant waits for.
                     if self.world.tenants.get(key.tenant()).is_some_and(|t| t.spec.deleting) {
@@ -127,7 +154,7 @@ impl Engine {
                 put(&mut under.pools, name.clone(), pool);
                 self.chores.pool_changed(name);
                 if !same {
-                    self.soil_everybody();
+                    self.pools_changed();
                 }
             }
             UnderObject::Subnet(name, subnet) => self.subnet(name, subnet),
@@ -136,14 +163,12 @@ impl Engine {
                     self.soil_everybody();
                 }
             }
-            UnderObject::Vip(name, address) => {
-                put(&mut under.vips, name, address);
-            }
+            UnderObject::Vip(name, address) => self.world.put_vip(&name, address),
             UnderObject::Ip(name, ip) => {
                 let namespaces = [under.ips.get(&name), ip.as_ref()];
                 let namespaces: BTreeSet<_> =
                     namespaces.into_iter().flatten().map(|ip| ip.namespace.clone()).collect();
-                if under.put_ip(&name, ip) {
+                if self.world.put_ip(&name, ip) {
                     namespaces.iter().for_each(|namespace| self.soil_namespace(namespace));
                 }
             }
@@ -163,7 +188,8 @@ impl Engine {
     /// A subnet's counters change with each address drawn: they concern only those who wait for
     /// one, and the pool's status.
     fn subnet(&mut self, name: String, subnet: Option<crate::under::Subnet>) {
-        let pools = self.world.under.pools.iter().filter(|(_, pool)| pool.subnet == name);
+        let pools = self.world.under.pools.iter();
+        let pools = pools.filter(|(_, pool)| pool.subnet() == Some(name.as_str()));
         for pool in pools.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             self.chores.pool_changed(pool);
         }
@@ -173,10 +199,22 @@ impl Engine {
             ..s.clone()
         };
         let same = before.map(uncounted) == subnet.as_ref().map(uncounted);
-        put(&mut self.world.under.subnets, name, subnet);
-        if !same {
-            self.soil_everybody();
+        put(&mut self.world.under.subnets, name.clone(), subnet);
+        if same {
+            self.world.reckon_available(&name);
+        } else {
+            self.pools_changed();
         }
+    }
+
+    /// What pools may give is another: figures and Services are looked at anew.
+    fn pools_changed(&mut self) {
+        self.world.reckon_pools();
+        for name in self.world.under.pools.keys().cloned().collect::<Vec<_>>() {
+            self.chores.pool_changed(name);
+        }
+        self.reserved_of(None);
+        self.soil_everybody();
     }
 
     /// A tenant of which nothing is known yet.
@@ -221,7 +259,19 @@ impl Engine {
                 self.chores.tenant_gone(&name);
             }
         }
-        if self.world.tenants.contains_key(&name) {
+        let known = self.world.tenants.get(&name).map(uid);
+        self.world.reckon_tenant(&name);
+        if known != before {
+            self.world.reckon_owner(&name);
+        }
+        let selecting = |pool: &crate::under::Pool| {
+            pool.tenants.as_ref().is_some_and(|tenants| tenants.selector.is_some())
+        };
+        if self.world.under.pools.values().any(selecting) {
+            self.pools_changed();
+        }
+        self.reserved_of(Some(&name));
+        if known.is_some() {
             self.chores.tenant_changed(name);
         }
         keys.into_iter().for_each(|key| self.soil(key));

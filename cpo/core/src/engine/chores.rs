@@ -2,6 +2,7 @@
 //! operators read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use cpo_api::{CleanupPolicy, conditions_differ, names};
@@ -14,7 +15,7 @@ use crate::plan;
 use crate::rows;
 use crate::tenant::{Link, Tenant};
 use crate::time::Now;
-use crate::under::Shield;
+use crate::under::{Eip, Shield};
 use crate::world::World;
 
 /// The least time between two sweeps of emptied rows, unless set: each stalls northd for seconds
@@ -26,6 +27,8 @@ const SWEEP_BATCH: usize = 200;
 const TELL_PERIOD: Duration = Duration::from_secs(60);
 /// Deletions come in bursts: they are counted for this long before they are told.
 const TELL_DELAY: Duration = Duration::from_secs(1);
+/// How long Kube-OVN may take to grant a reserved address before that is told.
+const GRANT_PERIOD: Duration = Duration::from_secs(5);
 /// The least time between two writes of one status that only counts.
 const STATUS_PERIOD: Duration = Duration::from_millis(1000);
 
@@ -40,6 +43,8 @@ pub(super) enum Chore {
     Tenant(TenantName),
     /// Write an `AddressPool`'s status.
     Pool(String),
+    /// See to an address that an operator reserved and no Service has.
+    Reserved(Ipv4Addr),
     /// Tell that rows of a tenant were deleted by others.
     Deletions(TenantName),
 }
@@ -88,6 +93,10 @@ impl Chores {
 
     pub(super) fn pool_changed(&mut self, name: String) {
         self.counted(Chore::Pool(name));
+    }
+
+    pub(super) fn reserved_changed(&mut self, address: Ipv4Addr) {
+        self.due.insert(Chore::Reserved(address), Duration::ZERO);
     }
 
     pub(super) fn tenant_gone(&mut self, name: &TenantName) {
@@ -139,6 +148,7 @@ impl Engine {
                 Chore::Sweep => self.sweep(now),
                 Chore::Tenant(name) => self.tenant_chore(name, now),
                 Chore::Pool(name) => self.pool_chore(name, now),
+                Chore::Reserved(address) => self.reserved_chore(*address, now),
                 Chore::Deletions(tenant) => self.tell_deletions(tenant),
             };
             if let Some(effect) = effect {
@@ -245,11 +255,32 @@ impl Engine {
         }))
     }
 
+    /// Sees to every reserved address of a tenant, or of all.
+    pub(super) fn reserved_of(&mut self, tenant: Option<&TenantName>) {
+        let of = |eip: &&Eip| tenant.is_none_or(|t| eip.spec.tenant.name == t.as_str());
+        let eips = self.world.under.eips.values().filter(|eip| eip.spec.reserved).filter(of);
+        for address in eips.filter_map(Eip::address).collect::<Vec<_>>() {
+            self.chores.reserved_changed(address);
+        }
+    }
+
+    fn reserved_chore(&mut self, address: Ipv4Addr, now: Now) -> Option<Effect> {
+        let next = plan::reserved_step(&self.world, address, now);
+        if next.again {
+            self.chores.due.insert(Chore::Reserved(address), now.mono + GRANT_PERIOD);
+        }
+        next.effect.map(Effect::Under)
+    }
+
     fn pool_chore(&self, name: &str, now: Now) -> Option<Effect> {
+        if !self.world.ovn.known() {
+            // Which addresses the routers themselves have is not known yet.
+            return None;
+        }
         let pool = self.world.under.pools.get(name)?;
         let status = plan::pool_status(&self.world, name, pool, now);
         let same = !conditions_differ(&pool.status.conditions, &status.conditions)
-            && (pool.status.assigned, pool.status.available) == (status.assigned, status.available);
+            && (pool.status.ipv4, pool.status.ipv6) == (status.ipv4, status.ipv6);
         let name = name.to_owned();
         (!same).then_some(Effect::Under(UnderEffect::PatchPoolStatus { name, status }))
     }

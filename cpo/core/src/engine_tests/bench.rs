@@ -135,6 +135,7 @@ impl Bench {
             let jobs = self.poll();
             let waiting = self.truth.under.ovn_eips.values().any(|e| e.deleting);
             if jobs.is_empty() && !self.engine.has_work() && !waiting {
+                self.engine.world().recount();
                 return;
             }
             jobs.iter().for_each(|job| self.finish(job));

@@ -116,7 +116,7 @@ fn what_a_complete_list_does_not_name_is_gone() {
     assert!(row_of(&bench.truth, WEB).is_none());
     let vips = bench.engine.world().under.ips.len();
     assert_eq!(vips, 2);
-    bench.truth.under.put_ip("vm1.tenant-a", None);
+    bench.truth.put_ip("vm1.tenant-a", None);
     bench.list(UnderKind::Ip);
     assert_eq!(bench.engine.world().under.ips.len(), 1);
 }
@@ -158,7 +158,7 @@ fn a_namesake_of_a_tenant_is_not_synced_by_the_lists_of_the_old_one() {
 fn rows_deleted_by_others_are_counted_and_come_back() {
     let mut bench = Bench::served();
     let row = row_of(&bench.truth, WEB).unwrap().0;
-    bench.when(|w| w.put_row(RowChange::LoadBalancer(row, None)));
+    bench.when(|w| drop(w.put_row(RowChange::LoadBalancer(row, None))));
     assert_eq!(bench.engine.counters().foreign_deletes, 1);
     bench.wait(2);
     let told = |e: &&Effect| matches!(e, Effect::Under(UnderEffect::TenantEvent { .. }));
@@ -171,7 +171,7 @@ fn rows_deleted_by_others_are_told_on_the_tenant_once_a_minute() {
     let mut bench = Bench::served();
     for _ in 0..3 {
         let row = row_of(&bench.truth, WEB).unwrap().0;
-        bench.when(|w| w.put_row(RowChange::LoadBalancer(row, None)));
+        bench.when(|w| drop(w.put_row(RowChange::LoadBalancer(row, None))));
     }
     bench.wait(59);
     let told = |bench: &Bench| -> Vec<String> {
@@ -186,7 +186,7 @@ fn rows_deleted_by_others_are_told_on_the_tenant_once_a_minute() {
     assert_eq!(told(&bench).len(), 1);
     assert!(told(&bench)[0].starts_with("a: 3 load balancer rows were deleted"));
     let row = row_of(&bench.truth, WEB).unwrap().0;
-    bench.when(|w| w.put_row(RowChange::LoadBalancer(row, None)));
+    bench.when(|w| drop(w.put_row(RowChange::LoadBalancer(row, None))));
     bench.wait(61);
     assert_eq!(told(&bench).len(), 2);
 }
@@ -238,7 +238,7 @@ fn a_tenant_whose_address_never_came_is_let_go_too() {
     let pending = testing::ovn_eip(Some(key(WEB)), "external", "198.51.100.254".parse().ok());
     let pending = OvnEip { spec_v4: "203.0.113.1".parse().ok(), ..pending };
     bench.when(|w| {
-        w.under.put_ovn_eip("cpo-0123456789ab", Some(pending));
+        w.put_ovn_eip("cpo-0123456789ab", Some(pending));
         let spec = &mut w.tenant_a().spec;
         (spec.cleanup, spec.deleting, spec.finalizer) =
             (cpo_api::CleanupPolicy::Delete, true, true);

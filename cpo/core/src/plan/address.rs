@@ -1,18 +1,25 @@
 //! How a Service comes to its address, keeps it, and changes it on request alone.
 
-use std::net::Ipv4Addr;
+mod grant;
+mod record;
 
-use cpo_api::{EipMode, EipOverlay, EipPort, EipService, EipSpec, EipTenant, Reason};
+use std::net::{IpAddr, Ipv4Addr};
+
+use cpo_api::Reason;
+use pools::{Assigned, Given, Target};
 
 use super::serve::Serving;
-use super::{Plan, Since, Wait};
-use crate::effect::{Effect, UnderEffect};
+use super::{Plan, Promise, Since, Wait, release};
+use crate::assignments::Wish;
+use crate::effect::{Effect, Purpose, UnderEffect};
 use crate::ovn::OvnLink;
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::rows;
-use crate::select::{self, Draw};
-use crate::under::{Eip, OvnEip};
+use crate::select;
+use crate::under::{Eip, OvnEip, Pool};
+use grant::granted;
+use record::{bind, differs, spec};
 
 /// How far a Service has come to its address.
 #[derive(Debug)]
@@ -21,6 +28,8 @@ pub(super) enum Address {
     Held(Ipv4Addr),
     /// Something is under way; there is nothing to tell yet.
     Waiting,
+    /// Whether rows serve it already is not known yet.
+    Unseen,
     /// Assigned and granted, and it stays: the wish for another is refused.
     Kept(Ipv4Addr, Problem),
     /// It has none; or, with an address, the one it had is lost.
@@ -35,149 +44,152 @@ pub(super) fn step(
     plan: &mut Plan,
 ) -> Address {
     let under = &serving.world.under;
+    let drawn = || under.ovn_eips.get(&serving.ovn_eip);
+    if let Some(live) = serving.served_address() {
+        let recorded = match serving.eip() {
+            Some((_, eip)) => eip.deleting || eip.address() == Some(live),
+            None => drawn().is_some_and(|eip| eip.deleting || eip.address() == Some(live)),
+        };
+        if !recorded {
+            return unrecorded(serving, live, request, plan);
+        }
+    }
     match serving.eip() {
         Some((_, eip)) if eip.deleting => Address::Waiting,
+        Some((name, eip)) if eip.released().is_some() => {
+            returned(serving, name, eip, request, plan)
+        }
         Some((name, eip)) => assigned(serving, name, eip, request, since, plan),
-        None => match under.ovn_eips.get(&serving.ovn_eip) {
+        // A row that is not seen yet may serve it already.
+        None if !serving.world.ovn.known() => Address::Unseen,
+        None => match drawn() {
             None => draw(serving, request, plan),
             Some(ovn_eip) => granted(serving, ovn_eip, request, since, plan),
         },
     }
 }
 
-/// No `Eip`, no `OvnEip`: draw one.
+/// Rows of ours serve the Service at an address of which it has no record: an Eip was deleted, or
+/// the under cluster's etcd was set back. It stays there, and the record is made anew, unless
+/// another has the address by his.
+fn unrecorded(
+    serving: &Serving<'_>,
+    live: Ipv4Addr,
+    request: &Request,
+    plan: &mut Plan,
+) -> Address {
+    let world = serving.world;
+    let wish = Wish { address: None, pool: None, ..serving.wish(request, false) };
+    let kept = match (serving.eip(), select::choose(world, &wish)) {
+        (None, Ok(Assigned::Kept(given))) => v4(&given) == Some(live),
+        _ => false,
+    };
+    if kept && !world.under.ovn_eips.contains_key(&serving.ovn_eip) {
+        let pool = world.assignments.pool_at(live).unwrap_or_default();
+        let subnet = world.under.subnet_for(pool, live);
+        plan.effects.extend(subnet.map(|s| create_ovn_eip(serving, pool, s, Some(live))));
+        return Address::Waiting;
+    }
+    plan.hungry = true;
+    let holder = world.under.eips.get(&live.to_string()).and_then(|eip| eip.owner.as_ref());
+    let own = serving.eip().map(|(name, _)| format!("; its own is Eip {name}"));
+    let why = format!(
+        "load balancer rows serve it at {live}, {}{}: nothing of it is changed until that is put \
+         right (docs/addresses.md)",
+        holder.map_or_else(
+            || "of which no Eip tells".to_owned(),
+            |holder| format!("which Eip {live} says belongs to {holder}")
+        ),
+        own.unwrap_or_default()
+    );
+    let text = format!(
+        "address {live} goes on being served, but the provider's record of it is lost; the \
+         provider's operator was told"
+    );
+    Address::Refused(Some(live), Problem::refused(Reason::AddressConflict, text).for_operator(why))
+}
+
+/// No `Eip`, no `OvnEip`: take an address that was set aside, or draw one.
 fn draw(serving: &Serving<'_>, request: &Request, plan: &mut Plan) -> Address {
-    match choose(serving, request) {
-        Ok(Draw { subnet, address, .. }) => {
-            plan.effects.push(create_ovn_eip(serving, subnet, address));
-            Address::Waiting
+    let wish = serving.wish(request, true);
+    let target = match select::choose(serving.world, &wish) {
+        Ok(Assigned::New(target) | Assigned::Move { to: target, .. }) => target,
+        Ok(Assigned::Kept(given)) => Target::These(given),
+        Err(problem) => {
+            plan.promise = Promise::Withdrawn;
+            plan.hungry = true;
+            return Address::Refused(None, problem);
         }
-        Err(problem) => Address::Refused(None, problem),
+    };
+    plan.promise = Promise::Made(Box::new(wish));
+    let under = &serving.world.under;
+    let (pool, address) = match target {
+        Target::Draw { pool, .. } => (pool, None),
+        Target::These(given) => (given.pool.clone(), v4(&given)),
+    };
+    let reserved = address.and_then(|v4| under.eips.get_key_value(&v4.to_string()));
+    if let (Some((name, eip)), Some(address)) = (reserved, address) {
+        return bind(name, eip, spec(serving, Some(eip), address, &pool, request), plan);
+    }
+    let subnet = match address {
+        Some(address) => under.subnet_for(&pool, address),
+        None => under.pools.get(&*pool).and_then(Pool::subnet).map(str::to_owned),
+    };
+    // Without a Subnet the pool has a fault, and is not chosen.
+    plan.effects.extend(subnet.map(|s| create_ovn_eip(serving, &pool, s, address)));
+    Address::Waiting
+}
+
+/// The IPv4 address of what is given.
+fn v4(given: &Given) -> Option<Ipv4Addr> {
+    match given.addresses.v4 {
+        Some(IpAddr::V4(v4)) => Some(v4),
+        Some(IpAddr::V6(_)) | None => None,
     }
 }
 
-fn choose(serving: &Serving<'_>, request: &Request) -> Result<Draw, Problem> {
-    let world = serving.world;
-    let vpc = serving.vpc();
-    select::draw(
-        &world.under,
-        &world.ovn,
-        &serving.tenant.spec,
-        request,
-        &serving.ovn_eip,
-        vpc.as_deref(),
-    )
+/// An address that rests since a Service of this name was released, or is kept for it.
+fn returned(
+    serving: &Serving<'_>,
+    name: &str,
+    eip: &Eip,
+    request: &Request,
+    plan: &mut Plan,
+) -> Address {
+    let Some(address) = eip.address() else { return Address::Waiting };
+    let wish = serving.wish(request, true);
+    match select::choose(serving.world, &wish) {
+        Ok(Assigned::New(Target::These(given)) | Assigned::Kept(given))
+            if v4(&given) == Some(address) =>
+        {
+            plan.promise = Promise::Made(Box::new(wish));
+            bind(name, eip, spec(serving, Some(eip), address, &given.pool, request), plan)
+        }
+        // The name of its OvnEip is needed for another address.
+        Ok(_) if serving.world.ovn.link == OvnLink::Up => give_up(serving, name, eip, plan),
+        Ok(_) => Address::Waiting,
+        Err(problem) => {
+            plan.hungry = true;
+            release::expire(serving.world, serving.tenant, name, eip, serving.now, plan);
+            Address::Refused(None, problem)
+        }
+    }
 }
 
-fn create_ovn_eip(serving: &Serving<'_>, subnet: String, v4: Option<Ipv4Addr>) -> Effect {
-    let (name, service) = (serving.ovn_eip.clone(), serving.key.clone());
-    Effect::Under(UnderEffect::CreateOvnEip { name, service, subnet, v4 })
+fn create_ovn_eip(
+    serving: &Serving<'_>,
+    pool: &str,
+    subnet: String,
+    v4: Option<Ipv4Addr>,
+) -> Effect {
+    let (name, purpose) = (serving.ovn_eip.clone(), Purpose::Service(serving.key.clone()));
+    let pool = pool.to_owned();
+    Effect::Under(UnderEffect::CreateOvnEip { name, purpose, pool, subnet, v4 })
 }
 
 fn delete_ovn_eip(serving: &Serving<'_>, ovn_eip: &OvnEip) -> Effect {
     let name = serving.ovn_eip.clone();
     Effect::Under(UnderEffect::DeleteOvnEip { name, uid: ovn_eip.uid.clone() })
-}
-
-/// An `OvnEip` and no `Eip`: wait for the grant, then assign.
-fn granted(
-    serving: &Serving<'_>,
-    ovn_eip: &OvnEip,
-    request: &Request,
-    since: &Since,
-    plan: &mut Plan,
-) -> Address {
-    if ovn_eip.deleting {
-        return Address::Waiting;
-    }
-    let other_wish = request.address.is_some_and(|wish| ovn_eip.spec_v4 != Some(wish));
-    let other_pool = request.pool.as_ref().is_some_and(|wish| {
-        let pool = serving.world.under.pools.get(wish);
-        !pool.is_some_and(|pool| {
-            pool.subnet == ovn_eip.subnet && select::open(wish, pool, &serving.tenant.spec)
-        })
-    });
-    if other_wish || other_pool {
-        plan.effects.push(delete_ovn_eip(serving, ovn_eip));
-        return Address::Waiting;
-    }
-    let Some(address) = ovn_eip.granted() else {
-        return ungranted(serving, ovn_eip, request, since, plan);
-    };
-    if let Some(holder) = serving.world.under.eips.get(&address.to_string()) {
-        let leaving = holder.deleting || holder.released().is_some();
-        if plan.overdue(Wait::Grant, since, serving.now) {
-            // Whose it is may be waiting for it: leave it to him and draw another.
-            plan.effects.push(delete_ovn_eip(serving, ovn_eip));
-        } else if leaving {
-            return Address::Waiting;
-        }
-        let text = "the address drawn for the Service is taken; the provider's operator was told";
-        let why = format!(
-            "OvnEip {} was granted {address}, which Eip {address} says belongs to {}",
-            serving.ovn_eip,
-            holder.owner.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string)
-        );
-        let problem = Problem::refused(Reason::AddressConflict, text).for_operator(why);
-        return Address::Refused(None, problem);
-    }
-    let pool = serving.pool_of(&ovn_eip.subnet, request);
-    let spec = spec(serving, address, pool, request);
-    plan.effects.push(Effect::Under(UnderEffect::CreateEip { spec }));
-    plan.effects.push(serving.good_news("IPAllocated", format!("Assigned IP [{address}]")));
-    Address::Waiting
-}
-
-fn ungranted(
-    serving: &Serving<'_>,
-    ovn_eip: &OvnEip,
-    request: &Request,
-    since: &Since,
-    plan: &mut Plan,
-) -> Address {
-    if ovn_eip.ready && ovn_eip.status_v4.is_some() && ovn_eip.status_v4 != ovn_eip.spec_v4 {
-        if !plan.overdue(Wait::Inconsistent, since, serving.now) {
-            return Address::Waiting;
-        }
-        plan.effects.push(delete_ovn_eip(serving, ovn_eip));
-        let problem = Problem::refused(
-            Reason::OvnEipStatusInconsistent,
-            "the provider's network granted no usable address yet; another is being drawn",
-        );
-        return Address::Refused(
-            None,
-            problem.for_operator(format!(
-                "OvnEip {} is ready, but status.v4Ip differs from spec.v4Ip",
-                serving.ovn_eip
-            )),
-        );
-    }
-    if !plan.overdue(Wait::Grant, since, serving.now) {
-        return Address::Waiting;
-    }
-    let Some(address) = request.address else {
-        let untold = ovn_eip.spec_v4.is_some() && ovn_eip.status_v4.is_none();
-        if untold && plan.overdue(Wait::Untold, since, serving.now) {
-            // Made for a wish that is no more, and that is not granted. Kube-OVN itself records
-            // what it grants a moment before it tells.
-            plan.effects.push(delete_ovn_eip(serving, ovn_eip));
-            return Address::Waiting;
-        }
-        let text = "the provider's network has not granted an address yet; this goes on by itself";
-        let why = format!(
-            "OvnEip {} is not ready: look at its events and at the log of kube-ovn-controller",
-            serving.ovn_eip
-        );
-        return Address::Refused(
-            None,
-            Problem::refused(Reason::OvnEipPending, text).for_operator(why),
-        );
-    };
-    plan.effects.push(delete_ovn_eip(serving, ovn_eip));
-    let text =
-        format!("address {address} is not available to this cluster; ask for another, or none");
-    let why = format!("Kube-OVN did not grant {address} to OvnEip {}", serving.ovn_eip);
-    Address::Refused(None, Problem::refused(Reason::AddressInUse, text).for_operator(why))
 }
 
 /// The Service has an `Eip`: keep it, unless another is asked for and can be had.
@@ -190,19 +202,26 @@ fn assigned(
     plan: &mut Plan,
 ) -> Address {
     let Some(address) = eip.address() else { return Address::Waiting };
-    let other_address = request.address.is_some_and(|wish| wish != address);
-    let other_pool = request.pool.as_ref().is_some_and(|wish| *wish != eip.spec.pool);
-    let other = (other_address || other_pool).then(|| choose(serving, request));
-    let refused = match other {
+    let wish = serving.wish(request, false);
+    let refused = match select::choose(serving.world, &wish) {
         // The old address may be on the network still: without sight of the rows it stays.
-        Some(Ok(_)) if serving.world.ovn.link == OvnLink::Up => {
+        Ok(Assigned::Move { .. }) if serving.world.ovn.link == OvnLink::Up => {
             return give_up(serving, name, eip, plan);
         }
-        Some(Err(problem)) => Some(problem),
-        Some(Ok(_)) | None => None,
+        Ok(_) => None,
+        Err(problem) => {
+            plan.hungry = true;
+            Some(problem)
+        }
     };
-    let bound = spec(serving, address, eip.spec.pool.clone(), request);
-    if eip.released().is_some() || differs(&eip.spec, &bound) {
+    // Ports beyond the quota are not served; the address and what is served stay.
+    if let Some(problem) = refused.as_ref().filter(|p| p.reason == Reason::QuotaExceeded) {
+        hold(serving, eip, address, plan);
+        return Address::Refused(Some(address), problem.clone());
+    }
+    let bound = spec(serving, Some(eip), address, &eip.spec.pool, request);
+    if differs(&eip.spec, &bound) {
+        plan.promise = Promise::Made(Box::new(wish));
         return bind(name, eip, bound, plan);
     }
     let lost = !hold(serving, eip, address, plan);
@@ -220,6 +239,9 @@ fn assigned(
 
 /// Keeps the address of a Service whose wishes cannot be read.
 pub(super) fn keep(serving: &Serving<'_>, plan: &mut Plan) -> Option<Ipv4Addr> {
+    if let Some(live) = serving.served_address().filter(|_| serving.eip().is_none()) {
+        return Some(live);
+    }
     let Some((_, eip)) = serving.eip() else {
         // Drawn, and not assigned: another may need it meanwhile.
         let drawn = serving.world.under.ovn_eips.get(&serving.ovn_eip).filter(|e| !e.deleting);
@@ -239,8 +261,9 @@ fn hold(serving: &Serving<'_>, eip: &Eip, address: Ipv4Addr, plan: &mut Plan) ->
     let under = &serving.world.under;
     match under.ovn_eips.get(&serving.ovn_eip) {
         None => {
-            let subnet = under.pools.get(&eip.spec.pool).map(|pool| pool.subnet.clone());
-            plan.effects.extend(subnet.map(|s| create_ovn_eip(serving, s, Some(address))));
+            let pool = &eip.spec.pool;
+            let subnet = under.subnet_for(pool, address);
+            plan.effects.extend(subnet.map(|s| create_ovn_eip(serving, pool, s, Some(address))));
             false
         }
         Some(ovn_eip) if ovn_eip.granted() == Some(address) => {
@@ -256,8 +279,8 @@ fn hold(serving: &Serving<'_>, eip: &Eip, address: Ipv4Addr, plan: &mut Plan) ->
 }
 
 fn label(serving: &Serving<'_>) -> Effect {
-    let (name, service) = (serving.ovn_eip.clone(), serving.key.clone());
-    Effect::Under(UnderEffect::LabelOvnEip { name, service })
+    let (name, purpose) = (serving.ovn_eip.clone(), Purpose::Service(serving.key.clone()));
+    Effect::Under(UnderEffect::LabelOvnEip { name, purpose })
 }
 
 /// Lets go of the present address so that another can be drawn: rows, `OvnEip`, `Eip`.
@@ -277,61 +300,4 @@ fn give_up(serving: &Serving<'_>, name: &str, eip: &Eip, plan: &mut Plan) -> Add
         })),
     }
     Address::Waiting
-}
-
-/// Binds an `Eip` of this Service's name to this incarnation of it.
-fn bind(name: &str, eip: &Eip, mut spec: EipSpec, plan: &mut Plan) -> Address {
-    spec.overlay = match (spec.overlay, &eip.spec.overlay) {
-        (Some(new), Some(old)) => {
-            Some(EipOverlay { router: new.router.or_else(|| old.router.clone()), ..new })
-        }
-        (new, _) => new,
-    };
-    let name = name.to_owned();
-    let effect = if differs(&eip.spec, &spec) {
-        UnderEffect::BindEip { name, version: eip.version, spec }
-    } else {
-        let status = cpo_api::EipStatus { released_at: None, ..eip.status.clone() };
-        UnderEffect::PatchEipStatus { name, uid: eip.uid.clone(), status }
-    };
-    plan.effects.push(Effect::Under(effect));
-    Address::Waiting
-}
-
-/// Whether the parts of a spec differ that follow the Service; the router follows the rows.
-fn differs(observed: &EipSpec, desired: &EipSpec) -> bool {
-    let router = |spec: &EipSpec| spec.overlay.as_ref().and_then(|o| o.router.clone());
-    let same_router = router(desired).is_none() || router(desired) == router(observed);
-    let ovn_eip = |spec: &EipSpec| spec.overlay.as_ref().map(|o| o.ovn_eip.clone());
-    !(same_router
-        && ovn_eip(observed) == ovn_eip(desired)
-        && observed.services == desired.services
-        && observed.keep == desired.keep
-        && observed.tenant == desired.tenant)
-}
-
-fn spec(serving: &Serving<'_>, address: Ipv4Addr, pool: String, request: &Request) -> EipSpec {
-    let mut ports: Vec<_> = request
-        .ports
-        .iter()
-        .map(|(p, _)| EipPort { protocol: p.protocol.upper().to_owned(), port: p.port })
-        .collect();
-    ports.sort();
-    let tenant = &serving.tenant.spec;
-    EipSpec {
-        address: address.to_string(),
-        mode: EipMode::Overlay,
-        pool,
-        tenant: EipTenant { name: tenant.name.to_string(), uid: tenant.uid.to_string() },
-        services: vec![EipService {
-            key: serving.key.in_tenant(),
-            uid: serving.service.uid.to_string(),
-            ports,
-        }],
-        keep: request.keep,
-        overlay: Some(EipOverlay {
-            ovn_eip: serving.ovn_eip.clone(),
-            router: serving.router_name(),
-        }),
-    }
 }

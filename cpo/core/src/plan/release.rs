@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use cpo_api::{CleanupPolicy, EipStatus};
+use cpo_api::{CleanupPolicy, EipSpec, EipStatus};
 use jiff::Timestamp;
 
-use super::{Plan, report};
+use super::{Plan, Promise, report};
 use crate::effect::{Effect, Notice, TenantEffect, UnderEffect};
 use crate::ids::ServiceKey;
 use crate::ovn::OvnLink;
@@ -48,8 +48,12 @@ pub(super) fn release(
         return plan;
     }
     let eips: Vec<_> = eips_of(world, tenant, key).collect();
+    plan.promise = Promise::Withdrawn;
     for (name, eip) in eips.iter().filter(|(_, eip)| eip.released().is_none() && !eip.deleting) {
-        plan.effects.push(quarantine(name, eip, now));
+        plan.effects.push(match eip.spec.reserved {
+            true => set_aside(name, eip),
+            false => quarantine(name, eip, now),
+        });
     }
     // The Eip of an earlier tenant of this name keeps its OvnEip.
     if !world.under.eips_of.contains_key(key) {
@@ -109,7 +113,7 @@ fn eips_of<'a>(
 /// The address rests: it answers no more, and nobody else may get it yet.
 fn quarantine(name: &str, eip: &Eip, now: Now) -> Effect {
     let status = EipStatus {
-        conditions: report::resting(&eip.status.conditions, eip.spec.keep, now),
+        conditions: report::resting(eip, now),
         announced_by: None,
         backends: None,
         ovn: None,
@@ -120,6 +124,13 @@ fn quarantine(name: &str, eip: &Eip, now: Now) -> Effect {
         uid: eip.uid.clone(),
         status,
     })
+}
+
+/// A reserved address is set aside again for whoever of the tenant asks for it.
+fn set_aside(name: &str, eip: &Eip) -> Effect {
+    let spec = EipSpec { services: Vec::new(), ..eip.spec.clone() };
+    let (name, version) = (name.to_owned(), eip.version);
+    Effect::Under(UnderEffect::BindEip { name, version, spec })
 }
 
 /// An `OvnEip` that never became an `Eip`.
@@ -136,11 +147,18 @@ fn delete_ovn_eip(world: &World, name: &str) -> Option<Effect> {
 }
 
 /// Ends a quarantine that is over: the `OvnEip` first, the record of the address last.
-fn expire(world: &World, tenant: &Tenant, name: &str, eip: &Eip, now: Now, plan: &mut Plan) {
+pub(super) fn expire(
+    world: &World,
+    tenant: &Tenant,
+    name: &str,
+    eip: &Eip,
+    now: Now,
+    plan: &mut Plan,
+) {
     // A wish to keep an address does not outlive the tenant.
     let kept = eip.spec.keep && !tenant.spec.deleting;
     let Some(released) = eip.released().filter(|_| !kept && !eip.deleting) else { return };
-    let rest = world.under.pools.get(&eip.spec.pool).map_or(60, |pool| pool.quarantine_seconds);
+    let rest = world.under.rest_of(&eip.spec.pool);
     if let Some(left) = left(released, Duration::from_secs(rest.into()), now) {
         plan.wake_at(now.mono + left);
         return;

@@ -1,12 +1,12 @@
-//! What is told: Service status and conditions, Events, the `Eip`'s status, counts on
-//! `TenantCluster` and `AddressPool`. Only what differs is written.
+//! What is told of a Service: its status and conditions, Events, the `Eip`'s status. Only what
+//! differs is written.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use cpo_api::{
-    AddressPoolStatus, BackendCount, Condition, EipStatus, OvnStatus, Reason, TenantClusterStatus,
-    conditions_differ, merge_conditions, names,
+    BackendCount, Condition, EipStatus, OvnStatus, Reason, conditions_differ, merge_conditions,
+    names,
 };
 use serde_json::{Value, json};
 
@@ -18,9 +18,8 @@ use crate::problem::{Problem, Severity};
 use crate::router::Site;
 use crate::rows;
 use crate::service::{Ingress, Protocol, Service};
-use crate::tenant::{Link, Tenant};
-use crate::time::{Now, rfc3339};
-use crate::under::Pool;
+use crate::time::Now;
+use crate::under::Eip;
 use crate::world::World;
 
 /// What became of a Service in this plan.
@@ -128,7 +127,7 @@ pub(super) fn effects(serving: &Serving<'_>, report: &Report) -> Vec<Effect> {
         effects.extend(complaints(serving, report));
     }
     if let Some((name, eip)) = serving.eip() {
-        let status = eip_status(serving, report, &eip.status);
+        let status = eip_status(serving, report, eip);
         if differs(&eip.status, &status) {
             let (name, uid) = (name.clone(), eip.uid.clone());
             effects.push(Effect::Under(UnderEffect::PatchEipStatus { name, uid, status }));
@@ -175,7 +174,13 @@ fn publish(serving: &Serving<'_>, ingress: &[Ingress], conditions: &[Condition])
     Effect::Tenant(TenantEffect::PatchService { key: serving.key.clone(), patch })
 }
 
-fn condition(type_: &str, holds: bool, reason: &str, message: &str, now: Now) -> Condition {
+pub(super) fn condition(
+    type_: &str,
+    holds: bool,
+    reason: &str,
+    message: &str,
+    now: Now,
+) -> Condition {
     Condition {
         type_: type_.to_owned(),
         status: holds.into(),
@@ -248,8 +253,8 @@ pub fn notice(key: &ServiceKey, uid: &crate::ids::Uid, problem: &Problem) -> Eff
     }))
 }
 
-fn eip_status(serving: &Serving<'_>, report: &Report, observed: &EipStatus) -> EipStatus {
-    let now = serving.now;
+fn eip_status(serving: &Serving<'_>, report: &Report, eip: &Eip) -> EipStatus {
+    let (now, before) = (serving.now, &eip.status);
     let refusal = report.refusal();
     let headline = refusal.or_else(|| report.problems.first());
     let unserved = report.problems.iter().any(|p| p.reason == Reason::NoEligibleNodes);
@@ -259,7 +264,7 @@ fn eip_status(serving: &Serving<'_>, report: &Report, observed: &EipStatus) -> E
         (problem.reason.as_str(), all.join("; "))
     });
     let conditions = vec![
-        condition("Assigned", true, "Assigned", "", now),
+        assigned(serving.world, eip, now),
         condition("Programmed", report.programmed, reason, &text, now),
         condition(
             "Ready",
@@ -271,8 +276,8 @@ fn eip_status(serving: &Serving<'_>, report: &Report, observed: &EipStatus) -> E
     ];
     let (ready, total) = (serving.resolved.backends.len(), serving.resolved.total);
     EipStatus {
-        conditions: merge_conditions(&observed.conditions, conditions),
-        announced_by: report.chassis.clone().or_else(|| observed.announced_by.clone()),
+        conditions: merge_conditions(&before.conditions, observed(eip.generation, conditions)),
+        announced_by: report.chassis.clone().or_else(|| before.announced_by.clone()),
         backends: Some(BackendCount {
             ready: i64::try_from(ready).unwrap_or(i64::MAX),
             total: i64::try_from(total).unwrap_or(i64::MAX),
@@ -280,9 +285,25 @@ fn eip_status(serving: &Serving<'_>, report: &Report, observed: &EipStatus) -> E
         }),
         ovn: Some(OvnStatus { load_balancers: report.protocols.clone() })
             .filter(|_| !report.protocols.is_empty())
-            .or_else(|| observed.ovn.clone()),
+            .or_else(|| before.ovn.clone()),
         released_at: None,
     }
+}
+
+/// That the address is the Service's, and whether its pool still holds it.
+fn assigned(world: &World, eip: &Eip, now: Now) -> Condition {
+    let pool = &eip.spec.pool;
+    let holds = eip.address().is_some_and(|v4| world.assignments.holds(pool, v4));
+    if holds {
+        return condition("Assigned", true, "Assigned", "", now);
+    }
+    let text = match world.under.pools.contains_key(pool) {
+        true => {
+            format!("AddressPool {pool} no longer holds the address; it stays with its Service")
+        }
+        false => format!("there is no AddressPool {pool}; the address stays with its Service"),
+    };
+    condition("Assigned", true, "OutsidePool", &text, now)
 }
 
 fn differs(observed: &EipStatus, desired: &EipStatus) -> bool {
@@ -294,8 +315,8 @@ fn differs(observed: &EipStatus, desired: &EipStatus) -> bool {
 }
 
 /// Conditions of an address in quarantine.
-pub(super) fn resting(observed: &[Condition], keep: bool, now: Now) -> Vec<Condition> {
-    let (reason, text) = if keep {
+pub(super) fn resting(eip: &Eip, now: Now) -> Vec<Condition> {
+    let (reason, text) = if eip.spec.keep {
         ("Kept", "kept for the Service of that name to return")
     } else {
         ("Quarantined", "released; deleted when the pool's quarantineSeconds are over")
@@ -305,79 +326,19 @@ pub(super) fn resting(observed: &[Condition], keep: bool, now: Now) -> Vec<Condi
         condition("Programmed", false, reason, text, now),
         condition("Ready", false, reason, text, now),
     ];
-    merge_conditions(observed, conditions)
+    merge_conditions(&eip.status.conditions, observed(eip.generation, conditions))
 }
 
-/// The status a `TenantCluster` should have.
-#[must_use]
-pub fn tenant_status(world: &World, tenant: &Tenant, now: Now) -> TenantClusterStatus {
-    let (connected, reason, text) = match &tenant.link {
-        Link::Connecting => (false, "Connecting", String::new()),
-        Link::Up { .. } => (true, "Connected", String::new()),
-        Link::Down(why) => (false, Reason::TenantUnreachable.as_str(), why.clone()),
-        Link::Rejected(why) => (false, Reason::KubeconfigRejected.as_str(), why.clone()),
-    };
-    let synced = tenant.synced;
-    let (ready, ready_reason) = match (tenant.spec.suspended, connected && synced) {
-        (true, _) => (false, "Suspended"),
-        (false, true) => (true, "Ready"),
-        (false, false) if connected => (false, "Syncing"),
-        (false, false) => (false, reason),
-    };
-    let mut conditions = vec![
-        condition("Connected", connected, reason, &text, now),
-        condition("Synced", synced, if synced { "Synced" } else { "Syncing" }, "", now),
-        condition("Ready", ready, ready_reason, &text, now),
-    ];
-    if !tenant.braked.is_empty() {
-        conditions.push(braked(tenant, now));
-    }
-    let claimed = tenant.services.values().filter(|s| tenant.spec.claims(s)).count();
-    let uid = tenant.spec.uid.as_str();
-    let eips = world.under.eips.values().filter(|e| e.spec.tenant.uid == uid).count();
-    let observed = &tenant.spec.status;
-    let (version, expires) = match &tenant.link {
-        Link::Up { version, expires } => (version.clone(), expires.map(rfc3339)),
-        _ => (observed.kubernetes_version.clone(), observed.kubeconfig_expires.clone()),
-    };
-    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    TenantClusterStatus {
-        conditions: merge_conditions(&observed.conditions, conditions),
-        // Before the lists are complete a count proves nothing.
-        services: if synced { count(claimed) } else { observed.services },
-        eips: count(eips),
-        kubeconfig_expires: expires,
-        kubernetes_version: version,
-    }
+/// Conditions of a reserved address that no Service has.
+pub(super) fn unbound(generation: i64, reason: &str, text: &str, now: Now) -> Vec<Condition> {
+    let all = ["Assigned", "Programmed", "Ready"];
+    observed(generation, all.map(|type_| condition(type_, false, reason, text, now)).into())
 }
 
-fn braked(tenant: &Tenant, now: Now) -> Condition {
-    let count = tenant.braked.len();
-    let text = format!(
-        "{count} Services that hold addresses are absent from a complete list of the tenant; their \
-         addresses are kept. If that is meant, annotate this object with {}={count}",
-        names::ANNOTATION_ACKNOWLEDGE
-    );
-    condition("MassDeletionBraked", true, "ServicesVanished", &text, now)
-}
-
-/// The status an `AddressPool` should have.
-#[must_use]
-pub fn pool_status(world: &World, name: &str, pool: &Pool, now: Now) -> AddressPoolStatus {
-    let subnet = world.under.subnets.get(&pool.subnet);
-    let (ready, reason, text) = match (&pool.broken, subnet) {
-        (Some(why), _) => (false, "Invalid", why.clone()),
-        (None, None) => (false, "SubnetNotFound", format!("no Subnet {} exists", pool.subnet)),
-        (None, Some(subnet)) if subnet.cidr.is_none() => {
-            (false, "SubnetUnusable", format!("Subnet {} has no IPv4 cidrBlock", pool.subnet))
-        }
-        (None, Some(_)) => (true, "Ready", String::new()),
-    };
-    let conditions = vec![condition("Ready", ready, reason, &text, now)];
-    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    AddressPoolStatus {
-        conditions: merge_conditions(&pool.status.conditions, conditions),
-        assigned: count(world.under.eips.values().filter(|e| e.spec.pool == name).count()),
-        available: i64::try_from(subnet.map_or(0, |s| s.available)).unwrap_or(i64::MAX),
+/// Conditions, with the generation of the spec they were computed from.
+pub(super) fn observed(generation: i64, mut conditions: Vec<Condition>) -> Vec<Condition> {
+    for condition in &mut conditions {
+        condition.observed_generation = Some(generation);
     }
+    conditions
 }

@@ -8,6 +8,7 @@ use cpo_api::Reason;
 use super::address::{self, Address};
 use super::report::{self, Report};
 use super::{Plan, Since, Wait};
+use crate::assignments::Wish;
 use crate::backends::{self, Resolved};
 use crate::effect::{Effect, LbEdit, Notice, RouterRef, TenantEffect};
 use crate::ids::{Install, ServiceKey};
@@ -20,7 +21,7 @@ use crate::select;
 use crate::service::Service;
 use crate::tenant::Tenant;
 use crate::time::Now;
-use crate::under::{Eip, Shield};
+use crate::under::{Eip, OvnEip, Shield};
 use crate::world::World;
 
 /// A refused address is asked for again this often: nobody tells when it is free.
@@ -49,7 +50,11 @@ pub(super) fn serve(
     let mut plan = Plan::default();
     let ovn_eip = super::ovn_eip_name(&world.install, &tenant.spec.uid, key);
     let resolved = backends::resolve(tenant, &world.under, key, service, now);
-    let serving = Serving { world, tenant, key, service, now, ovn_eip, resolved };
+    let mut serving = Serving { world, tenant, key, service, now, ovn_eip, resolved };
+    let reserved = serving.eip().filter(|(_, eip)| eip.spec.reserved);
+    if let Some(address) = reserved.and_then(|(_, eip)| eip.address()) {
+        serving.ovn_eip = super::reserved_ovn_eip_name(&world.install, address);
+    }
     if !service.finalizer {
         plan.effects.push(report::add_finalizer(&serving));
         plan.effects
@@ -84,6 +89,11 @@ impl Serving<'_> {
             .min_by_key(|(_, eip)| eip.released().is_some())
     }
 
+    /// The address at which rows of ours serve it.
+    pub(super) fn served_address(&self) -> Option<Ipv4Addr> {
+        rows::served_address(&self.world.ovn, self.key)
+    }
+
     /// The VPC of the machines, if it is certain.
     pub(super) fn vpc(&self) -> Option<String> {
         let pinned = self.tenant.spec.vpc.clone();
@@ -96,16 +106,22 @@ impl Serving<'_> {
         self.world.under.vpcs.get(&self.vpc()?).cloned().filter(|name| !name.is_empty())
     }
 
-    /// The pool an `OvnEip` of `subnet` was drawn from.
-    pub(super) fn pool_of(&self, subnet: &str, request: &Request) -> String {
-        let pools = &self.world.under.pools;
-        let of_subnet = || pools.iter().filter(|(_, pool)| pool.subnet == subnet);
+    /// The pool an `OvnEip` was drawn from.
+    pub(super) fn pool_of(&self, eip: &OvnEip, request: &Request) -> String {
+        let world = self.world;
+        let of = || world.under.pools.iter().filter(|(n, pool)| select::is_of(world, n, pool, eip));
         let spec = &self.tenant.spec;
-        let mut drawn = of_subnet().filter(|(name, pool)| {
-            pool.auto_assign && pool.broken.is_none() && select::open(name, pool, spec)
-        });
-        let name = drawn.next().or_else(|| of_subnet().next()).map(|(name, _)| name.clone());
-        request.pool.clone().or(name).unwrap_or_default()
+        let noted = eip.pool.clone().filter(|noted| of().any(|(name, _)| name == noted));
+        let mut drawn =
+            of().filter(|(n, pool)| pool.auto_assign && select::open(world, n, pool, spec));
+        let name = || drawn.next().or_else(|| of().next()).map(|(name, _)| name.clone());
+        request.pool.clone().or(noted).or_else(name).unwrap_or_default()
+    }
+
+    /// What the Service wishes of the pools; with `near`, where it has no address yet.
+    pub(super) fn wish(&self, request: &Request, near: bool) -> Wish {
+        let vpc = self.vpc().filter(|_| near);
+        select::wish(self.world, self.key, self.service, request, vpc.as_deref())
     }
 
     /// An Event that is no complaint.
@@ -123,6 +139,11 @@ impl Serving<'_> {
         match address::step(self, request, since, plan) {
             Address::Held(address) => self.program(address, request, since, plan, report),
             Address::Waiting => report.silent = true,
+            Address::Unseen => {
+                // Connecting after a start is no news for a while.
+                report.silent = !plan.overdue(Wait::Precondition, since, self.now);
+                report.problems.push(unavailable());
+            }
             Address::Kept(address, problem) => {
                 plan.wake_at(self.now.mono + RETRY);
                 report.problems.push(problem);

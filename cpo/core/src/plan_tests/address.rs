@@ -13,13 +13,13 @@ fn ask(service: &mut Service, address: &str) {
 /// Deletes the one `OvnEip` behind our back.
 fn steal_ovn_eip(world: &mut crate::world::World) {
     let name = world.under.ovn_eips.keys().next().unwrap().clone();
-    world.under.put_ovn_eip(&name, None);
+    world.put_ovn_eip(&name, None);
 }
 
 fn take(world: &mut crate::world::World, address: &str) {
     let mut taken = testing::ovn_eip(None, "external", address.parse().ok());
     (taken.ready, taken.status_v4) = (true, taken.spec_v4);
-    world.under.put_ovn_eip("somebody-elses", Some(taken));
+    world.put_ovn_eip("somebody-elses", Some(taken));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn lost_labels_of_an_ovn_eip_are_put_back() {
     model.when(|world| {
         let (name, mut eip) = world.under.ovn_eips.pop_first().unwrap();
         (eip.labelled, eip.service) = (false, None);
-        world.under.put_ovn_eip(&name, Some(eip));
+        world.put_ovn_eip(&name, Some(eip));
     });
     assert_eq!(done(&model), ["label"]);
 }
@@ -172,7 +172,7 @@ fn an_ovn_eip_whose_labels_are_lost_while_it_rests_is_deleted_all_the_same() {
         let (name, mut eip) =
             world.under.ovn_eips.first_key_value().map(|(n, e)| (n.clone(), e.clone())).unwrap();
         (eip.labelled, eip.service) = (false, None);
-        world.under.put_ovn_eip(&name, Some(eip));
+        world.put_ovn_eip(&name, Some(eip));
     });
     model.after_seconds(60);
     assert!(model.world.under.ovn_eips.is_empty() && model.world.under.eips.is_empty());
@@ -229,7 +229,7 @@ fn what_kube_ovn_records_a_moment_before_it_grants_it_is_left_alone() {
         let mut eip = world.under.ovn_eips[&name].clone();
         eip.spec_v4 = "198.51.100.10".parse().ok();
         (eip.ready, eip.status_v4) = (granted, eip.spec_v4.filter(|_| granted));
-        world.under.put_ovn_eip(&name, Some(eip));
+        world.put_ovn_eip(&name, Some(eip));
     };
     model.when(|world| record(world, false)).when(|world| record(world, true));
     assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.10"));
@@ -249,7 +249,7 @@ fn an_address_another_service_holds_is_a_conflict() {
         let mut eip = world.under.ovn_eips[&name].clone();
         (eip.spec_v4, eip.ready) = ("198.51.100.10".parse().ok(), true);
         eip.status_v4 = eip.spec_v4;
-        world.under.put_ovn_eip(&name, Some(eip));
+        world.put_ovn_eip(&name, Some(eip));
     });
     let plan = model.plan(&key("a/default/other"));
     assert_eq!(plan.problems[0].reason, cpo_api::Reason::AddressConflict);
@@ -265,7 +265,7 @@ fn a_refused_wish_is_tried_again_when_nothing_happens() {
     assert_eq!(model.programmed(WEB), (false, "AddressNotInPool".into()));
     let plan = model.plan(&key(WEB));
     assert!(plan.wake.is_some(), "nobody tells when the address is free again");
-    model.world.under.put_ovn_eip("somebody-elses", None);
+    model.world.put_ovn_eip("somebody-elses", None);
     model.settle();
     assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.50"));
 }
@@ -281,8 +281,7 @@ fn an_assigned_address_stays_when_its_pool_is_closed_to_the_tenant() {
 #[test]
 fn the_pool_that_is_recorded_is_the_one_drawn_from() {
     let mut model = created();
-    let closed =
-        crate::under::Pool { tenants: Some(["b".into()].into()), ..testing::pool("external") };
+    let closed = crate::under::Pool { tenants: testing::only(&["b"]), ..testing::pool("external") };
     let broken = crate::under::Pool { broken: Some("no".into()), ..testing::pool("external") };
     model.world.under.pools.insert("a-closed-one".into(), closed);
     model.world.under.pools.insert("a-broken-one".into(), broken);
@@ -338,7 +337,7 @@ fn who_is_granted_an_address_of_another_leaves_it_to_him_and_draws_again() {
     // Somebody deletes the OvnEip, and Kube-OVN grants its address to the newcomer.
     let name =
         crate::plan::ovn_eip_name(&"default".parse().unwrap(), &Uid::new("uid-a"), &key(WEB));
-    model.world.under.put_ovn_eip(&name, None);
+    model.world.put_ovn_eip(&name, None);
     testing::kube_ovn(&mut model.world);
     model.settle().after_seconds(3);
     assert_eq!(model.published(WEB), None);

@@ -105,7 +105,7 @@ fn happen(model: &mut Model, what: &Happening, count: usize) {
         }
         Happening::OvnEipStolen => {
             if let Some(name) = world.under.ovn_eips.keys().next().cloned() {
-                world.under.put_ovn_eip(&name, None);
+                world.put_ovn_eip(&name, None);
             }
         }
         Happening::RowDeleted => {

@@ -29,7 +29,7 @@ fn an_address_that_is_ready_but_not_recorded_in_the_spec_is_not_accepted() {
     model.when(|world| {
         let (name, mut eip) = world.under.ovn_eips.pop_first().unwrap();
         (eip.ready, eip.status_v4) = (true, "198.51.100.77".parse().ok());
-        world.under.put_ovn_eip(&name, Some(eip));
+        world.put_ovn_eip(&name, Some(eip));
     });
     assert!(model.world.under.eips.is_empty());
     assert!(next(&mut model).is_empty());

@@ -84,7 +84,7 @@ fn a_second_gateway_port_is_no_reason_to_withdraw() {
 #[test]
 fn a_missing_return_path_is_a_warning_on_a_service_that_is_served() {
     let mut model = created();
-    model.when(|w| w.put_row(RowChange::Policy(POLICY, None)));
+    model.when(|w| drop(w.put_row(RowChange::Policy(POLICY, None))));
     assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.10"));
     assert_eq!(model.programmed(WEB), (true, "ReturnPathMissing".into()));
     assert_eq!(model.eip_reason("198.51.100.10"), "ReturnPathMissing");
@@ -95,12 +95,12 @@ fn a_missing_return_path_is_a_warning_on_a_service_that_is_served() {
 fn a_return_path_that_is_missing_for_a_moment_is_no_news_to_who_is_served() {
     let mut model = served();
     let policy = model.world.ovn.policies[&POLICY].clone();
-    let without = |w: &mut crate::world::World| w.put_row(RowChange::Policy(POLICY, None));
+    let without = |w: &mut crate::world::World| drop(w.put_row(RowChange::Policy(POLICY, None)));
     model.when(without).after(Duration::from_millis(9_999));
     assert!(model.log.is_empty(), "Kube-OVN rebuilds policies");
     model.when(|w| w.node("vm1").excluded = true);
     assert_eq!(row_of(&model.world, WEB).unwrap().1.vips["198.51.100.10:80"], "10.0.0.3:30080");
-    model.when(|w| w.put_row(RowChange::Policy(POLICY, Some(policy))));
+    model.when(|w| drop(w.put_row(RowChange::Policy(POLICY, Some(policy)))));
     assert_eq!(model.programmed(WEB), (true, "Programmed".into()));
     model.when(without).after_seconds(10);
     assert_eq!(model.programmed(WEB), (true, "ReturnPathMissing".into()));
@@ -179,7 +179,7 @@ fn no_row_is_inserted_without_the_shield() {
 fn a_row_deleted_by_others_is_inserted_again_under_another_uuid() {
     let mut model = served();
     let row = row_of(&model.world, WEB).unwrap().0;
-    model.when(|w| w.put_row(RowChange::LoadBalancer(row, None)));
+    model.when(|w| drop(w.put_row(RowChange::LoadBalancer(row, None))));
     assert_eq!(done(&model), ["rows inserted"]);
     assert_ne!(row_of(&model.world, WEB).unwrap().0, row);
 }

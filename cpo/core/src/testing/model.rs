@@ -12,7 +12,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{key, version};
-use crate::effect::{Effect, LbEdit, Notice, TenantEffect, UnderEffect};
+use crate::effect::{Effect, LbEdit, Notice, Purpose, TenantEffect, UnderEffect};
 use crate::ids::{ServiceKey, Uid, Version};
 use crate::ovn::{self, LoadBalancer, RowChange};
 use crate::plan::{Plan, Since, plan};
@@ -115,18 +115,17 @@ fn ingress_of(entry: &Value) -> Ingress {
 fn under(world: &mut World, effect: &UnderEffect) -> Applied {
     let under = &mut world.under;
     match effect {
-        UnderEffect::CreateOvnEip { name, service, subnet, v4 } => {
+        UnderEffect::CreateOvnEip { name, purpose, pool, subnet, v4 } => {
             if under.ovn_eips.contains_key(name) {
                 return Applied::Done;
             }
-            let eip = ovn_eip(Some(service.clone()), subnet, *v4);
-            under.put_ovn_eip(name, Some(eip));
+            let eip = OvnEip { pool: Some(pool.clone()), ..ovn_eip(None, subnet, *v4) };
+            world.put_ovn_eip(name, Some(marked(eip, purpose)));
         }
-        UnderEffect::LabelOvnEip { name, service } => {
+        UnderEffect::LabelOvnEip { name, purpose } => {
             let Some(eip) = under.ovn_eips.get(name).cloned() else { return Applied::Refused };
             let version = next(eip.version);
-            let service = Some(service.clone());
-            under.put_ovn_eip(name, Some(OvnEip { labelled: true, service, version, ..eip }));
+            world.put_ovn_eip(name, Some(marked(OvnEip { version, ..eip }, purpose)));
         }
         UnderEffect::DeleteOvnEip { name, uid } => {
             let Some(eip) = under.ovn_eips.get(name).cloned() else { return Applied::Done };
@@ -140,7 +139,7 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
                 assert!(!on_network(&world.ovn, v4), "{v4} is freed while it is on the network");
             }
             let version = next(eip.version);
-            under.put_ovn_eip(name, Some(OvnEip { deleting: true, version, ..eip }));
+            world.put_ovn_eip(name, Some(OvnEip { deleting: true, version, ..eip }));
         }
         UnderEffect::CreateEip { spec } => {
             if under.eips.contains_key(&spec.address) {
@@ -150,18 +149,22 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
             let eip = Eip {
                 uid: fresh_uid(),
                 version: version(1),
+                generation: 1,
+                created: 0,
                 deleting: false,
                 owner: Some(owner),
                 spec: spec.clone(),
                 status: EipStatus::default(),
             };
-            under.put_eip(&spec.address, Some(eip));
+            world.put_eip(&spec.address, Some(eip));
         }
         UnderEffect::BindEip { name, version, spec } => {
             let eip = under.eips.get(name).filter(|e| e.version == *version).cloned();
             let Some(eip) = eip else { return Applied::Refused };
             let version = next(eip.version);
-            under.put_eip(name, Some(Eip { spec: spec.clone(), version, ..eip }));
+            let owner = spec.services.first();
+            let owner = owner.map(|of| key(&format!("{}/{}", spec.tenant.name, of.key)));
+            world.put_eip(name, Some(Eip { spec: spec.clone(), owner, version, ..eip }));
         }
         UnderEffect::PatchEipStatus { name, uid, status } => {
             let eip = under.eips.get(name).filter(|e| e.uid == *uid).cloned();
@@ -171,7 +174,7 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
                 assert!(!on_network(&world.ovn, v4), "{v4} is released while it is on the network");
             }
             let version = next(eip.version);
-            under.put_eip(name, Some(Eip { status: status.clone(), version, ..eip }));
+            world.put_eip(name, Some(Eip { status: status.clone(), version, ..eip }));
         }
         UnderEffect::DeleteEip { name, uid, version } => {
             let Some(eip) = under.eips.get(name) else { return Applied::Done };
@@ -182,7 +185,7 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
             assert!(!on_network(&world.ovn, v4), "{v4} is forgotten while it is on the network");
             let ovn_eip = eip.spec.overlay.as_ref().map(|o| o.ovn_eip.clone()).unwrap();
             assert!(!under.ovn_eips.contains_key(&ovn_eip), "{v4} is forgotten before its OvnEip");
-            under.put_eip(name, None);
+            world.put_eip(name, None);
         }
         UnderEffect::RaiseShield { create, .. } => {
             assert_eq!(*create, under.shield == Shield::Missing);
@@ -216,6 +219,14 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
     Applied::Done
 }
 
+fn marked(eip: OvnEip, purpose: &Purpose) -> OvnEip {
+    let (service, reserved) = match purpose {
+        Purpose::Service(key) => (Some(key.clone()), None),
+        Purpose::Reserved { address, .. } => (None, Some(*address)),
+    };
+    OvnEip { labelled: true, service, reserved, ..eip }
+}
+
 /// An `OvnEip` Kube-OVN has not looked at yet.
 pub(crate) fn ovn_eip(service: Option<ServiceKey>, subnet: &str, v4: Option<Ipv4Addr>) -> OvnEip {
     OvnEip {
@@ -224,6 +235,8 @@ pub(crate) fn ovn_eip(service: Option<ServiceKey>, subnet: &str, v4: Option<Ipv4
         deleting: false,
         created: None,
         labelled: service.is_some(),
+        pool: None,
+        reserved: None,
         service,
         subnet: subnet.into(),
         spec_v4: v4,
@@ -331,7 +344,7 @@ fn attach(ovn: &mut ovn::Ovn, router: Uuid, row: Uuid, on: bool, install: &str) 
 pub(crate) fn kube_ovn(world: &mut World) {
     for (name, mut eip) in world.under.ovn_eips.clone() {
         if eip.deleting {
-            world.under.put_ovn_eip(&name, None);
+            world.put_ovn_eip(&name, None);
             continue;
         }
         if eip.ready {
@@ -349,7 +362,7 @@ pub(crate) fn kube_ovn(world: &mut World) {
         if let Some(v4) = grant {
             (eip.spec_v4, eip.status_v4, eip.ready) = (Some(v4), Some(v4), true);
             eip.version = next(eip.version);
-            world.under.put_ovn_eip(&name, Some(eip));
+            world.put_ovn_eip(&name, Some(eip));
         }
     }
 }
@@ -377,6 +390,8 @@ impl Model {
 
     /// The plan of a Service now, remembered as the engine does.
     pub(crate) fn plan(&mut self, key: &ServiceKey) -> Plan {
+        // Tests change the world as they please.
+        self.world.reckon_all();
         let since = self.since.entry(key.clone()).or_default();
         let plan = plan(&self.world, key, since, self.now);
         since.retain(|wait, _| plan.waits.contains(wait));

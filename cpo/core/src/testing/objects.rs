@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use cpo_api::{AddressPoolStatus, names};
 use jiff::Timestamp;
-use pools::{AddressRange, AddressSet};
+use pools::AddressRange;
 use uuid::Uuid;
 
 use super::{key, router, tenant};
@@ -13,7 +13,7 @@ use crate::ids::NodeName;
 use crate::ovn::{LoadBalancer, OvnLink, Policy, RouterPort, RowChange};
 use crate::service::{Endpoint, EndpointSlice, Service};
 use crate::tenant::{Link, Node, Tenant};
-use crate::under::{Ip, Machine, Pool, Shield, Subnet};
+use crate::under::{Ip, Machine, Pool, PoolSource, PoolTenants, Shield, Subnet};
 use crate::world::World;
 
 /// `_uuid` of the router `vpc-a`.
@@ -32,20 +32,42 @@ pub(crate) fn subnet(vpc: &str, cidr: &str, gateway: &str, excludes: &[&str]) ->
         gateways: vec![gateway.parse::<IpAddr>().unwrap()],
         excludes: excludes.iter().map(range).collect(),
         available: 100,
+        underlay: vpc == "ovn-cluster",
     }
 }
 
 /// A pool on a subnet, open to all.
 pub(crate) fn pool(subnet: &str) -> Pool {
+    pool_of(PoolSource::Subnet(subnet.into()))
+}
+
+/// A pool of ranges, open to all.
+pub(crate) fn ranges(ranges: &[&str]) -> Pool {
+    pool_of(PoolSource::Ranges(ranges.iter().map(|range| range.parse().unwrap()).collect()))
+}
+
+fn pool_of(source: PoolSource) -> Pool {
     Pool {
-        subnet: subnet.into(),
-        excludes: AddressSet::default(),
+        generation: 1,
+        created: 0,
+        source,
+        excludes: Vec::new(),
+        avoid_buggy_ips: false,
         auto_assign: true,
         tenants: None,
+        allocation: None,
+        drain: false,
+        delegated: false,
         quarantine_seconds: 60,
         broken: None,
         status: AddressPoolStatus::default(),
     }
+}
+
+/// The tenants of these names alone.
+pub(crate) fn only(names: &[&str]) -> Option<PoolTenants> {
+    let names = names.iter().map(|name| (*name).to_owned()).collect();
+    Some(PoolTenants { names, selector: None })
 }
 
 /// A ready Node that says it is machine `machine` and lists one address.
@@ -140,11 +162,6 @@ impl World {
         self
     }
 
-    /// Changes one row of the Northbound database.
-    pub(crate) fn put_row(&mut self, change: RowChange) {
-        self.ovn.apply(change, "default");
-    }
-
     /// With the router `vpc-a` changed.
     pub(crate) fn with_router(self, change: impl FnOnce(&mut crate::ovn::Router)) -> Self {
         let mut row = self.ovn.routers.get(&ROUTER).cloned().unwrap_or_else(|| router("vpc-a"));
@@ -157,7 +174,7 @@ impl World {
         let id = ("tenant-a".to_owned(), name.to_owned());
         self.under.machines.insert(id.clone(), machine("a"));
         self.under.instances.insert(id, true);
-        self.under.put_ip(&format!("{name}.tenant-a"), Some(ip(name, "tenant-a", address)));
+        self.put_ip(&format!("{name}.tenant-a"), Some(ip(name, "tenant-a", address)));
         let tenant = self.tenant_a();
         tenant.nodes.insert(name.parse().unwrap(), node(name, address));
         self
@@ -165,7 +182,7 @@ impl World {
 
     /// With one more Kube-OVN `IP` of a machine in namespace `tenant-a`.
     pub(crate) fn with_ip(mut self, name: &str, machine: &str, subnet: &str, v4: &str) -> Self {
-        self.under.put_ip(name, Some(ip(machine, subnet, v4)));
+        self.put_ip(name, Some(ip(machine, subnet, v4)));
         self
     }
 

@@ -1,0 +1,154 @@
+//! Who has which address, and who may have which: the allocator, kept in step with what objects
+//! and rows say.
+//!
+//! The durable record of an address is its `Eip`; where there is none (yet, or any more), the
+//! `OvnEip` made for a Service, or the row that serves it, speaks for it. What else Kube-OVN or the Northbound database uses is nobody's to give.
+//! Each change of such a fact is told with [`World::reckon`], and the state is a function of the
+//! facts alone: [`World::reckon_all`] leads to the same one. Only what was given and has no record
+//! yet, a promise, is known here first.
+
+mod facts;
+mod pools_of;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use pools::{AddressSet, Allocator, Assigned, PoolFigures, Refusal, Service};
+use uuid::Uuid;
+
+use crate::ids::ServiceKey;
+use crate::world::World;
+
+pub use facts::Wish;
+pub(crate) use facts::port;
+pub use pools_of::Fault;
+
+/// The allocator, and what it was told.
+#[derive(Clone, Debug, Default)]
+pub struct Assignments {
+    allocator: Allocator,
+    /// What uses an address beside an `Eip`.
+    claims: BTreeMap<Ipv4Addr, BTreeSet<Claim>>,
+    /// Addresses of which the allocator was told a record.
+    recorded: BTreeSet<Ipv4Addr>,
+    /// What each pool holds.
+    contents: BTreeMap<String, AddressSet>,
+    /// What is wrong with each pool that has a fault.
+    faults: BTreeMap<String, Vec<Fault>>,
+}
+
+/// What uses an address beside an `Eip`, in the order in which it is believed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Claim {
+    /// An `OvnEip`, ours or another's.
+    OvnEip(String),
+    /// A live row of ours.
+    Row(Uuid),
+    /// A Kube-OVN `IP`.
+    Ip(String),
+    /// A Kube-OVN `Vip`.
+    Vip(String),
+    /// A NAT rule.
+    Nat(Uuid),
+}
+
+/// Addresses that no pool of ranges may hold, with what they are.
+pub type Reserved = Vec<(AddressSet, String)>;
+
+impl Assignments {
+    /// What a Service would get; nothing is changed.
+    ///
+    /// # Errors
+    /// Why it gets nothing, or nothing else than it has.
+    pub fn choose(&self, wish: &Wish) -> Result<Assigned, Refusal> {
+        wish.ask(|request| self.allocator.choose(request))
+    }
+
+    /// The figures of a pool, if it is known.
+    #[must_use]
+    pub fn figures(&self, pool: &str) -> Option<PoolFigures> {
+        self.allocator.pool(pool)
+    }
+
+    /// What is wrong with a pool.
+    #[must_use]
+    pub fn faults(&self, pool: &str) -> &[Fault] {
+        self.faults.get(pool).map_or(&[], Vec::as_slice)
+    }
+
+    /// The older pool that a pool overlaps, and where: while it does, it gives nothing.
+    #[must_use]
+    pub fn conflict(&self, pool: &str) -> Option<(&str, pools::AddressRange)> {
+        self.allocator.conflict(pool)
+    }
+
+    /// The first pool whose addresses hold this one, if one does.
+    #[must_use]
+    pub fn pool_at(&self, address: Ipv4Addr) -> Option<&str> {
+        let mut pools = self.contents.iter();
+        let held = pools.find(|(_, contents)| contents.contains(address.into()));
+        held.map(|(name, _)| name.as_str())
+    }
+
+    /// Whether the ranges of a pool hold an address.
+    #[must_use]
+    pub fn holds(&self, pool: &str, address: Ipv4Addr) -> bool {
+        self.contents.get(pool).is_some_and(|contents| contents.contains(address.into()))
+    }
+
+    /// What an address is used for, if it is.
+    #[must_use]
+    pub fn entry(&self, address: Ipv4Addr) -> Option<pools::Entry> {
+        self.allocator.entry(address.into())
+    }
+
+    fn claim(&mut self, address: Ipv4Addr, claim: Claim, there: bool) {
+        let claims = self.claims.entry(address).or_default();
+        let _ = if there { claims.insert(claim) } else { claims.remove(&claim) };
+        if claims.is_empty() {
+            self.claims.remove(&address);
+        }
+    }
+}
+
+impl World {
+    /// Gives a Service what it wishes, before the record says so.
+    pub(crate) fn promise(&mut self, wish: &Wish) {
+        // A refusal here is a plan that has been overtaken: the next one tells.
+        let _ = wish.ask(|request| self.assignments.allocator.assign(request));
+    }
+
+    /// Takes back what a Service was given without a record.
+    pub(crate) fn withdraw_promise(&mut self, key: &ServiceKey) {
+        let service =
+            Service { tenant: key.tenant().as_str(), namespace: key.namespace(), name: key.name() };
+        self.assignments.allocator.withdraw(&service);
+    }
+}
+
+#[cfg(test)]
+impl World {
+    /// What the allocator knows, line by line; nothing while something is promised or drawn.
+    fn account(&self) -> Option<Vec<String>> {
+        let allocator = &self.assignments.allocator;
+        let entries: Vec<_> = allocator.iter().collect();
+        let pools: Vec<_> = allocator.pools().collect();
+        let drawing = pools.iter().any(|pool| pool.drawing.v4 + pool.drawing.v6 > 0);
+        if drawing || entries.iter().any(|entry| entry.promised) {
+            return None;
+        }
+        let usage = self.tenants.keys().map(|name| (name, allocator.usage(name.as_str())));
+        let entries = entries.iter().map(|entry| format!("{entry:?}"));
+        let pools = pools.iter().map(|pool| format!("{pool:?}"));
+        let usage = usage.map(|usage| format!("{usage:?}"));
+        Some(entries.chain(pools).chain(usage).collect())
+    }
+
+    /// Fails where what was told piece by piece differs from a recount of all facts.
+    pub(crate) fn recount(&self) {
+        let Some(told) = self.account() else { return };
+        let mut anew = self.clone();
+        anew.reckon_all();
+        assert_eq!(Some(told), anew.account(), "told piece by piece, and counted anew");
+    }
+}

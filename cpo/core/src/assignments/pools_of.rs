@@ -1,0 +1,212 @@
+//! Pools as the allocator takes them: what their objects say, with what no pool may give taken
+//! out or named as a fault.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use ipnet::Ipv4Net;
+use pools::{AddressRange, AddressSet, PerFamily, PoolSpec, Quota, Source, TenantSpec};
+
+use super::Reserved;
+use crate::ids::TenantName;
+use crate::under::{Pool, PoolSource, Subnet, Under};
+use crate::world::World;
+
+/// VPC of the under cluster's own pods (Kube-OVN's default).
+const OWN_VPC: &str = "ovn-cluster";
+
+/// What is wrong with a pool: it gives nothing while it is so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// CamelCase reason of its condition.
+    pub reason: &'static str,
+    /// For an operator: the range, its problem, the remedy.
+    pub message: String,
+}
+
+impl Fault {
+    const fn new(reason: &'static str, message: String) -> Self {
+        Self { reason, message }
+    }
+}
+
+impl World {
+    /// Tells the allocator what a tenant may have.
+    pub(crate) fn reckon_tenant(&mut self, name: &TenantName) {
+        let Some(tenant) = self.tenants.get(name) else {
+            self.assignments.allocator.remove_tenant(name.as_str());
+            return;
+        };
+        let quota = &tenant.spec.quota;
+        let spec = TenantSpec {
+            quota: Quota {
+                load_balancers: quota.load_balancers.map(u64::from),
+                addresses: PerFamily {
+                    v4: quota.addresses.ipv4.map(u64::from),
+                    v6: quota.addresses.ipv6.map(u64::from),
+                },
+                ports: quota.ports.map(u64::from),
+            },
+            pools: tenant.spec.pools.iter().cloned().collect(),
+        };
+        self.assignments.allocator.set_tenant(name.as_str(), spec);
+    }
+
+    /// Tells the allocator which pools there are, and what is in use of what they hold now.
+    pub(crate) fn reckon_pools(&mut self) {
+        let others = self.reserved_by_network();
+        let (mut faults, mut contents) = (BTreeMap::new(), BTreeMap::new());
+        let mut specs = BTreeMap::new();
+        for (name, pool) in &self.under.pools {
+            let (spec, wrong) = self.pool_spec(pool, &others);
+            if !wrong.is_empty() {
+                faults.insert(name.clone(), wrong);
+            }
+            contents.insert(name.clone(), spec.contents());
+            specs.insert(name.clone(), spec);
+        }
+        (self.assignments.faults, self.assignments.contents) = (faults, contents);
+        self.assignments.allocator.set_pools(specs);
+        let eips = self.under.eips.values().filter_map(crate::under::Eip::address);
+        let used: BTreeSet<Ipv4Addr> =
+            eips.chain(self.assignments.claims.keys().copied()).collect();
+        used.into_iter().for_each(|address| self.reckon(address));
+    }
+
+    /// Tells the allocator how many addresses a Subnet has left.
+    pub(crate) fn reckon_available(&mut self, subnet: &str) {
+        let Some(available) = self.under.subnets.get(subnet).map(|s| s.available) else { return };
+        let pools = self.under.pools.iter().filter(|(_, pool)| pool.subnet() == Some(subnet));
+        for (name, _) in pools {
+            let free = PerFamily { v4: available, v6: 0 };
+            self.assignments.allocator.set_free(name, free);
+        }
+    }
+
+    fn pool_spec(&self, pool: &Pool, others: &Reserved) -> (PoolSpec, Vec<Fault>) {
+        let mut faults: Vec<_> =
+            pool.broken.iter().map(|why| Fault::new("Invalid", why.clone())).collect();
+        let mut spec = PoolSpec {
+            excludes: pool.excludes.clone(),
+            avoid_buggy_ips: pool.avoid_buggy_ips,
+            auto_assign: pool.auto_assign,
+            drain: pool.drain,
+            delegated: pool.delegated,
+            tenants: pool.tenants.as_ref().map(|tenants| self.selected(tenants)),
+            allocation: pool.allocation.clone(),
+            created: pool.created,
+            ..PoolSpec::default()
+        };
+        match &pool.source {
+            PoolSource::Subnet(name) => faults.extend(self.of_subnet(name, &mut spec)),
+            PoolSource::Ranges(ranges) => {
+                spec.addresses.clone_from(ranges);
+                spec.excludes.extend(self.under.underlays().flat_map(|(_, s)| edges(s)));
+                let forbidden = spec.forbidden(others);
+                faults
+                    .extend(forbidden.iter().map(|f| Fault::new("RangeForbidden", f.to_string())));
+                faults.extend(ranges.iter().filter_map(|range| self.off_network(range)));
+            }
+        }
+        spec.broken = !faults.is_empty();
+        (spec, faults)
+    }
+
+    /// Fills in a pool that Kube-OVN hands out.
+    fn of_subnet(&self, name: &str, spec: &mut PoolSpec) -> Option<Fault> {
+        let Some(subnet) = self.under.subnets.get(name) else {
+            return Some(Fault::new("SubnetNotFound", format!("no Subnet {name} exists")));
+        };
+        let Some(cidr) = subnet.cidr else {
+            return Some(Fault::new(
+                "SubnetUnusable",
+                format!("Subnet {name} has no IPv4 cidrBlock"),
+            ));
+        };
+        spec.addresses = vec![AddressRange::from(ipnet::IpNet::V4(cidr))];
+        spec.excludes.extend(edges(subnet));
+        spec.excludes.extend(subnet.excludes.ranges().copied());
+        let inside = |address: &IpAddr| matches!(address, IpAddr::V4(v4) if cidr.contains(v4));
+        let ports = self.ovn.ports.values().flat_map(|port| &port.networks);
+        let ports = ports.map(|network| IpAddr::V4(network.addr()));
+        let taken = subnet.gateways.iter().copied().chain(ports).filter(inside);
+        spec.excludes.extend(taken.map(AddressRange::single));
+        let free = PerFamily { v4: subnet.available, v6: 0 };
+        spec.source = Source::Elsewhere { name: Arc::from(name), free };
+        None
+    }
+
+    /// What of a range no provider network carries. IPv6 is not looked at: no network of overlay
+    /// mode carries it yet.
+    fn off_network(&self, range: &AddressRange) -> Option<Fault> {
+        let (IpAddr::V4(first), IpAddr::V4(last)) = (range.first(), range.last()) else {
+            return None;
+        };
+        let carries = |cidr: &Ipv4Net| cidr.contains(&first) && cidr.contains(&last);
+        let mut networks = self.under.underlays().filter_map(|(_, subnet)| subnet.cidr);
+        (!networks.any(|cidr| carries(&cidr))).then(|| {
+            let text = format!(
+                "{range} is not inside one Subnet of a provider network (a Subnet with spec.vlan): \
+                 make that Subnet, or take the range out"
+            );
+            Fault::new("SubnetNotFound", text)
+        })
+    }
+
+    /// What a pool of ranges may not hold: addresses that have another use already.
+    fn reserved_by_network(&self) -> Reserved {
+        let single = |address: IpAddr| AddressSet::from_iter([AddressRange::single(address)]);
+        let mut reserved = self.reserved.clone();
+        for (name, subnet) in &self.under.subnets {
+            if subnet.underlay {
+                let text = format!("the gateway of Subnet {name}");
+                reserved.extend(subnet.gateways.iter().map(|g| (single(*g), text.clone())));
+            } else if subnet.vpc == OWN_VPC
+                && let Some(cidr) = subnet.cidr
+            {
+                let range = AddressRange::from(ipnet::IpNet::V4(cidr));
+                let text = format!("Subnet {name} of the under cluster's own pods");
+                reserved.push((AddressSet::from_iter([range]), text));
+            }
+        }
+        for port in self.ovn.ports.values() {
+            let text = format!("the address of router port {}", port.name);
+            let addresses = port.networks.iter().map(|net| single(net.addr().into()));
+            reserved.extend(addresses.map(|address| (address, text.clone())));
+        }
+        reserved
+    }
+
+    fn selected(&self, tenants: &crate::under::PoolTenants) -> BTreeSet<String> {
+        let selector = tenants.selector.as_ref();
+        let by_label = self.tenants.iter().filter(|(_, tenant)| {
+            selector.is_some_and(|selector| selector.matches(&tenant.spec.labels))
+        });
+        let by_label = by_label.map(|(name, _)| name.to_string());
+        tenants.names.iter().cloned().chain(by_label).collect()
+    }
+}
+
+/// The network's own address and its broadcast address.
+fn edges(subnet: &Subnet) -> impl Iterator<Item = AddressRange> + use<> {
+    let edges = subnet.cidr.map(|cidr| [cidr.network(), cidr.broadcast()]);
+    edges.into_iter().flatten().map(|v4| AddressRange::single(v4.into()))
+}
+
+impl Under {
+    /// The Subnets of provider networks.
+    pub(crate) fn underlays(&self) -> impl Iterator<Item = (&String, &Subnet)> {
+        self.subnets.iter().filter(|(_, subnet)| subnet.underlay)
+    }
+
+    /// The Kube-OVN Subnet from which an address of a pool is to be had.
+    pub(crate) fn subnet_for(&self, pool: &str, address: Ipv4Addr) -> Option<String> {
+        let of_pool = self.pools.get(pool).and_then(Pool::subnet).map(str::to_owned);
+        let around = || {
+            let mut networks = self.underlays();
+            networks.find(|(_, s)| s.cidr.is_some_and(|cidr| cidr.contains(&address)))
+        };
+        of_pool.or_else(|| around().map(|(name, _)| name.clone()))
+    }
+}

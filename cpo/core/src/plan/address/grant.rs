@@ -1,0 +1,114 @@
+//! An `OvnEip` was made for the Service: Kube-OVN grants it, or does not.
+
+use cpo_api::Reason;
+
+use super::super::serve::Serving;
+use super::super::{Plan, Since, Wait};
+use super::record::spec;
+use super::{Address, delete_ovn_eip};
+use crate::effect::{Effect, UnderEffect};
+use crate::problem::Problem;
+use crate::request::Request;
+use crate::select;
+use crate::under::{OvnEip, Pool};
+
+/// An `OvnEip` and no `Eip`: wait for the grant, then assign.
+pub(super) fn granted(
+    serving: &Serving<'_>,
+    ovn_eip: &OvnEip,
+    request: &Request,
+    since: &Since,
+    plan: &mut Plan,
+) -> Address {
+    if ovn_eip.deleting {
+        return Address::Waiting;
+    }
+    let other_wish = request.address.is_some_and(|wish| ovn_eip.spec_v4 != Some(wish));
+    let world = serving.world;
+    let other_pool = request.pool.as_ref().is_some_and(|wish| {
+        let fits = |pool: &&Pool| select::is_of(world, wish, pool, ovn_eip);
+        let pool = world.under.pools.get(wish).filter(fits);
+        !pool.is_some_and(|pool| select::open(world, wish, pool, &serving.tenant.spec))
+    });
+    if other_wish || other_pool {
+        plan.effects.push(delete_ovn_eip(serving, ovn_eip));
+        return Address::Waiting;
+    }
+    let Some(address) = ovn_eip.granted() else {
+        return ungranted(serving, ovn_eip, request, since, plan);
+    };
+    if let Some(holder) = serving.world.under.eips.get(&address.to_string()) {
+        let leaving = holder.deleting || holder.released().is_some();
+        if plan.overdue(Wait::Grant, since, serving.now) {
+            // Whose it is may be waiting for it: leave it to him and draw another.
+            plan.effects.push(delete_ovn_eip(serving, ovn_eip));
+        } else if leaving {
+            return Address::Waiting;
+        }
+        let text = "the address drawn for the Service is taken; the provider's operator was told";
+        let why = format!(
+            "OvnEip {} was granted {address}, which Eip {address} says belongs to {}",
+            serving.ovn_eip,
+            holder.owner.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string)
+        );
+        let problem = Problem::refused(Reason::AddressConflict, text).for_operator(why);
+        return Address::Refused(None, problem);
+    }
+    let pool = serving.pool_of(ovn_eip, request);
+    let spec = spec(serving, None, address, &pool, request);
+    plan.effects.push(Effect::Under(UnderEffect::CreateEip { spec }));
+    plan.effects.push(serving.good_news("IPAllocated", format!("Assigned IP [{address}]")));
+    Address::Waiting
+}
+
+fn ungranted(
+    serving: &Serving<'_>,
+    ovn_eip: &OvnEip,
+    request: &Request,
+    since: &Since,
+    plan: &mut Plan,
+) -> Address {
+    if ovn_eip.ready && ovn_eip.status_v4.is_some() && ovn_eip.status_v4 != ovn_eip.spec_v4 {
+        if !plan.overdue(Wait::Inconsistent, since, serving.now) {
+            return Address::Waiting;
+        }
+        plan.effects.push(delete_ovn_eip(serving, ovn_eip));
+        let problem = Problem::refused(
+            Reason::OvnEipStatusInconsistent,
+            "the provider's network granted no usable address yet; another is being drawn",
+        );
+        return Address::Refused(
+            None,
+            problem.for_operator(format!(
+                "OvnEip {} is ready, but status.v4Ip differs from spec.v4Ip",
+                serving.ovn_eip
+            )),
+        );
+    }
+    if !plan.overdue(Wait::Grant, since, serving.now) {
+        return Address::Waiting;
+    }
+    let Some(address) = request.address else {
+        let untold = ovn_eip.spec_v4.is_some() && ovn_eip.status_v4.is_none();
+        if untold && plan.overdue(Wait::Untold, since, serving.now) {
+            // Made for a wish that is no more, and that is not granted. Kube-OVN itself records
+            // what it grants a moment before it tells.
+            plan.effects.push(delete_ovn_eip(serving, ovn_eip));
+            return Address::Waiting;
+        }
+        let text = "the provider's network has not granted an address yet; this goes on by itself";
+        let why = format!(
+            "OvnEip {} is not ready: look at its events and at the log of kube-ovn-controller",
+            serving.ovn_eip
+        );
+        return Address::Refused(
+            None,
+            Problem::refused(Reason::OvnEipPending, text).for_operator(why),
+        );
+    };
+    plan.effects.push(delete_ovn_eip(serving, ovn_eip));
+    let text =
+        format!("address {address} is not available to this cluster; ask for another, or none");
+    let why = format!("Kube-OVN did not grant {address} to OvnEip {}", serving.ovn_eip);
+    Address::Refused(None, Problem::refused(Reason::AddressInUse, text).for_operator(why))
+}

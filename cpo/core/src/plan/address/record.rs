@@ -1,0 +1,80 @@
+//! The `Eip` that records whose an address is.
+
+use std::net::Ipv4Addr;
+
+use cpo_api::{EipMode, EipOverlay, EipPort, EipService, EipSpec, EipTenant};
+
+use super::super::serve::Serving;
+use super::super::{Plan, ovn_eip_name, reserved_ovn_eip_name};
+use super::Address;
+use crate::effect::{Effect, UnderEffect};
+use crate::request::Request;
+use crate::under::Eip;
+
+/// Binds an `Eip` of this Service's name to this incarnation of it.
+pub(super) fn bind(name: &str, eip: &Eip, mut spec: EipSpec, plan: &mut Plan) -> Address {
+    spec.overlay = match (spec.overlay, &eip.spec.overlay) {
+        (Some(new), Some(old)) => {
+            Some(EipOverlay { router: new.router.or_else(|| old.router.clone()), ..new })
+        }
+        (new, _) => new,
+    };
+    let name = name.to_owned();
+    let effect = if differs(&eip.spec, &spec) {
+        UnderEffect::BindEip { name, version: eip.version, spec }
+    } else {
+        let status = cpo_api::EipStatus { released_at: None, ..eip.status.clone() };
+        UnderEffect::PatchEipStatus { name, uid: eip.uid.clone(), status }
+    };
+    plan.effects.push(Effect::Under(effect));
+    Address::Waiting
+}
+
+/// Whether the parts of a spec differ that follow the Service; the router follows the rows.
+pub(super) fn differs(observed: &EipSpec, desired: &EipSpec) -> bool {
+    let router = |spec: &EipSpec| spec.overlay.as_ref().and_then(|o| o.router.clone());
+    let same_router = router(desired).is_none() || router(desired) == router(observed);
+    let ovn_eip = |spec: &EipSpec| spec.overlay.as_ref().map(|o| o.ovn_eip.clone());
+    !(same_router
+        && ovn_eip(observed) == ovn_eip(desired)
+        && observed.services == desired.services
+        && observed.keep == desired.keep
+        && observed.tenant == desired.tenant)
+}
+
+/// The spec of an `Eip` bound to this Service; `eip` is what there is of it.
+pub(super) fn spec(
+    serving: &Serving<'_>,
+    eip: Option<&Eip>,
+    address: Ipv4Addr,
+    pool: &str,
+    request: &Request,
+) -> EipSpec {
+    let mut ports: Vec<_> = request
+        .ports
+        .iter()
+        .map(|(p, _)| EipPort { protocol: p.protocol.upper().to_owned(), port: p.port })
+        .collect();
+    ports.sort();
+    let tenant = &serving.tenant.spec;
+    let reserved = eip.is_some_and(|eip| eip.spec.reserved);
+    let ovn_eip = if reserved {
+        reserved_ovn_eip_name(&serving.world.install, address)
+    } else {
+        ovn_eip_name(&serving.world.install, &tenant.uid, serving.key)
+    };
+    EipSpec {
+        address: address.to_string(),
+        mode: EipMode::Overlay,
+        pool: pool.to_owned(),
+        tenant: EipTenant { name: tenant.name.to_string(), uid: tenant.uid.to_string() },
+        services: vec![EipService {
+            key: serving.key.in_tenant(),
+            uid: serving.service.uid.to_string(),
+            ports,
+        }],
+        reserved,
+        keep: request.keep && !reserved,
+        overlay: Some(EipOverlay { ovn_eip, router: serving.router_name() }),
+    }
+}

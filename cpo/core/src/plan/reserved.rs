@@ -1,0 +1,189 @@
+//! An address that an operator reserved and no Service has: it is held at Kube-OVN, and its `Eip`
+//! tells how it stands.
+
+use std::net::Ipv4Addr;
+
+use cpo_api::{
+    CleanupPolicy, EipOverlay, EipSpec, EipStatus, EipTenant, Reason, conditions_differ,
+    merge_conditions,
+};
+
+use super::{report, reserved_ovn_eip_name};
+use crate::effect::{Purpose, UnderEffect};
+use crate::ids::TenantName;
+use crate::tenant::Tenant;
+use crate::time::Now;
+use crate::under::{Eip, OvnEip};
+use crate::world::World;
+
+/// How long Kube-OVN may take to grant the address before that is told.
+const PATIENCE: jiff::SignedDuration = jiff::SignedDuration::from_secs(5);
+
+/// What is to be done for a reserved address.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Step {
+    /// The next step, if there is one.
+    pub effect: Option<UnderEffect>,
+    /// Kube-OVN has not answered yet: look again though nothing happens.
+    pub again: bool,
+}
+
+impl From<Option<UnderEffect>> for Step {
+    fn from(effect: Option<UnderEffect>) -> Self {
+        Self { effect, again: false }
+    }
+}
+
+/// How an address that nobody has stands: a CamelCase reason, and a text for an operator.
+type Standing = (&'static str, String);
+
+/// The next step for a reserved address; none where all is as it should be, or it is a Service's.
+#[must_use]
+pub fn step(world: &World, address: Ipv4Addr, now: Now) -> Step {
+    let name = reserved_ovn_eip_name(&world.install, address);
+    let ovn_eip = world.under.ovn_eips.get(&name);
+    let Some(eip) = world.under.eips.get(&address.to_string()) else {
+        // The reservation was taken back.
+        return ovn_eip.filter(|eip| !eip.deleting).map(|eip| delete_ovn_eip(name, eip)).into();
+    };
+    if !eip.spec.reserved || !eip.spec.services.is_empty() || eip.deleting {
+        return Step::default();
+    }
+    let tenant = match tenant(world, eip) {
+        Ok(tenant) => tenant,
+        Err(standing) => return tell(eip, address, standing, now).into(),
+    };
+    if tenant.spec.deleting {
+        return end(tenant, eip, address, name, ovn_eip).into();
+    }
+    let drawn = ovn_eip.filter(|held| held.granted().is_none()).and_then(|held| held.created);
+    if drawn.is_some_and(|created| now.wall.duration_since(created) < PATIENCE) {
+        return Step { effect: None, again: true };
+    }
+    let next = hold(world, tenant, eip, address, name, ovn_eip);
+    next.unwrap_or_else(|standing| tell(eip, address, standing, now)).into()
+}
+
+fn tenant<'w>(world: &'w World, eip: &Eip) -> Result<&'w Tenant, Standing> {
+    let EipTenant { name, uid } = &eip.spec.tenant;
+    let known = name.parse::<TenantName>().ok().and_then(|name| world.tenants.get(&name));
+    let Some(tenant) = known else {
+        let text = format!(
+            "no TenantCluster {name} is served here: make it, or delete this Eip to free the address"
+        );
+        return Err(("TenantNotFound", text));
+    };
+    if !uid.is_empty() && tenant.spec.uid.as_str() != uid {
+        let text = format!(
+            "reserved for a TenantCluster {name} that is gone (uid {uid}); the one of that name now \
+             is another: delete this Eip, and make it anew for that one"
+        );
+        return Err(("TenantNotFound", text));
+    }
+    Ok(tenant)
+}
+
+/// Fills in what the operator left out, and holds the address at Kube-OVN.
+fn hold(
+    world: &World,
+    tenant: &Tenant,
+    eip: &Eip,
+    address: Ipv4Addr,
+    name: String,
+    ovn_eip: Option<&OvnEip>,
+) -> Result<Option<UnderEffect>, Standing> {
+    let at = world.assignments.pool_at(address).map(str::to_owned);
+    let pool = Some(eip.spec.pool.clone()).filter(|pool| !pool.is_empty()).or(at);
+    let Some(pool) = pool else {
+        let text = format!(
+            "{address} is in no AddressPool that is Ready: make one that holds it, or delete this Eip"
+        );
+        return Err(("OutsidePools", text));
+    };
+    let spec = EipSpec {
+        pool: pool.clone(),
+        tenant: EipTenant { uid: tenant.spec.uid.to_string(), ..eip.spec.tenant.clone() },
+        overlay: Some(EipOverlay { ovn_eip: name.clone(), router: None }),
+        ..eip.spec.clone()
+    };
+    if spec != eip.spec {
+        let (name, version) = (address.to_string(), eip.version);
+        return Ok(Some(UnderEffect::BindEip { name, version, spec }));
+    }
+    let Some(subnet) = world.under.subnet_for(&pool, address) else {
+        let text = format!("no Subnet of a provider network holds {address}");
+        return Err(("SubnetNotFound", text));
+    };
+    let purpose = Purpose::Reserved { address, tenant: tenant.spec.name.to_string() };
+    match ovn_eip {
+        None => {
+            let v4 = Some(address);
+            Ok(Some(UnderEffect::CreateOvnEip { name, purpose, pool, subnet, v4 }))
+        }
+        Some(held) if held.granted() == Some(address) => {
+            if !held.labelled {
+                return Ok(Some(UnderEffect::LabelOvnEip { name, purpose }));
+            }
+            let text = format!(
+                "set aside for tenant {}, whose Service gets it by asking for it",
+                tenant.spec.name
+            );
+            Err(("Reserved", text))
+        }
+        Some(held) if held.deleting => Ok(None),
+        Some(_) => {
+            let holder = world
+                .under
+                .ovn_eips
+                .iter()
+                .find(|(other, eip)| **other != name && eip.address() == Some(address));
+            let why = holder.map_or_else(
+                || "look at its events and at the log of kube-ovn-controller".to_owned(),
+                |(other, _)| format!("OvnEip {other} has it"),
+            );
+            let text = format!("Kube-OVN has not granted {address} to OvnEip {name}: {why}");
+            Err((Reason::OvnEipPending.as_str(), text))
+        }
+    }
+}
+
+/// Ends a reservation with its tenant.
+fn end(
+    tenant: &Tenant,
+    eip: &Eip,
+    address: Ipv4Addr,
+    name: String,
+    ovn_eip: Option<&OvnEip>,
+) -> Option<UnderEffect> {
+    match (tenant.spec.cleanup, ovn_eip) {
+        (CleanupPolicy::Retain, _) => None,
+        (CleanupPolicy::Delete, Some(held)) if held.deleting => None,
+        (CleanupPolicy::Delete, Some(held)) => Some(delete_ovn_eip(name, held)),
+        (CleanupPolicy::Delete, None) => Some(UnderEffect::DeleteEip {
+            name: address.to_string(),
+            uid: eip.uid.clone(),
+            version: eip.version,
+        }),
+    }
+}
+
+fn delete_ovn_eip(name: String, ovn_eip: &OvnEip) -> UnderEffect {
+    UnderEffect::DeleteOvnEip { name, uid: ovn_eip.uid.clone() }
+}
+
+/// Writes how the address stands, unless the `Eip` says so already.
+fn tell(eip: &Eip, address: Ipv4Addr, standing: Standing, now: Now) -> Option<UnderEffect> {
+    let (reason, text) = standing;
+    let conditions = report::unbound(eip.generation, reason, &text, now);
+    let status = EipStatus {
+        conditions: merge_conditions(&eip.status.conditions, conditions),
+        ..EipStatus::default()
+    };
+    let told = !conditions_differ(&eip.status.conditions, &status.conditions)
+        && EipStatus { conditions: Vec::new(), ..eip.status.clone() } == EipStatus::default();
+    (!told).then(|| UnderEffect::PatchEipStatus {
+        name: address.to_string(),
+        uid: eip.uid.clone(),
+        status,
+    })
+}
