@@ -5,6 +5,7 @@ mod kubeconfig;
 mod objects;
 mod pki;
 mod server;
+mod snapshot;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ const READY: Duration = Duration::from_secs(90);
 pub struct Cluster {
     name: String,
     dir: PathBuf,
+    data: PathBuf,
     port: u16,
     authority: Authority,
     client: Client,
@@ -83,6 +85,7 @@ impl Cluster {
         let mut cluster = Self {
             name: name.to_owned(),
             dir,
+            data: settings.data.clone(),
             port,
             authority,
             client,

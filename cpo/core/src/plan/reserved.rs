@@ -100,10 +100,11 @@ fn hold(
         );
         return Err(("OutsidePools", text));
     };
+    let router = eip.spec.overlay.as_ref().and_then(|overlay| overlay.router.clone());
     let spec = EipSpec {
         pool: pool.clone(),
         tenant: EipTenant { uid: tenant.spec.uid.to_string(), ..eip.spec.tenant.clone() },
-        overlay: Some(EipOverlay { ovn_eip: name.clone(), router: None }),
+        overlay: Some(EipOverlay { ovn_eip: name.clone(), router }),
         ..eip.spec.clone()
     };
     if spec != eip.spec {

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cpo_api::{Condition, EipStatus, names};
+use cpo_api::{Condition, EipSpec, EipStatus, names};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -164,7 +164,8 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
             let version = next(eip.version);
             let owner = spec.services.first();
             let owner = owner.map(|of| key(&format!("{}/{}", spec.tenant.name, of.key)));
-            world.put_eip(name, Some(Eip { spec: spec.clone(), owner, version, ..eip }));
+            let spec = merged(&eip.spec, spec);
+            world.put_eip(name, Some(Eip { spec, owner, version, ..eip }));
         }
         UnderEffect::PatchEipStatus { name, uid, status } => {
             let eip = under.eips.get(name).filter(|e| e.uid == *uid).cloned();
@@ -217,6 +218,16 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
         }
     }
     Applied::Done
+}
+
+/// A merge patch leaves what it does not name.
+fn merged(before: &EipSpec, patch: &EipSpec) -> EipSpec {
+    let mut spec = patch.clone();
+    let router = before.overlay.as_ref().and_then(|overlay| overlay.router.clone());
+    if let Some(overlay) = &mut spec.overlay {
+        overlay.router = overlay.router.take().or(router);
+    }
+    spec
 }
 
 fn marked(eip: OvnEip, purpose: &Purpose) -> OvnEip {
