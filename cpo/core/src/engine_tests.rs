@@ -10,6 +10,8 @@ mod brake;
 mod chores;
 #[path = "engine_tests/fairness.rs"]
 mod fairness;
+#[path = "engine_tests/histories.rs"]
+mod histories;
 #[path = "engine_tests/knowledge.rs"]
 mod knowledge;
 #[path = "engine_tests/standby.rs"]

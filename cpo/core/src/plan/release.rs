@@ -6,7 +6,7 @@ use cpo_api::{CleanupPolicy, EipSpec, EipStatus};
 use jiff::Timestamp;
 
 use super::{Plan, Promise, report};
-use crate::effect::{Effect, Notice, TenantEffect, UnderEffect};
+use crate::effect::{Effect, Notice, Purpose, TenantEffect, UnderEffect};
 use crate::ids::ServiceKey;
 use crate::ovn::OvnLink;
 use crate::rows;
@@ -155,12 +155,16 @@ pub(super) fn expire(
     now: Now,
     plan: &mut Plan,
 ) {
+    let Some(released) = eip.released().filter(|_| !eip.deleting) else { return };
+    let rest = Duration::from_secs(world.under.rest_of(&eip.spec.pool).into());
     // A wish to keep an address does not outlive the tenant.
     let kept = eip.spec.keep && !tenant.spec.deleting;
-    let Some(released) = eip.released().filter(|_| !kept && !eip.deleting) else { return };
-    let rest = world.under.rest_of(&eip.spec.pool);
-    if let Some(left) = left(released, Duration::from_secs(rest.into()), now) {
-        plan.wake_at(now.mono + left);
+    let left = left(released, rest, now);
+    if kept || left.is_some() {
+        if let Some(left) = left.filter(|_| !kept) {
+            plan.wake_at(now.mono + left);
+        }
+        plan.effects.extend(hold(world, eip));
         return;
     }
     let ovn_eip = eip.spec.overlay.as_ref().map(|o| o.ovn_eip.as_str());
@@ -173,6 +177,23 @@ pub(super) fn expire(
         uid: eip.uid.clone(),
         version: eip.version,
     }));
+}
+
+/// Sees to it that Kube-OVN gives an address that waits to nobody else.
+fn hold(world: &World, eip: &Eip) -> Option<Effect> {
+    let overlay = eip.spec.overlay.as_ref()?;
+    if world.under.ovn_eips.contains_key(&overlay.ovn_eip) {
+        return None;
+    }
+    let (address, pool) = (eip.address()?, eip.spec.pool.clone());
+    let subnet = world.under.subnet_for(&pool, address)?;
+    Some(Effect::Under(UnderEffect::CreateOvnEip {
+        name: overlay.ovn_eip.clone(),
+        purpose: Purpose::Service(eip.owner.clone()?),
+        pool,
+        subnet,
+        v4: Some(address),
+    }))
 }
 
 /// What is left of a rest that began at `from`; `None` when it is over. A clock set back cannot

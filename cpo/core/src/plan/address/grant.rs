@@ -30,7 +30,9 @@ pub(super) fn granted(
         let pool = world.under.pools.get(wish).filter(fits);
         !pool.is_some_and(|pool| select::open(world, wish, pool, &serving.tenant.spec))
     });
-    if other_wish || other_pool {
+    // What is served already is recorded first, and then moved in the order of effects.
+    let served = serving.served_address().is_some();
+    if !served && (other_wish || other_pool) {
         plan.effects.push(delete_ovn_eip(serving, ovn_eip));
         return Address::Waiting;
     }
