@@ -118,11 +118,14 @@ impl World {
         let _ = wish.ask(|request| self.assignments.allocator.assign(request));
     }
 
-    /// Takes back what a Service was given without a record.
-    pub(crate) fn withdraw_promise(&mut self, key: &ServiceKey) {
-        let service =
-            Service { tenant: key.tenant().as_str(), namespace: key.namespace(), name: key.name() };
-        self.assignments.allocator.withdraw(&service);
+    /// Takes back what a Service was given without a record; tells whether there was anything.
+    pub(crate) fn withdraw_promise(&mut self, key: &ServiceKey) -> bool {
+        let tenant = key.tenant().as_str();
+        let service = Service { tenant, namespace: key.namespace(), name: key.name() };
+        let allocator = &mut self.assignments.allocator;
+        let before = allocator.usage(tenant);
+        allocator.withdraw(&service);
+        before != allocator.usage(tenant)
     }
 }
 

@@ -29,7 +29,7 @@ use cpo_api::Reason;
 use crate::assignments::Reserved;
 use crate::effect::{Effect, TenantEffect};
 use crate::ids::{Install, ServiceKey, TenantName};
-use crate::plan::{self, Promise, plan};
+use crate::plan::{self, Plan, Promise, plan};
 use crate::problem::Problem;
 use crate::time::Now;
 use crate::world::World;
@@ -246,6 +246,24 @@ impl Engine {
         self.everybody = true;
     }
 
+    /// What a plan gives a Service is its until the record says so; what it gives back feeds others.
+    fn keep_promises(&mut self, key: &ServiceKey, plan: &Plan) {
+        match &plan.promise {
+            Promise::Unchanged => {}
+            Promise::Made(wish) => self.world.promise(wish),
+            Promise::Withdrawn => {
+                if self.world.withdraw_promise(key) {
+                    self.feed();
+                }
+            }
+        }
+        if plan.hungry {
+            self.hungry.insert(key.clone());
+        } else {
+            self.hungry.remove(key);
+        }
+    }
+
     /// Something was given back to the pools: those who wait for it are looked at again.
     fn feed(&mut self) {
         std::mem::take(&mut self.hungry).into_iter().for_each(|key| self.soil(key));
@@ -289,21 +307,13 @@ impl Engine {
         self.counters.plans += 1;
         let plan = plan(&self.world, &key, &progress.since, now);
         progress.remember(&plan, now);
-        match &plan.promise {
-            Promise::Unchanged => {}
-            Promise::Made(wish) => self.world.promise(wish),
-            Promise::Withdrawn => self.world.withdraw_promise(&key),
-        }
-        if plan.hungry {
-            self.hungry.insert(key.clone());
-        } else {
-            self.hungry.remove(&key);
-        }
+        self.keep_promises(&key, &plan);
         self.timers.set(&key, plan.wake.map(|wake| wake.max(now.mono)));
         if plan.effects.is_empty() {
             self.rest(&key, jobs);
             return;
         }
+        let progress = self.progress.entry(key.clone()).or_default();
         progress.count_round(now);
         let failing = progress.failures == TOLD_AFTER_FAILURES;
         let (news, effects) = plan.effects.into_iter().partition(Effect::is_good_news);

@@ -80,7 +80,6 @@ impl World {
     }
 
     /// Tells the allocator everything anew. What was promised is forgotten.
-    #[cfg(test)]
     pub(crate) fn reckon_all(&mut self) {
         let mut assignments = Assignments::default();
         for (address, claim) in claims(self) {
@@ -116,7 +115,6 @@ impl World {
 }
 
 /// Everything that uses an address beside `Eip`s.
-#[cfg(test)]
 fn claims(world: &World) -> Vec<(Ipv4Addr, Claim)> {
     let under = &world.under;
     let eips = under.ovn_eips.iter();

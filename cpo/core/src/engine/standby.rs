@@ -26,6 +26,8 @@ impl Engine {
     pub fn stand_by(&mut self) {
         self.leading = false;
         self.forget();
+        // What was promised is another's to give now.
+        self.world.reckon_all();
     }
 
     /// Jobs given out that have not ended.

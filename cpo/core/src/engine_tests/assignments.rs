@@ -6,6 +6,7 @@ use cpo_api::{EipMode, EipSpec, EipStatus, EipTenant};
 
 use super::bench::{Bench, new_service};
 use crate::effect::{Effect, UnderEffect};
+use crate::engine::Outcome;
 use crate::ids::Uid;
 use crate::service::Service;
 use crate::testing::{self, only, ranges, version, world};
@@ -310,4 +311,37 @@ fn without_the_record_that_is_wrong_what_is_served_is_recorded_again() {
     assert_eq!(published(&mut bench, 2), served);
     let owners = bench.truth.under.eips.values().map(|eip| eip.owner.clone().unwrap().to_string());
     assert_eq!(owners.collect::<Vec<_>>(), [key(0), key(1)]);
+}
+
+#[test]
+fn what_was_promised_to_a_service_that_is_gone_is_free_again() {
+    let mut world = with_services(with_pool(ranges(&["198.51.100.100"])), 1);
+    world.service(&key(0)).finalizer = true;
+    let mut bench = Bench::told(world);
+    let jobs = bench.poll();
+    assert!(!jobs.is_empty(), "an OvnEip is on its way, and is never made");
+    bench.truth.put_service(&key(0), None);
+    let uid = Uid::new("uid-next");
+    bench.truth.put_service("a/default/next", Some(Service { uid, ..*new_service() }));
+    bench.feed();
+    jobs.iter().for_each(|job| bench.engine.done(job.id, Outcome::Failed, bench.now));
+    bench.run();
+    bench.wait(1);
+    assert_eq!(bench.published("a/default/next").as_deref(), Some("198.51.100.100"));
+}
+
+#[test]
+fn who_leads_no_more_keeps_no_promise() {
+    let mut world = with_services(with_pool(ranges(&["198.51.100.100"])), 1);
+    world.service(&key(0)).finalizer = true;
+    let mut bench = Bench::told(world);
+    assert!(!bench.poll().is_empty(), "an OvnEip is on its way, and is never made");
+    bench.engine.stand_by();
+    bench.truth.put_service(&key(0), None);
+    let uid = Uid::new("uid-next");
+    bench.truth.put_service("a/default/next", Some(Service { uid, ..*new_service() }));
+    bench.feed();
+    bench.engine.lead();
+    bench.run();
+    assert_eq!(bench.published("a/default/next").as_deref(), Some("198.51.100.100"));
 }
