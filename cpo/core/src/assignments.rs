@@ -22,6 +22,7 @@ use crate::world::World;
 pub use facts::Wish;
 pub(crate) use facts::port;
 pub use pools_of::Fault;
+pub(crate) use pools_of::OWN_VPC;
 
 /// The allocator, and what it was told.
 #[derive(Clone, Debug, Default)]

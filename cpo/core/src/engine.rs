@@ -61,6 +61,7 @@ pub struct Engine {
     progress: BTreeMap<ServiceKey, Progress>,
     timers: Timers,
     everybody: bool,
+    pools_changed: bool,
     /// Services that are refused for what others have.
     hungry: BTreeSet<ServiceKey>,
     tenants_learnt: u64,
@@ -89,6 +90,7 @@ impl Engine {
             progress: BTreeMap::new(),
             timers: Timers::default(),
             everybody: false,
+            pools_changed: false,
             hungry: BTreeSet::new(),
             tenants_learnt: 0,
             jobs: BTreeMap::new(),
@@ -163,6 +165,7 @@ impl Engine {
     /// Jobs to execute now. Call again after each input, each ended job, and at the deadline.
     pub fn poll(&mut self, now: Now) -> Vec<Job> {
         let mut jobs = Vec::new();
+        self.take_pools();
         if !self.leading {
             self.forget();
             return jobs;
@@ -188,7 +191,8 @@ impl Engine {
     #[must_use]
     pub fn has_work(&self) -> bool {
         let free = |tenant: &TenantName| self.room(tenant);
-        self.leading && self.may_decide() && (self.everybody || self.dirty.keys().any(free))
+        let any = self.everybody || self.pools_changed || self.dirty.keys().any(free);
+        self.leading && self.may_decide() && any
     }
 
     /// Takes note that a job ended.

@@ -207,16 +207,12 @@ fn unasked_a_service_draws_from_pools_on_the_vpcs_own_network_alone() {
 fn of_a_pool_of_ranges_the_lowest_free_address_is_named() {
     let mut world = occupied();
     world.under.pools = [("ours".into(), ranges(&["198.51.100.60-198.51.100.70"]))].into();
-    let faults = drawn(&world, &request(None, None)).unwrap_err();
-    assert!(
-        faults.operator_text().contains("ours") || faults.reason == Reason::PoolNotFound,
-        "the range holds the address of a router port: {faults:?}"
-    );
-    world.under.pools =
-        [("ours".into(), ranges(&["198.51.100.60-198.51.100.63", "198.51.100.65-198.51.100.70"]))]
-            .into();
     let first = drawn(&world, &request(None, None)).unwrap();
-    assert_eq!(first, ("ours".into(), "198.51.100.66".parse().ok()), "60 to 65 are in use");
+    assert_eq!(
+        first,
+        ("ours".into(), "198.51.100.66".parse().ok()),
+        "60 to 65 are in use, one of them by a router"
+    );
 }
 
 #[test]

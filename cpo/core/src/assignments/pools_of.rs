@@ -14,7 +14,7 @@ use crate::under::{Pool, PoolSource, Subnet, Under};
 use crate::world::World;
 
 /// VPC of the under cluster's own pods (Kube-OVN's default).
-const OWN_VPC: &str = "ovn-cluster";
+pub(crate) const OWN_VPC: &str = "ovn-cluster";
 
 /// What is wrong with a pool: it gives nothing while it is so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +103,9 @@ impl World {
             PoolSource::Ranges(ranges) => {
                 spec.addresses.clone_from(ranges);
                 spec.excludes.extend(self.under.underlays().flat_map(|(_, s)| edges(s)));
+                let ports = self.ovn.ports.values().flat_map(|port| &port.networks);
+                let ports = ports.map(|net| AddressRange::single(net.addr().into()));
+                spec.excludes.extend(ports);
                 let forbidden = spec.forbidden(others);
                 faults
                     .extend(forbidden.iter().map(|f| Fault::new("RangeForbidden", f.to_string())));
@@ -169,11 +172,6 @@ impl World {
                 let text = format!("Subnet {name} of the under cluster's own pods");
                 reserved.push((AddressSet::from_iter([range]), text));
             }
-        }
-        for port in self.ovn.ports.values() {
-            let text = format!("the address of router port {}", port.name);
-            let addresses = port.networks.iter().map(|net| single(net.addr().into()));
-            reserved.extend(addresses.map(|address| (address, text.clone())));
         }
         reserved
     }

@@ -98,9 +98,13 @@ impl Engine {
                 if let Some(address) = reserved.and_then(crate::under::Eip::address) {
                     self.chores.reserved_changed(address);
                 }
-                let gone = eip.is_none();
+                let bound = |eip: &crate::under::Eip| {
+                    eip.released().is_none() && !eip.spec.services.is_empty()
+                };
+                let was_bound = under.eips.get(&name).is_some_and(bound);
+                let given_back = eip.as_ref().is_none_or(|eip| was_bound && !bound(eip));
                 let concerned = self.world.put_eip(&name, eip);
-                if gone {
+                if given_back {
                     self.feed();
                 }
                 for (tenant, pool) in tenants {
@@ -194,6 +198,9 @@ impl Engine {
             self.chores.pool_changed(pool);
         }
         let before = self.world.under.subnets.get(&name);
+        let matters = |s: &crate::under::Subnet| s.underlay || s.vpc == crate::assignments::OWN_VPC;
+        let named = self.world.under.pools.values().any(|p| p.subnet() == Some(name.as_str()));
+        let of_pools = named || before.into_iter().chain(subnet.as_ref()).any(matters);
         let uncounted = |s: &crate::under::Subnet| crate::under::Subnet {
             available: u64::from(s.available > 0),
             ..s.clone()
@@ -202,13 +209,23 @@ impl Engine {
         put(&mut self.world.under.subnets, name.clone(), subnet);
         if same {
             self.world.reckon_available(&name);
-        } else {
+        } else if of_pools {
             self.pools_changed();
+        } else {
+            self.soil_everybody();
         }
     }
 
     /// What pools may give is another: figures and Services are looked at anew.
     fn pools_changed(&mut self) {
+        self.pools_changed = true;
+    }
+
+    /// Tells the allocator anew which pools there are, once for all that changed.
+    pub(super) fn take_pools(&mut self) {
+        if !std::mem::take(&mut self.pools_changed) {
+            return;
+        }
         self.world.reckon_pools();
         for name in self.world.under.pools.keys().cloned().collect::<Vec<_>>() {
             self.chores.pool_changed(name);
@@ -262,6 +279,9 @@ impl Engine {
         let known = self.world.tenants.get(&name).map(uid);
         self.world.reckon_tenant(&name);
         if known != before {
+            for key in &keys {
+                self.world.withdraw_promise(key);
+            }
             self.world.reckon_owner(&name);
         }
         let selecting = |pool: &crate::under::Pool| {

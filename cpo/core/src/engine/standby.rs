@@ -15,6 +15,8 @@ impl Engine {
     /// Begins to decide.
     pub fn lead(&mut self) {
         self.forget();
+        // What was promised in an earlier term may be another's by now.
+        self.world.reckon_all();
         self.leading = true;
         for key in known(&self.world) {
             self.soil(key);
@@ -26,8 +28,6 @@ impl Engine {
     pub fn stand_by(&mut self) {
         self.leading = false;
         self.forget();
-        // What was promised is another's to give now.
-        self.world.reckon_all();
     }
 
     /// Jobs given out that have not ended.

@@ -125,6 +125,11 @@ fn ports_beyond_the_quota_are_not_served_and_those_before_are() {
         bench.truth.ovn.load_balancers.values().map(|row| row.vips.len()).sum()
     };
     assert_eq!(vips(&bench), 1);
+    bench.when(|w| w.node("vm2").excluded = true);
+    let to = |bench: &Bench| -> Vec<String> {
+        bench.truth.ovn.load_balancers.values().flat_map(|row| row.vips.values().cloned()).collect()
+    };
+    assert_eq!(to(&bench), ["10.0.0.2:30080"], "what is served follows its nodes");
     let told = bench.truth.service(&key(0)).status.conditions.clone();
     assert!(told.iter().any(|c| c.reason == "QuotaExceeded"), "{told:#?}");
     bench.when(|w| w.tenant_a().spec.quota.ports = Some(2));
@@ -344,4 +349,65 @@ fn who_leads_no_more_keeps_no_promise() {
     bench.engine.lead();
     bench.run();
     assert_eq!(bench.published("a/default/next").as_deref(), Some("198.51.100.100"));
+}
+
+/// A bench in which `web-0` is served at the reserved address 198.51.100.77.
+fn bound() -> Bench {
+    let mut bench = Bench::told(with_services(world(), 1));
+    bench.when(|w| drop(w.put_eip("198.51.100.77", Some(reserved("198.51.100.77", "a")))));
+    bench.when(|w| w.service(&key(0)).load_balancer_ip = Some("198.51.100.77".into()));
+    bench.wait(2);
+    assert_eq!(bench.published(&key(0)).as_deref(), Some("198.51.100.77"));
+    bench
+}
+
+#[test]
+fn a_service_that_moves_off_a_reserved_address_leaves_the_reservation() {
+    let mut bench = bound();
+    let uid = bench.truth.under.eips["198.51.100.77"].uid.clone();
+    bench.when(|w| w.service(&key(0)).load_balancer_ip = Some("198.51.100.60".into()));
+    bench.wait(2);
+    assert_eq!(bench.published(&key(0)).as_deref(), Some("198.51.100.60"));
+    assert_eq!(bench.truth.under.eips["198.51.100.77"].uid, uid, "it was never deleted");
+    assert_eq!(reason(&bench, "198.51.100.77"), "Reserved");
+    assert_eq!(bench.truth.under.ovn_eips.len(), 2);
+}
+
+#[test]
+fn what_holds_a_reserved_address_outlives_the_service_whatever_others_do_to_it() {
+    let holder = |bench: &Bench| -> String {
+        let of = |eip: &&crate::under::OvnEip| eip.granted() == "198.51.100.77".parse().ok();
+        let mut eips = bench.truth.under.ovn_eips.iter();
+        eips.find(|(_, eip)| of(eip)).unwrap().0.clone()
+    };
+    for stolen in [true, false] {
+        let mut bench = bound();
+        let name = holder(&bench);
+        if stolen {
+            bench.when(|w| drop(w.put_ovn_eip(&name, None)));
+        } else {
+            let lost = bench.truth.under.ovn_eips[&name].clone();
+            let lost = crate::under::OvnEip { labelled: false, reserved: None, ..lost };
+            bench.when(|w| drop(w.put_ovn_eip(&name, Some(lost))));
+        }
+        bench.when(|w| w.service(&key(0)).deleting = true);
+        bench.wait(70);
+        assert_eq!(reason(&bench, "198.51.100.77"), "Reserved");
+        assert_eq!(holder(&bench), name);
+    }
+}
+
+#[test]
+fn a_reservation_that_is_deleted_while_it_is_bound_is_held_as_long_as_it_is_served() {
+    let mut bench = bound();
+    bench.log.clear();
+    bench.when(|w| drop(w.put_eip("198.51.100.77", None)));
+    bench.wait(2);
+    assert_eq!((edits_of_rows(&bench), bench.truth.under.ovn_eips.len()), (0, 1));
+    let again = Eip { uid: Uid::new("uid-again"), ..reserved("198.51.100.77", "a") };
+    bench.when(|w| drop(w.put_eip("198.51.100.77", Some(again))));
+    bench.wait(12);
+    assert_eq!(edits_of_rows(&bench), 0);
+    let spec = bench.truth.under.eips["198.51.100.77"].spec.clone();
+    assert_eq!(spec.services.len(), 1, "made again, it is bound again");
 }

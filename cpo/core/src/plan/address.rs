@@ -9,7 +9,7 @@ use cpo_api::Reason;
 use pools::{Assigned, Given, Target};
 
 use super::serve::Serving;
-use super::{Plan, Promise, Since, Wait, release};
+use super::{Plan, Promise, Since, Wait, release, reserved_ovn_eip_name};
 use crate::assignments::Wish;
 use crate::effect::{Effect, Purpose, UnderEffect};
 use crate::ovn::OvnLink;
@@ -32,6 +32,8 @@ pub(super) enum Address {
     Unseen,
     /// Assigned and granted, and it stays: the wish for another is refused.
     Kept(Ipv4Addr, Problem),
+    /// Assigned and granted, and its ports of before are served: more of them is refused.
+    Limited(Ipv4Addr, Problem),
     /// It has none; or, with an address, the one it had is lost.
     Refused(Option<Ipv4Addr>, Problem),
 }
@@ -91,11 +93,20 @@ fn unrecorded(
         return Address::Waiting;
     }
     plan.hungry = true;
+    // A reservation that was deleted while it was bound, and is made again.
+    let reserved = world.under.eips.get_key_value(&live.to_string()).filter(|(_, eip)| {
+        eip.spec.reserved
+            && eip.spec.services.is_empty()
+            && eip.spec.tenant.uid == serving.tenant.spec.uid.as_str()
+    });
+    if let Some((name, eip)) = reserved.filter(|_| serving.eip().is_none()) {
+        return bind(name, eip, spec(serving, Some(eip), live, &eip.spec.pool, request), plan);
+    }
     let holder = world.under.eips.get(&live.to_string()).and_then(|eip| eip.owner.as_ref());
     let own = serving.eip().map(|(name, _)| format!("; its own is Eip {name}"));
     let why = format!(
         "load balancer rows serve it at {live}, {}{}: nothing of it is changed until that is put \
-         right (docs/addresses.md)",
+         right (docs/operations.md, \"When something is away\")",
         holder.map_or_else(
             || "of which no Eip tells".to_owned(),
             |holder| format!("which Eip {live} says belongs to {holder}")
@@ -182,7 +193,7 @@ fn create_ovn_eip(
     subnet: String,
     v4: Option<Ipv4Addr>,
 ) -> Effect {
-    let (name, purpose) = (serving.ovn_eip.clone(), Purpose::Service(serving.key.clone()));
+    let (name, purpose) = (serving.ovn_eip.clone(), purpose(serving, v4));
     let pool = pool.to_owned();
     Effect::Under(UnderEffect::CreateOvnEip { name, purpose, pool, subnet, v4 })
 }
@@ -217,7 +228,7 @@ fn assigned(
     // Ports beyond the quota are not served; the address and what is served stay.
     if let Some(problem) = refused.as_ref().filter(|p| p.reason == Reason::QuotaExceeded) {
         hold(serving, eip, address, plan);
-        return Address::Refused(Some(address), problem.clone());
+        return Address::Limited(address, problem.clone());
     }
     let bound = spec(serving, Some(eip), address, &eip.spec.pool, request);
     if differs(&eip.spec, &bound) {
@@ -246,6 +257,7 @@ pub(super) fn keep(serving: &Serving<'_>, plan: &mut Plan) -> Option<Ipv4Addr> {
         // Drawn, and not assigned: another may need it meanwhile.
         let drawn = serving.world.under.ovn_eips.get(&serving.ovn_eip).filter(|e| !e.deleting);
         plan.effects.extend(drawn.map(|ovn_eip| delete_ovn_eip(serving, ovn_eip)));
+        plan.promise = Promise::Withdrawn;
         return None;
     };
     if eip.deleting || eip.released().is_some() {
@@ -267,7 +279,7 @@ fn hold(serving: &Serving<'_>, eip: &Eip, address: Ipv4Addr, plan: &mut Plan) ->
             false
         }
         Some(ovn_eip) if ovn_eip.granted() == Some(address) => {
-            plan.effects.extend((!ovn_eip.labelled).then(|| label(serving)));
+            plan.effects.extend((!ovn_eip.labelled).then(|| label(serving, address)));
             true
         }
         Some(ovn_eip) => {
@@ -278,8 +290,19 @@ fn hold(serving: &Serving<'_>, eip: &Eip, address: Ipv4Addr, plan: &mut Plan) ->
     }
 }
 
-fn label(serving: &Serving<'_>) -> Effect {
-    let (name, purpose) = (serving.ovn_eip.clone(), Purpose::Service(serving.key.clone()));
+/// What the `OvnEip` of the Service is for: one that holds a reserved address outlives it.
+fn purpose(serving: &Serving<'_>, address: Option<Ipv4Addr>) -> Purpose {
+    let install = &serving.world.install;
+    match address.filter(|v4| serving.ovn_eip == reserved_ovn_eip_name(install, *v4)) {
+        Some(address) => {
+            Purpose::Reserved { address, tenant: serving.tenant.spec.name.to_string() }
+        }
+        None => Purpose::Service(serving.key.clone()),
+    }
+}
+
+fn label(serving: &Serving<'_>, address: Ipv4Addr) -> Effect {
+    let (name, purpose) = (serving.ovn_eip.clone(), purpose(serving, Some(address)));
     Effect::Under(UnderEffect::LabelOvnEip { name, purpose })
 }
 
@@ -288,6 +311,10 @@ fn give_up(serving: &Serving<'_>, name: &str, eip: &Eip, plan: &mut Plan) -> Add
     let live = rows::withdraw(&serving.world.ovn, serving.key);
     if !live.is_empty() {
         plan.effects.push(Effect::Ovn(live));
+        return Address::Waiting;
+    }
+    if eip.spec.reserved {
+        plan.effects.push(release::set_aside(name, eip));
         return Address::Waiting;
     }
     match serving.world.under.ovn_eips.get(&serving.ovn_eip) {

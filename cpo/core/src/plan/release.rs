@@ -19,7 +19,7 @@ use crate::world::World;
 /// Plans a Service of a tenant whose `TenantCluster` is being deleted.
 pub(super) fn of_tenant(world: &World, tenant: &Tenant, key: &ServiceKey, now: Now) -> Plan {
     match tenant.spec.cleanup {
-        CleanupPolicy::Retain => Plan::default(),
+        CleanupPolicy::Retain => Plan { promise: Promise::Withdrawn, ..Plan::default() },
         CleanupPolicy::Delete => {
             // What is written into a tenant that does not answer would hold up its end for ever.
             let answers = matches!(tenant.link, Link::Up { .. });
@@ -127,7 +127,7 @@ fn quarantine(name: &str, eip: &Eip, now: Now) -> Effect {
 }
 
 /// A reserved address is set aside again for whoever of the tenant asks for it.
-fn set_aside(name: &str, eip: &Eip) -> Effect {
+pub(super) fn set_aside(name: &str, eip: &Eip) -> Effect {
     let spec = EipSpec { services: Vec::new(), ..eip.spec.clone() };
     let (name, version) = (name.to_owned(), eip.version);
     Effect::Under(UnderEffect::BindEip { name, version, spec })

@@ -43,7 +43,9 @@ pub fn step(world: &World, address: Ipv4Addr, now: Now) -> Step {
     let name = reserved_ovn_eip_name(&world.install, address);
     let ovn_eip = world.under.ovn_eips.get(&name);
     let Some(eip) = world.under.eips.get(&address.to_string()) else {
-        // The reservation was taken back.
+        // The reservation was taken back: what is served goes on until it is not.
+        let served = world.ovn.load_balancers.values().any(|row| row.address() == Some(address));
+        let ovn_eip = ovn_eip.filter(|_| !served);
         return ovn_eip.filter(|eip| !eip.deleting).map(|eip| delete_ovn_eip(name, eip)).into();
     };
     if !eip.spec.reserved || !eip.spec.services.is_empty() || eip.deleting {

@@ -18,7 +18,7 @@ use crate::request::{self, Request};
 use crate::router::{self, Site};
 use crate::rows;
 use crate::select;
-use crate::service::Service;
+use crate::service::{Port, Service};
 use crate::tenant::Tenant;
 use crate::time::Now;
 use crate::under::{Eip, OvnEip, Shield};
@@ -149,12 +149,28 @@ impl Serving<'_> {
                 report.problems.push(problem);
                 self.program(address, request, since, plan, report);
             }
+            Address::Limited(address, problem) => {
+                plan.wake_at(self.now.mono + RETRY);
+                report.problems.push(problem);
+                self.program(address, &self.as_before(request), since, plan, report);
+            }
             Address::Refused(address, problem) => {
                 plan.wake_at(self.now.mono + RETRY);
                 report.address = address;
                 self.refuse(problem, plan, report);
             }
         }
+    }
+
+    /// The request with the ports alone that the `Eip` records.
+    fn as_before(&self, request: &Request) -> Request {
+        let recorded = self.eip().into_iter().flat_map(|(_, eip)| &eip.spec.services);
+        let recorded: Vec<_> = recorded.flat_map(|service| &service.ports).collect();
+        let known = |(port, _): &(Port, u16)| {
+            recorded.iter().any(|p| p.port == port.port && p.protocol == port.protocol.upper())
+        };
+        let ports = request.ports.iter().filter(|port| known(port)).cloned().collect();
+        Request { ports, ..request.clone() }
     }
 
     /// Notes a refusal; takes the Service off the network where it must not stay.

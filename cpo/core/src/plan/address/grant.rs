@@ -3,7 +3,7 @@
 use cpo_api::Reason;
 
 use super::super::serve::Serving;
-use super::super::{Plan, Since, Wait};
+use super::super::{Plan, Promise, Since, Wait};
 use super::record::spec;
 use super::{Address, delete_ovn_eip};
 use crate::effect::{Effect, UnderEffect};
@@ -35,6 +35,18 @@ pub(super) fn granted(
     if !served && (other_wish || other_pool) {
         plan.effects.push(delete_ovn_eip(serving, ovn_eip));
         return Address::Waiting;
+    }
+    if ovn_eip.address().is_none() {
+        // It counts though nobody knows the address: a restart forgets who is drawing.
+        let wish = serving.wish(request, true);
+        match select::choose(world, &wish) {
+            Err(problem) if problem.reason == Reason::QuotaExceeded => {
+                plan.effects.push(delete_ovn_eip(serving, ovn_eip));
+                plan.hungry = true;
+                return Address::Refused(None, problem);
+            }
+            _ => plan.promise = Promise::Made(Box::new(wish)),
+        }
     }
     let Some(address) = ovn_eip.granted() else {
         return ungranted(serving, ovn_eip, request, since, plan);
