@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,6 +12,7 @@ use cpo_core::ids::Install;
 use ovn_client::{ClientConfig, TlsFiles, TlsSource, Verify};
 
 use crate::lease::LeaseArgs;
+use crate::look::{Filter, LookArgs};
 
 /// Load balancers for clusters that run inside clusters.
 #[derive(Debug, Parser)]
@@ -24,6 +26,15 @@ pub(crate) struct Cli {
 enum Command {
     /// Run the controller.
     Run(Box<RunArgs>),
+    /// Print each AddressPool: who may draw from it, its figures, and how it stands.
+    Pools(LookArgs),
+    /// Print each address: who owns it, and how it stands.
+    Eips {
+        #[command(flatten)]
+        look: LookArgs,
+        #[command(flatten)]
+        filter: Filter,
+    },
     /// Look at our load balancer rows.
     #[command(subcommand)]
     Lb(Lb),
@@ -48,6 +59,13 @@ pub(crate) struct OvnArgs {
     /// `unix:PATH`, a comma list.
     #[arg(long, env = "CPO_OVN_NB")]
     ovn_nb: String,
+    #[command(flatten)]
+    pub(crate) access: OvnAccess,
+}
+
+/// How the Northbound database is read, and which rows in it are ours.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct OvnAccess {
     /// Folder with `cacert`, `cert` and `key` (Kube-OVN's Secret `kube-ovn-tls`) for `ssl:`.
     #[arg(long, env = "CPO_OVN_TLS")]
     ovn_tls: Option<PathBuf>,
@@ -63,7 +81,14 @@ pub(crate) struct OvnArgs {
 impl OvnArgs {
     /// How to connect.
     pub(crate) fn client_config(&self) -> anyhow::Result<ClientConfig> {
-        let endpoints = self.ovn_nb.parse().context("read --ovn-nb")?;
+        self.access.client_config(&self.ovn_nb)
+    }
+}
+
+impl OvnAccess {
+    /// How to connect to these endpoints.
+    pub(crate) fn client_config(&self, endpoints: &str) -> anyhow::Result<ClientConfig> {
+        let endpoints = endpoints.parse().context("read --ovn-nb")?;
         let mut config = ClientConfig::new(endpoints, crate::ovn::database());
         if let Some(folder) = &self.ovn_tls {
             let files = TlsFiles {
@@ -105,17 +130,26 @@ pub(crate) struct RunArgs {
 
 impl Cli {
     /// Does what the command line says.
-    pub(crate) fn execute(self) -> anyhow::Result<()> {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            Command::Run(args) => crate::run::run(*args),
+            Command::Run(args) => crate::run::run(*args)?,
+            Command::Pools(args) => at_once(crate::look::print_pools(&args))?,
+            Command::Eips { look, filter } => at_once(crate::look::print_eips(&look, &filter))?,
             Command::Lb(Lb::List(args)) => {
-                crate::run::install_tls_provider();
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                runtime.block_on(crate::rows::list(args.client_config()?, args.install.as_str()))
+                let list = crate::rows::list(args.client_config()?, args.access.install.as_str());
+                at_once(list)?;
             }
-            Command::Crds { out } => crds(out),
+            Command::Crds { out } => crds(out)?,
         }
+        Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Runs a command that ends by itself.
+fn at_once<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    crate::run::install_tls_provider();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(command)
 }
 
 /// Reads a duration that is not negative, as `60s`, `5m` or `PT1M`.

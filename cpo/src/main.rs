@@ -6,6 +6,7 @@ mod heart;
 mod http;
 mod leadership;
 mod lease;
+mod look;
 mod metrics;
 mod outbox;
 mod ovn;
@@ -21,7 +22,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     match cli::Cli::parse().execute() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("cpo: {error:#}");
             ExitCode::FAILURE

@@ -10,11 +10,23 @@ use ovn_client::nb::{self, TypedRow as _};
 use ovn_client::{Client, ClientConfig, Replica};
 use tokio_util::sync::CancellationToken;
 
+use crate::look::table::aligned;
+
 /// How long to wait for the database.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Reads the database once and prints a table.
-pub(crate) async fn list(mut config: ClientConfig, install: &str) -> anyhow::Result<()> {
+pub(crate) async fn list(config: ClientConfig, install: &str) -> anyhow::Result<()> {
+    let table = read(config, |replica| table(replica, install)).await?;
+    std::io::stdout().lock().write_all(table.as_bytes())?;
+    Ok(())
+}
+
+/// Reads the database once.
+pub(crate) async fn read<T>(
+    mut config: ClientConfig,
+    look: impl FnOnce(&Replica) -> T,
+) -> anyhow::Result<T> {
     // To look, any member of a cluster will do.
     config.leader_only = false;
     let endpoints = config.endpoints.to_string();
@@ -24,11 +36,10 @@ pub(crate) async fn list(mut config: ClientConfig, install: &str) -> anyhow::Res
     let connected = tokio::time::timeout(PATIENCE, client.connected()).await;
     let replica = connected.ok().flatten();
     let replica = replica.with_context(|| format!("{endpoints} (--ovn-nb) does not answer"))?;
-    let table = table(&replica, install);
+    let seen = look(&replica);
     stop.cancel();
     ensure!(driver.await.is_ok(), "the connection's task panicked");
-    std::io::stdout().lock().write_all(table.as_bytes())?;
-    Ok(())
+    Ok(seen)
 }
 
 /// One line per Vip, and one per row that waits to be used again or deleted.
@@ -64,31 +75,4 @@ fn table(replica: &Replica, install: &str) -> String {
     let head = ["SERVICE", "PROTOCOL", "VIP", "BACKENDS", "ROUTER", "UUID"].map(str::to_owned);
     lines.insert(0, head);
     aligned(&lines)
-}
-
-fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for line in lines {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = cell.len().max(*width);
-        }
-    }
-    let mut text = String::new();
-    for line in lines {
-        let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("   ").trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
-        let lines = [["A", "B"], ["long", "x"]].map(|line| line.map(str::to_owned));
-        assert_eq!(aligned(&lines), "A      B\nlong   x\n");
-    }
 }

@@ -70,7 +70,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
         .with_context(|| format!("listen on {} (--listen)", args.listen))?;
     let mut ovn_config = args.ovn.client_config()?;
     ovn_config.event_queue = INPUTS;
-    let install = args.ovn.install;
+    let install = args.ovn.access.install;
     let place = Place {
         namespace: args.lease.namespace(),
         name: args.lease.name(&install),
@@ -203,7 +203,7 @@ async fn supervise(
 }
 
 /// The operator's own kubeconfig, or the Pod's ServiceAccount.
-async fn under_config(kubeconfig: Option<&Path>) -> anyhow::Result<Config> {
+pub(crate) async fn under_config(kubeconfig: Option<&Path>) -> anyhow::Result<Config> {
     let mut config = match kubeconfig {
         Some(path) => {
             let what = || format!("read the under cluster's kubeconfig {}", path.display());
@@ -219,7 +219,7 @@ async fn under_config(kubeconfig: Option<&Path>) -> anyhow::Result<Config> {
 }
 
 /// The under cluster's own API server, which no tenant may name.
-fn server_of(config: &Config) -> anyhow::Result<Server> {
+pub(crate) fn server_of(config: &Config) -> anyhow::Result<Server> {
     let url = &config.cluster_url;
     let host = url.host().context("the under cluster's URL has no host")?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
