@@ -12,7 +12,7 @@ use cpo_core::ids::Install;
 use ovn_client::{ClientConfig, TlsFiles, TlsSource, Verify};
 
 use crate::lease::LeaseArgs;
-use crate::look::{Filter, LookArgs};
+use crate::look::{ExplainArgs, Filter, LookArgs};
 
 /// Load balancers for clusters that run inside clusters.
 #[derive(Debug, Parser)]
@@ -35,6 +35,9 @@ enum Command {
         #[command(flatten)]
         filter: Filter,
     },
+    /// Find out why a Service has no load balancer, and what to do. Exit code: 0 where it is
+    /// served, 1 where it is not, 2 where that cannot be told.
+    Explain(Box<ExplainArgs>),
     /// Look at our load balancer rows.
     #[command(subcommand)]
     Lb(Lb),
@@ -135,6 +138,7 @@ impl Cli {
             Command::Run(args) => crate::run::run(*args)?,
             Command::Pools(args) => at_once(crate::look::print_pools(&args))?,
             Command::Eips { look, filter } => at_once(crate::look::print_eips(&look, &filter))?,
+            Command::Explain(args) => return Ok(explained(at_once(crate::look::explain(&args)))),
             Command::Lb(Lb::List(args)) => {
                 let list = crate::rows::list(args.client_config()?, args.access.install.as_str());
                 at_once(list)?;
@@ -150,6 +154,18 @@ fn at_once<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
     crate::run::install_tls_provider();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(command)
+}
+
+/// Whether a Service is served, as an exit code; an error is neither.
+fn explained(served: anyhow::Result<bool>) -> ExitCode {
+    match served {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("cpo: {error:#}");
+            ExitCode::from(2)
+        }
+    }
 }
 
 /// Reads a duration that is not negative, as `60s`, `5m` or `PT1M`.

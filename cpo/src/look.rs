@@ -1,6 +1,9 @@
-//! The commands that only look: at pools and at addresses. They read what kubectl reads, and write nothing.
+//! The commands that only look: at pools, at addresses, and at what stands in the way of one
+//! Service. They read what kubectl reads, and write nothing.
 
 mod eips;
+mod explain;
+mod gather;
 mod pools;
 pub(crate) mod table;
 
@@ -20,6 +23,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 pub(crate) use eips::Filter;
+pub(crate) use explain::{ExplainArgs, explain};
 
 /// How long one call may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -83,19 +87,11 @@ async fn list<K>(api: &Api<DeserializeGuard<K>>) -> anyhow::Result<Vec<K>>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
 {
-    list_where(api, &ListParams::default()).await
-}
-
-async fn list_where<K>(
-    api: &Api<DeserializeGuard<K>>,
-    params: &ListParams,
-) -> anyhow::Result<Vec<K>>
-where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
-{
     let what = || format!("list {}", K::plural(&()));
-    let listed =
-        timeout(PATIENCE, api.list(params)).await.with_context(what)?.with_context(what)?;
+    let listed = timeout(PATIENCE, api.list(&ListParams::default()))
+        .await
+        .with_context(what)?
+        .with_context(what)?;
     let mut objects = Vec::new();
     for object in listed.items {
         match object.0 {

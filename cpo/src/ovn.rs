@@ -6,8 +6,9 @@ mod link;
 mod observe;
 mod write;
 
-use ovn_client::DatabaseSpec;
+use cpo_core::ovn::RowChange;
 use ovn_client::nb::{self, TypedRow as _};
+use ovn_client::{DatabaseSpec, Replica};
 
 /// What is read of the Northbound database: more would only be sent and kept.
 pub(crate) fn database() -> DatabaseSpec {
@@ -50,4 +51,13 @@ pub(crate) fn database() -> DatabaseSpec {
     ];
     nb::database(tables).index(epoch::by_role())
 }
+
+/// Every row there is, in the core's types.
+pub(crate) fn everything(replica: &Replica) -> Vec<RowChange> {
+    let tables = replica.tables();
+    let rows = tables.flat_map(|table| table.iter().map(move |row| (table, row)));
+    rows.flat_map(|(table, row)| observe::row(table.name(), row.uuid(), Some(row), replica))
+        .collect()
+}
+
 pub(crate) use link::{Link, Message, Terms};

@@ -11,9 +11,11 @@
 mod client;
 mod events;
 mod execute;
+mod look;
 mod parse;
 mod registry;
 mod secret;
 mod session;
 
+pub(crate) use look::look;
 pub(crate) use registry::{FromTenant, Registry, Routes, Wanted};

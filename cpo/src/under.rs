@@ -3,7 +3,7 @@
 mod events;
 mod execute;
 pub(crate) mod kinds;
-mod parse;
+pub(crate) mod parse;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;

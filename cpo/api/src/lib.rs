@@ -12,6 +12,7 @@ mod condition;
 mod eip;
 pub mod names;
 mod reason;
+mod remedy;
 mod selector;
 mod tenant_cluster;
 

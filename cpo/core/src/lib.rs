@@ -10,6 +10,7 @@ pub mod backends;
 pub mod effect;
 pub mod election;
 pub mod engine;
+pub mod explain;
 pub mod ids;
 pub mod kubeconfig;
 pub mod ovn;

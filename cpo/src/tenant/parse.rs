@@ -14,7 +14,7 @@ use k8s_openapi::api::discovery::v1 as discovery;
 use kube::ResourceExt as _;
 
 /// Label of an EndpointSlice: the Service it belongs to.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Prefix of a KubeVirt machine's `spec.providerID`.
 const KUBEVIRT: &str = "kubevirt://";
 /// The annotation older clients write source ranges to (`k8s.io/cloud-provider`).
@@ -26,6 +26,12 @@ pub(super) fn service(object: core::Service) -> Option<TenantObject> {
     let parsed = parsed(object);
     let ours = parsed.load_balancer || parsed.finalizer || !parsed.status.conditions.is_empty();
     ours.then(|| TenantObject::Service(namespace, name, Some(Box::new(parsed))))
+}
+
+/// A Service, whether it is of any concern or not.
+pub(super) fn any_service(object: core::Service) -> TenantObject {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    TenantObject::Service(namespace, name, Some(Box::new(parsed(object))))
 }
 
 fn parsed(object: core::Service) -> Service {

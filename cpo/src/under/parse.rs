@@ -35,7 +35,7 @@ fn v4(text: &str) -> Option<Ipv4Addr> {
 }
 
 /// A tenant; `None` where it is not ours to serve.
-pub(super) fn tenant_cluster(object: &TenantCluster) -> Option<UnderObject> {
+pub(crate) fn tenant_cluster(object: &TenantCluster) -> Option<UnderObject> {
     let name: cpo_core::ids::TenantName = object.name_any().parse().ok()?;
     let (spec, meta) = (&object.spec, &object.metadata);
     match spec.mode {
@@ -88,7 +88,7 @@ pub(super) fn tenant_cluster(object: &TenantCluster) -> Option<UnderObject> {
 }
 
 /// A pool. What cannot be read of it makes it broken, and the first such thing is named.
-pub(super) fn pool(object: AddressPool) -> Option<UnderObject> {
+pub(crate) fn pool(object: AddressPool) -> Option<UnderObject> {
     let name = object.name_any();
     let meta = &object.metadata;
     let (generation, created) = (meta.generation.unwrap_or_default(), created(meta));
@@ -157,7 +157,7 @@ fn selector(selector: cpo_api::LabelSelector) -> Selector {
 }
 
 /// An `Eip`.
-pub(super) fn eip(object: Eip) -> UnderObject {
+pub(crate) fn eip(object: Eip) -> UnderObject {
     let name = object.name_any();
     let service = object.spec.services.first();
     let owner = service.and_then(|s| format!("{}/{}", object.spec.tenant.name, s.key).parse().ok());
@@ -175,7 +175,7 @@ pub(super) fn eip(object: Eip) -> UnderObject {
 }
 
 /// An `OvnEip`.
-pub(super) fn ovn_eip(object: kinds::OvnEip) -> UnderObject {
+pub(crate) fn ovn_eip(object: kinds::OvnEip) -> UnderObject {
     let name = object.name_any();
     let meta = &object.metadata;
     let annotation = object.annotations().get(names::ANNOTATION_SERVICE);
@@ -206,7 +206,7 @@ pub(super) fn ovn_eip(object: kinds::OvnEip) -> UnderObject {
 }
 
 /// A `Subnet`.
-pub(super) fn subnet(object: kinds::Subnet) -> Option<UnderObject> {
+pub(crate) fn subnet(object: kinds::Subnet) -> Option<UnderObject> {
     let name = object.name_any();
     let spec = object.spec;
     let parts = |text: &str| text.split(',').map(|p| p.trim().to_owned()).collect::<Vec<_>>();
@@ -233,13 +233,13 @@ fn whole(count: f64) -> u64 {
 }
 
 /// A `Vpc`: its router.
-pub(super) fn vpc(object: kinds::Vpc) -> Option<UnderObject> {
+pub(crate) fn vpc(object: kinds::Vpc) -> Option<UnderObject> {
     let name = object.name_any();
     Some(UnderObject::Vpc(name, Some(object.status.unwrap_or_default().router)))
 }
 
 /// An `IP`.
-pub(super) fn ip(object: kinds::Ip) -> Option<UnderObject> {
+pub(crate) fn ip(object: kinds::Ip) -> Option<UnderObject> {
     let name = object.name_any();
     let spec = object.spec;
     let ip = under::Ip {
@@ -253,20 +253,20 @@ pub(super) fn ip(object: kinds::Ip) -> Option<UnderObject> {
 }
 
 /// A Kube-OVN `Vip`.
-pub(super) fn vip(object: kinds::Vip) -> Option<UnderObject> {
+pub(crate) fn vip(object: kinds::Vip) -> Option<UnderObject> {
     let address = v4(&object.status.as_ref()?.v4ip)?;
     Some(UnderObject::Vip(object.name_any(), Some(address)))
 }
 
 /// A `VirtualMachine`.
-pub(super) fn machine(object: kinds::VirtualMachine) -> Option<UnderObject> {
+pub(crate) fn machine(object: kinds::VirtualMachine) -> Option<UnderObject> {
     let id = (object.namespace().unwrap_or_default(), object.name_any());
     let labels = object.labels().clone();
     Some(UnderObject::Machine(id, Some(under::Machine { labels })))
 }
 
 /// A `VirtualMachineInstance`.
-pub(super) fn instance(object: kinds::VirtualMachineInstance) -> Option<UnderObject> {
+pub(crate) fn instance(object: kinds::VirtualMachineInstance) -> Option<UnderObject> {
     let id = (object.namespace().unwrap_or_default(), object.name_any());
     let runs = object.status.unwrap_or_default().phase == "Running"
         && object.metadata.deletion_timestamp.is_none();
@@ -274,7 +274,7 @@ pub(super) fn instance(object: kinds::VirtualMachineInstance) -> Option<UnderObj
 }
 
 /// The shield.
-pub(super) fn shield(object: &kinds::OvnDnatRule) -> UnderObject {
+pub(crate) fn shield(object: &kinds::OvnDnatRule) -> UnderObject {
     let ready = object.status.as_ref().is_some_and(|s| s.ready && !s.v4_ip.is_empty());
     UnderObject::Shield(if ready { under::Shield::Up } else { under::Shield::Unready })
 }

@@ -1,0 +1,296 @@
+//! The steps, one by one.
+
+use cpo_api::{CleanupPolicy, Condition, ConditionStatus, Reason};
+
+use super::{Chain, Facts, Mark, Step, UNDER_WAY};
+use crate::request;
+use crate::rows;
+use crate::service::Service;
+use crate::tenant::{Tenant, TenantSpec};
+use crate::under::Eip;
+
+impl Facts<'_> {
+    pub(super) fn tenant(&self) -> Option<&Tenant> {
+        self.world.tenants.get(self.key.tenant())
+    }
+
+    /// The Service, if it was read.
+    pub(super) fn service(&self) -> Option<&Service> {
+        self.tenant()?.services.get(self.key).filter(|_| self.unread.is_none())
+    }
+
+    /// The Service's Eip, one that is live before one that is released.
+    pub(super) fn eip(&self) -> Option<&Eip> {
+        let uid = self.tenant()?.spec.uid.as_str();
+        let names = self.world.under.eips_of.get(self.key).into_iter().flatten();
+        let eips = names.filter_map(|name| self.world.under.eips.get(name));
+        let own = eips.filter(|eip| eip.spec.tenant.uid == uid);
+        own.min_by_key(|eip| eip.released().is_some())
+    }
+
+    fn live_eip(&self) -> Option<&Eip> {
+        self.eip().filter(|eip| eip.released().is_none() && !eip.deleting)
+    }
+}
+
+pub(super) fn condition<'c>(conditions: &'c [Condition], type_: &str) -> Option<&'c Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+fn holds(condition: Option<&Condition>) -> bool {
+    condition.is_some_and(|condition| condition.status == ConditionStatus::True)
+}
+
+impl Chain<'_> {
+    pub(super) fn walk(&mut self) {
+        let facts = self.facts;
+        let Some(tenant) = facts.tenant() else { return self.no_tenant() };
+        self.tenant(&tenant.spec);
+        self.connected(&tenant.spec);
+        self.service(&tenant.spec);
+        self.wish();
+        self.pool(tenant);
+        self.ovn_eip();
+        self.eip();
+        self.rows();
+        self.status();
+    }
+
+    fn no_tenant(&mut self) {
+        let name = self.facts.key.tenant();
+        if self.facts.unmanaged {
+            let text =
+                format!("TenantCluster {name} has mode Unmanaged: it is not served from here");
+            return self.no(Step::Tenant, text, "look in the tenant, or set spec.mode to Overlay");
+        }
+        let remedy = "check the name (`kubectl get tcl`), or register the tenant \
+                      (docs/operations.md)";
+        self.no(Step::Tenant, format!("there is no TenantCluster {name}"), remedy);
+    }
+
+    fn tenant(&mut self, spec: &TenantSpec) {
+        let name = &spec.name;
+        if spec.deleting {
+            let policy = match spec.cleanup {
+                CleanupPolicy::Retain => "Retain: what it has stays, and nothing new is made",
+                CleanupPolicy::Delete => "Delete: what it has is withdrawn",
+            };
+            let text = format!("TenantCluster {name} is being deleted (cleanupPolicy {policy})");
+            let remedy = "wait for its end, and register the tenant anew if that was not meant";
+            return self.no(Step::Tenant, text, remedy);
+        }
+        if spec.suspended {
+            let text = format!("TenantCluster {name} is suspended: nothing of it is changed");
+            return self.no(Step::Tenant, text, "set spec.suspend of the TenantCluster to false");
+        }
+        let vpc = spec.vpc.as_ref().map_or_else(String::new, |vpc| format!(", Vpc {vpc}"));
+        self.ok(Step::Tenant, format!("TenantCluster {name}{vpc}"));
+    }
+
+    fn connected(&mut self, spec: &TenantSpec) {
+        let conditions = &spec.status.conditions;
+        let Some(connected) = condition(conditions, "Connected") else {
+            let text = "no cpo has told yet whether its API server answers";
+            return self.add(Step::Connected, Mark::Unknown, text, UNDER_WAY);
+        };
+        if connected.status != ConditionStatus::True {
+            let remedy = Reason::parse(&connected.reason).map_or(UNDER_WAY, Reason::remedy);
+            let text = format!("{}: {}", connected.reason, connected.message);
+            return self.no(Step::Connected, text, remedy);
+        }
+        self.ok(Step::Connected, "the tenant's API server answers");
+        let braked = condition(conditions, "MassDeletionBraked");
+        if let Some(braked) = braked.filter(|_| self.facts.service().is_none()) {
+            let text = format!("MassDeletionBraked: {}", braked.message);
+            let remedy = "annotate the TenantCluster as the message says, if that is meant";
+            self.add(Step::Connected, Mark::Warning, text, remedy);
+        }
+    }
+
+    fn service(&mut self, spec: &TenantSpec) {
+        let facts = self.facts;
+        if let Some(why) = &facts.unread {
+            let text = format!("the tenant's own objects were not read: {why}");
+            return self.add(Step::Service, Mark::Unknown, text, "");
+        }
+        let name = facts.key.in_tenant();
+        let Some(service) = facts.service() else {
+            let text = format!("the tenant has no Service {name}");
+            return self.no(
+                Step::Service,
+                text,
+                "check namespace and name, or let the tenant make it",
+            );
+        };
+        if let Some((text, remedy)) = unclaimed(spec, service) {
+            return self.no(Step::Service, text, remedy);
+        }
+        if service.deleting {
+            let text = format!("Service {name} is being deleted");
+            return self.no(
+                Step::Service,
+                text,
+                "nothing: its address is withdrawn and then rests",
+            );
+        }
+        if !self.troubled(Step::Service) {
+            let class = service.class.as_deref().unwrap_or("none");
+            self.ok(Step::Service, format!("Service {name}, type LoadBalancer, class {class}"));
+        }
+    }
+
+    fn wish(&mut self) {
+        let Some(service) = self.facts.service() else { return };
+        if self.troubled(Step::Wish) || self.blocked() {
+            return;
+        }
+        let Ok((request, _)) = request::read(service) else { return };
+        let text = match (request.address, &request.pool) {
+            (Some(address), _) => format!("asks for {address}"),
+            (None, Some(pool)) => format!("asks for an address of pool {pool}"),
+            (None, None) => "asks for any address".to_owned(),
+        };
+        self.ok(Step::Wish, text);
+    }
+
+    fn ovn_eip(&mut self) {
+        let facts = self.facts;
+        let under = &facts.world.under;
+        if self.troubled(Step::OvnEip) {
+            return;
+        }
+        let of_eip = facts.live_eip().and_then(|eip| eip.spec.overlay.as_ref());
+        let drawn = under.ovn_eips_of.get(facts.key).and_then(|names| names.first());
+        let name = of_eip.map(|overlay| &overlay.ovn_eip).or(drawn);
+        match name.and_then(|name| Some((name, under.ovn_eips.get(name)?))) {
+            Some((name, ovn_eip)) => match ovn_eip.granted() {
+                Some(address) => {
+                    self.ok(Step::OvnEip, format!("OvnEip {name} holds {address}"));
+                }
+                None => {
+                    let text = format!("OvnEip {name} is not ready");
+                    self.no(Step::OvnEip, text, Reason::OvnEipPending.remedy());
+                }
+            },
+            None if self.blocked() => {}
+            None => self.no(Step::OvnEip, "there is no OvnEip for it yet", UNDER_WAY),
+        }
+    }
+
+    fn eip(&mut self) {
+        let facts = self.facts;
+        match facts.eip() {
+            Some(eip) if eip.released().is_some() => {
+                let word = condition(&eip.status.conditions, "Ready").map_or("", |c| &c.reason);
+                let text = format!("Eip {} is released: {word}", eip.spec.address);
+                self.no(Step::Eip, text, "a Service of the same namespace and name gets it again");
+            }
+            Some(eip) if eip.deleting => {
+                let text = format!("Eip {} is being deleted", eip.spec.address);
+                self.no(Step::Eip, text, UNDER_WAY);
+            }
+            Some(eip) => {
+                let reserved = if eip.spec.reserved { ", reserved" } else { "" };
+                let pool = &eip.spec.pool;
+                let text = format!("Eip {} is its own, of pool {pool}{reserved}", eip.spec.address);
+                self.ok(Step::Eip, text);
+            }
+            None if self.blocked() => {}
+            None => self.no(Step::Eip, "there is no Eip for it yet", UNDER_WAY),
+        }
+    }
+
+    fn rows(&mut self) {
+        let facts = self.facts;
+        if self.troubled(Step::Rows) {
+            return;
+        }
+        let Some(eip) = facts.live_eip() else { return };
+        if facts.world.ovn.known() {
+            let live = rows::rows_of(&facts.world.ovn, facts.key);
+            let vips = live.flat_map(|(_, row)| {
+                row.vips.iter().map(move |(vip, to)| format!("{} {vip} to {to}", row.protocol))
+            });
+            let vips: Vec<_> = vips.collect();
+            return match vips.is_empty() {
+                true => self.no(Step::Rows, "there is no row of it on the router", UNDER_WAY),
+                false => self.ok(Step::Rows, vips.join("; ")),
+            };
+        }
+        match holds(condition(&eip.status.conditions, "Programmed")) {
+            true => self.ok(Step::Rows, "programmed, by the Eip (--ovn-nb looks at the rows)"),
+            false => self.no(Step::Rows, "not programmed, by the Eip", UNDER_WAY),
+        }
+    }
+
+    fn status(&mut self) {
+        let facts = self.facts;
+        let Some(eip) = facts.live_eip() else { return };
+        if self.troubled(Step::Status) {
+            return;
+        }
+        if let Some(service) = facts.service() {
+            let published = service.status.ingress.iter().any(|i| i.ip == eip.spec.address);
+            match published {
+                true => self.ok(Step::Status, format!("{} is published", eip.spec.address)),
+                false if self.blocked() => {}
+                false => {
+                    let text = "the Service's status does not show the address yet";
+                    self.no(Step::Status, text, UNDER_WAY);
+                }
+            }
+            return;
+        }
+        let ready = condition(&eip.status.conditions, "Ready");
+        match (holds(ready), ready) {
+            (true, _) => self.ok(Step::Status, "Eip is Ready"),
+            (false, _) if self.blocked() => {}
+            (false, ready) => {
+                let word = ready.map_or("nothing", |ready| &ready.reason);
+                self.no(Step::Status, format!("the Eip is not Ready, it says {word}"), UNDER_WAY);
+            }
+        }
+    }
+
+    /// It has an address that is Ready, published as far as that was looked at, and rows as far as
+    /// those were.
+    pub(super) fn served(&self) -> bool {
+        let facts = self.facts;
+        let Some(eip) = facts.live_eip() else { return false };
+        let address = &eip.spec.address;
+        let published = facts.unread.is_some()
+            || facts.service().is_some_and(|s| s.status.ingress.iter().any(|i| i.ip == *address));
+        let of_address = |vip: &String| vip.rsplit_once(':').is_some_and(|(ip, _)| ip == address);
+        let rows = !facts.world.ovn.known()
+            || rows::rows_of(&facts.world.ovn, facts.key)
+                .any(|(_, row)| row.vips.keys().any(of_address));
+        holds(condition(&eip.status.conditions, "Ready")) && published && rows
+    }
+}
+
+/// Why a Service is not ours to serve, and what makes it so.
+fn unclaimed(spec: &TenantSpec, service: &Service) -> Option<(String, &'static str)> {
+    if !service.load_balancer {
+        let text = "the Service's type is not LoadBalancer".to_owned();
+        return Some((text, "let the tenant set spec.type to LoadBalancer"));
+    }
+    if spec.claims(service) {
+        return None;
+    }
+    let classes = spec.classes.join(", ");
+    let text = match &service.class {
+        Some(class) => {
+            format!(
+                "its loadBalancerClass {class} is none of TenantCluster {} ({classes})",
+                spec.name
+            )
+        }
+        None => format!(
+            "it has no loadBalancerClass, and TenantCluster {} has claimClassless: false",
+            spec.name
+        ),
+    };
+    let remedy = "let the tenant make the Service anew with one of these classes, or change \
+                  loadBalancerClasses or claimClassless of the TenantCluster";
+    Some((text, remedy))
+}

@@ -1,0 +1,124 @@
+//! Reads once what the controller watches, into the same world.
+
+use anyhow::Context as _;
+use cpo_api::{AddressPool, Eip, TenantCluster};
+use cpo_core::engine::{Engine, Input, UnderObject};
+use cpo_core::ids::{Install, ServiceKey};
+use cpo_core::kubeconfig::Server;
+use cpo_core::ovn::OvnLink;
+use cpo_core::tenant::TenantSpec;
+use kube::core::{ClusterResourceScope, DeserializeGuard, NamespaceResourceScope};
+use kube::{Api, Client, Config, Resource, ResourceExt as _};
+use ovn_client::ClientConfig;
+use serde::de::DeserializeOwned;
+
+use super::list;
+use crate::under::{kinds, parse};
+use crate::{ovn, rows, tenant};
+
+/// What was found.
+pub(super) struct Found {
+    /// Holds the world, and decides nothing.
+    pub(super) engine: Engine,
+    /// The TenantCluster is there, and not ours to serve.
+    pub(super) unmanaged: bool,
+    /// Why the tenant's own objects were not read.
+    pub(super) unread: Option<String>,
+}
+
+/// Reads the under cluster, the Northbound database where it is given, and the tenant where its
+/// kubeconfig may be read and leads to an API server that answers.
+pub(super) async fn gather(
+    config: Config,
+    database: Option<ClientConfig>,
+    install: Install,
+    key: &ServiceKey,
+) -> anyhow::Result<Found> {
+    let server = crate::run::server_of(&config)?;
+    let client = Client::try_from(config).context("make a client of the under cluster")?;
+    let mut engine = Engine::new(install);
+    let tenants = list::<TenantCluster>(&Api::all(client.clone())).await?;
+    let named = tenants.iter().any(|tenant| tenant.name_any() == key.tenant().as_str());
+    feed(&mut engine, tenants.iter().filter_map(parse::tenant_cluster));
+    under(&mut engine, &client).await?;
+    if let Some(database) = database {
+        let changes = rows::read(database, ovn::everything).await?;
+        engine.handle(Input::Rows(changes));
+        engine.handle(Input::OvnLink(OvnLink::Up));
+    }
+    let spec = engine.world().tenants.get(key.tenant()).map(|tenant| tenant.spec.clone());
+    let unmanaged = named && spec.is_none();
+    let unread = match spec {
+        Some(spec) => of_tenant(&mut engine, client, server, &spec, key).await,
+        None => Some("its TenantCluster does not lead there".to_owned()),
+    };
+    Ok(Found { engine, unmanaged, unread })
+}
+
+async fn under(engine: &mut Engine, client: &Client) -> anyhow::Result<()> {
+    let pools = cluster::<AddressPool>(client).await?;
+    let eips = cluster::<Eip>(client).await?;
+    let ovn_eips = cluster::<kinds::OvnEip>(client).await?;
+    let subnets = cluster::<kinds::Subnet>(client).await?;
+    let vpcs = cluster::<kinds::Vpc>(client).await?;
+    let ips = cluster::<kinds::Ip>(client).await?;
+    let vips = cluster::<kinds::Vip>(client).await?;
+    let machines = namespaced::<kinds::VirtualMachine>(client).await?;
+    let instances = namespaced::<kinds::VirtualMachineInstance>(client).await?;
+    let shields = cluster::<kinds::OvnDnatRule>(client).await?;
+    let shield = cpo_core::rows::row_name(&engine.world().install);
+    let shields = shields.iter().filter(|rule| rule.name_any() == shield).map(parse::shield);
+    feed(engine, subnets.into_iter().filter_map(parse::subnet));
+    feed(engine, vpcs.into_iter().filter_map(parse::vpc));
+    feed(engine, pools.into_iter().filter_map(parse::pool));
+    feed(engine, eips.into_iter().map(parse::eip));
+    feed(engine, ovn_eips.into_iter().map(parse::ovn_eip));
+    feed(engine, ips.into_iter().filter_map(parse::ip));
+    feed(engine, vips.into_iter().filter_map(parse::vip));
+    feed(engine, machines.into_iter().filter_map(parse::machine));
+    feed(engine, instances.into_iter().filter_map(parse::instance));
+    feed(engine, shields);
+    Ok(())
+}
+
+/// Tells the world what the tenant says; gives back why it says nothing.
+async fn of_tenant(
+    engine: &mut Engine,
+    client: Client,
+    server: Server,
+    spec: &TenantSpec,
+    key: &ServiceKey,
+) -> Option<String> {
+    match tenant::look(client, &server, &spec.kubeconfig, key).await {
+        Ok(objects) => {
+            let inputs = objects.into_iter().map(|object| Input::Tenant(spec.name.clone(), object));
+            inputs.for_each(|input| engine.handle(input));
+            None
+        }
+        Err(error) => Some(format!("{error:#}")),
+    }
+}
+
+fn feed(engine: &mut Engine, objects: impl Iterator<Item = UnderObject>) {
+    objects.for_each(|object| engine.handle(Input::Under(object)));
+}
+
+async fn cluster<K>(client: &Client) -> anyhow::Result<Vec<K>>
+where
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    list(&Api::<DeserializeGuard<K>>::all(client.clone())).await
+}
+
+async fn namespaced<K>(client: &Client) -> anyhow::Result<Vec<K>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    list(&Api::<DeserializeGuard<K>>::all(client.clone())).await
+}

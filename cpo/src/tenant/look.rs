@@ -1,0 +1,79 @@
+//! One look into a tenant, for a command that ends by itself. The kubeconfig passes the same
+//! allow-list, and the client is the same, as the controller's.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use cpo_core::engine::TenantObject;
+use cpo_core::ids::ServiceKey;
+use cpo_core::kubeconfig::{self, Server};
+use cpo_core::tenant::SecretKey;
+use k8s_openapi::api::core::v1::{Node, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::ListParams;
+use kube::core::DeserializeGuard;
+use kube::{Api, Client};
+use tokio::time::timeout;
+
+use super::{client, parse};
+use crate::watch::describe;
+
+/// How long each call may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Reads a Service of the tenant, its EndpointSlices, and the Nodes. A Service that is not there is
+/// not among them.
+pub(crate) async fn look(
+    under: Client,
+    server: &Server,
+    secret: &SecretKey,
+    key: &ServiceKey,
+) -> anyhow::Result<Vec<TenantObject>> {
+    let kubeconfig = kubeconfig::parse(&content(under, secret).await?)?;
+    let client = client::connect(&kubeconfig, server)?;
+    let namespace = key.namespace();
+    let services: Api<DeserializeGuard<Service>> = Api::namespaced(client.clone(), namespace);
+    let slices: Api<DeserializeGuard<EndpointSlice>> = Api::namespaced(client.clone(), namespace);
+    let nodes: Api<DeserializeGuard<Node>> = Api::all(client);
+    let of_service = format!("{}={}", parse::SERVICE_NAME, key.name());
+    let service = in_time("Services", services.list(&named(key.name()))).await?;
+    let slices =
+        in_time("EndpointSlices", slices.list(&ListParams::default().labels(&of_service))).await?;
+    let nodes = in_time("Nodes", nodes.list(&ListParams::default())).await?;
+    // Objects that cannot be read are as good as absent, as they are for the controller.
+    let service = service.items.into_iter().filter_map(|guard| guard.0.ok());
+    let slices = slices.items.into_iter().filter_map(|guard| guard.0.ok());
+    let nodes = nodes.items.into_iter().filter_map(|guard| guard.0.ok());
+    let service = service.map(parse::any_service);
+    Ok(service
+        .chain(slices.filter_map(parse::slice))
+        .chain(nodes.filter_map(parse::node))
+        .collect())
+}
+
+/// One object, by a list: the product's rights are to list and to watch.
+fn named(name: &str) -> ListParams {
+    ListParams::default().fields(&format!("metadata.name={name}"))
+}
+
+async fn content(under: Client, secret: &SecretKey) -> anyhow::Result<Vec<u8>> {
+    let SecretKey { namespace, name, key } = secret;
+    let api: Api<Secret> = Api::namespaced(under, namespace);
+    let what = format!("Secret {namespace}/{name}");
+    let found = in_time(&what, api.list(&named(name))).await?.items.into_iter().next();
+    let found = found.with_context(|| format!("{what} does not exist"))?;
+    let content = found.data.and_then(|mut data| data.remove(key));
+    Ok(content.with_context(|| format!("{what} has no key {key}"))?.0)
+}
+
+/// One call, in bounded time.
+async fn in_time<T>(
+    what: &str,
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> anyhow::Result<T> {
+    match timeout(PATIENCE, call).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => Err(anyhow!("{what} cannot be read: {}", describe(&error))),
+        Err(_) => Err(anyhow!("{what} cannot be read: no answer in time")),
+    }
+}
