@@ -24,7 +24,7 @@ async fn manifests_and_documents_are_accepted() -> Result<()> {
         cluster.apply_path(&manifests.join(file)).await?;
     }
     cluster.apply_path_in(&manifests.join("tenant-namespace.yaml"), "default").await?;
-    for document in ["docs/operations.md", "docs/tenants.md"] {
+    for document in ["docs/operations.md", "docs/tenants.md", "docs/addresses.md"] {
         let text = std::fs::read_to_string(repository().join(document))?;
         let blocks = blocks(&text);
         ensure!(!blocks.is_empty(), "{document} shows no YAML");
