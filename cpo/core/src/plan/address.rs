@@ -106,7 +106,7 @@ fn unrecorded(
     let own = serving.eip().map(|(name, _)| format!("; its own is Eip {name}"));
     let why = format!(
         "load balancer rows serve it at {live}, {}{}: nothing of it is changed until that is put \
-         right (docs/operations.md, \"When something is away\")",
+         right (docs/addresses.md)",
         holder.map_or_else(
             || "of which no Eip tells".to_owned(),
             |holder| format!("which Eip {live} says belongs to {holder}")
