@@ -98,7 +98,7 @@ async fn tables_show_pools_and_addresses(lab: &Lab, address: Ipv4Addr) -> Result
 }
 
 async fn refusals_are_explained(lab: &Lab, tenant: &Tenant) -> Result<()> {
-    let one = json!({"addresses": ["198.51.100.150"], "autoAssign": false});
+    let one = json!({"addresses": ["198.51.100.210"], "autoAssign": false});
     lab.under().apply(&pool("one", one)).await?;
     let asks = |name: &str, pool: &str| service(name).port(80).annotation(POOL, pool).build();
     bed::create(tenant, &asks("first", "one")).await?;
