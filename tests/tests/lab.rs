@@ -210,6 +210,7 @@ async fn traffic_flows_without_kube_ovn_controller_and_gateways_survive_its_rest
     tenant.add_pod("steady", "vm1", &[("app", "steady")]).await?;
     let eip = expose(lab, tenant, "steady", false, 30090).await?;
     answer(lab, eip).await?;
+    tenant.every_machine_answers(30090).await?;
     let stream = traffic::Stream::start(lab.far(), &format!("http://{eip}/"), 50, 60);
     lab.kube_ovn().process().stop().await?;
     let report = stream.stop().await?;

@@ -19,10 +19,13 @@ use crate::chassis::Chassis;
 use crate::cluster::Cluster;
 use crate::ovn::Ovn;
 use crate::space::Space;
-use crate::wait;
+use crate::{traffic, wait};
 
 /// How long Kube-OVN may take to bind a namespace to its subnet.
 const BOUND: Duration = Duration::from_secs(60);
+
+/// How long kube-proxy may take to learn of a Service.
+const ANSWERED: Duration = Duration::from_secs(60);
 
 /// A tenant.
 pub struct Tenant {
@@ -76,6 +79,20 @@ impl Tenant {
         try_join_all((0..vms).map(|_| tenant.add_vm())).await?;
         tenant.wait_for_gateway_port().await?;
         Ok(tenant)
+    }
+
+    /// Waits until kube-proxy on each machine answers at a nodePort. Until it does, it drops what a
+    /// load balancer sends there; one that lost its API server tries again after a while.
+    ///
+    /// # Errors
+    /// A machine does not answer within a minute.
+    pub async fn every_machine_answers(&self, node_port: u16) -> Result<()> {
+        for vm in self.vms().await {
+            let url = format!("http://{}:{node_port}/", vm.address());
+            let what = format!("an answer from {url} on {}", vm.name());
+            wait::until(&what, ANSWERED, || traffic::get(vm.host(), &url)).await?;
+        }
+        Ok(())
     }
 
     /// An OvnEip of the VPC can be ready although the VPC has no way out: the port is what counts.

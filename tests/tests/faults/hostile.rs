@@ -11,9 +11,9 @@ use lab::{Lab, cpo, sandbox, traffic, wait};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::bed::{Bed, SOON};
+use crate::bed::{Bed, SOON, serve};
 use crate::look;
-use crate::stage::{bed, connected, delete, serve};
+use crate::stage::{bed, connected, delete};
 
 /// The most that the API server lets a Secret hold, in bytes.
 const LARGEST_SECRET: usize = 1024 * 1024;

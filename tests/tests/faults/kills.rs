@@ -15,9 +15,9 @@ use lab::overlay::Tenant;
 use lab::{Lab, traffic, wait};
 use serde_json::Value;
 
-use crate::bed::{self, Bed, SOON};
+use crate::bed::{self, Bed, SOON, answers};
 use crate::look;
-use crate::stage::{answers, bed, delete, pause};
+use crate::stage::{bed, delete, pause};
 
 /// One Service on its way.
 pub(crate) struct Way<'a> {

@@ -12,9 +12,9 @@ use lab::process::Process;
 use lab::{Lab, cpo, traffic, wait};
 use serde_json::{Value, json};
 
-use crate::bed::{self, Bed, SOON};
+use crate::bed::{self, Bed, SOON, answers, serve};
 use crate::look;
-use crate::stage::{TRIED_AGAIN, answers, bed, connected, delete, kill, pause, serve, unbroken};
+use crate::stage::{TRIED_AGAIN, bed, connected, delete, kill, pause, unbroken};
 use crate::writes::mark;
 
 /// How long the product is watched for a write that must not come.

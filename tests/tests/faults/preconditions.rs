@@ -11,10 +11,10 @@ use lab::overlay::Tenant;
 use lab::{Lab, traffic, wait};
 use serde_json::json;
 
-use crate::bed::{self, SOON};
+use crate::bed::{self, SOON, answers, serve};
 use crate::causes::{self, Cause, Severity};
 use crate::look::{self, Row};
-use crate::stage::{answers, bed, delete, serve};
+use crate::stage::{bed, delete};
 
 /// A failing precondition of a live Service is not told for this long.
 const PATIENCE: Duration = Duration::from_secs(10);

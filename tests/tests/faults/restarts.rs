@@ -8,9 +8,9 @@ use kube::api::DeleteParams;
 use lab::builders::service;
 use lab::{Lab, traffic, wait};
 
-use crate::bed::{self, Bed, SOON};
+use crate::bed::{self, Bed, SOON, serve};
 use crate::look::{self, Row};
-use crate::stage::{self, bed, delete, pause, serve, unbroken};
+use crate::stage::{bed, delete, pause, unbroken};
 use crate::writes::mark;
 
 /// kube-ovn-controller waits for the Lease of its killed predecessor before it collects.
@@ -79,7 +79,7 @@ async fn unshielded(bed: &Bed, eip: Ipv4Addr, before: &[Row]) -> Result<()> {
     })
     .await?;
     let healed = resumed.elapsed();
-    stage::answers(lab, eip).await?;
+    bed::answers(lab, eip).await?;
     let ready =
         |rule: &kube::api::DynamicObject| rule.data.pointer("/status/ready") == Some(&true.into());
     wait::for_object(&shield, "cloud-provider-ovn", "to be restored", SOON, ready).await?;

@@ -15,9 +15,9 @@ use lab::overlay::Tenant;
 use lab::{Lab, cpo, wait};
 use serde_json::{Value, json};
 
-use crate::bed::{self, SOON};
+use crate::bed::{self, SOON, serve};
 use crate::look;
-use crate::stage::{bed, delete, serve};
+use crate::stage::{bed, delete};
 use crate::writes::{TENANT_USER, UNDER_USER};
 
 /// Deletions by others are told once a minute.

@@ -1,10 +1,8 @@
 //! The one bed that these tests share, and how they disturb it.
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::Service;
+use anyhow::{Result, ensure};
 use kube::api::DeleteParams;
 use lab::overlay::Tenant;
 use lab::process::Process;
@@ -70,37 +68,6 @@ impl Drop for Killed<'_> {
         // What does not start is missed by whoever waits for it.
         let _ = self.0.start_again();
     }
-}
-
-/// Creates a Service of the pods `app=web` and waits until it answers the client on the provider
-/// network, whichever machine the question reaches.
-pub(crate) async fn serve(lab: &Lab, tenant: &Tenant, service: &Service) -> Result<Ipv4Addr> {
-    let eip = bed::create(tenant, service).await?;
-    answers(lab, eip).await?;
-    let name = service.metadata.name.as_deref().unwrap_or_default();
-    every_machine_answers(tenant, name).await?;
-    Ok(eip)
-}
-
-/// Waits until kube-proxy on each machine knows a Service. One that lost its API server tries again
-/// after a while, and until then it drops what the product sends there.
-async fn every_machine_answers(tenant: &Tenant, name: &str) -> Result<()> {
-    let service = bed::services(tenant).get(name).await?;
-    let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
-    let port = ports.first().and_then(|port| port.node_port).context("no nodePort")?;
-    for vm in tenant.vms().await {
-        let url = format!("http://{}:{port}/", vm.address());
-        let what = format!("an answer from {url} on {}", vm.name());
-        wait::until(&what, TRIED_AGAIN, || traffic::get(vm.host(), &url)).await?;
-    }
-    Ok(())
-}
-
-/// Waits until an address answers the client on the provider network.
-pub(crate) async fn answers(lab: &Lab, eip: Ipv4Addr) -> Result<()> {
-    let url = format!("http://{eip}/");
-    wait::until(&format!("an answer from {url}"), SOON, || traffic::get(lab.near(), &url)).await?;
-    Ok(())
 }
 
 /// Deletes a Service and waits until it is gone.

@@ -9,9 +9,9 @@ use lab::overlay::Tenant;
 use lab::{Lab, cpo, traffic, wait};
 use serde_json::{Value, json};
 
-use crate::bed::{self, SOON};
+use crate::bed::{self, SOON, answers, serve};
 use crate::look;
-use crate::stage::{answers, bed, delete, pause, serve};
+use crate::stage::{bed, delete, pause};
 
 /// The Lease of the second installation.
 const SECOND: &str = "second";

@@ -16,7 +16,6 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::bed;
-use crate::stage;
 
 /// The Lease in these tests: short, and long enough for a busy machine.
 const DURATION: Duration = Duration::from_secs(4);
@@ -101,7 +100,7 @@ async fn start(lab: Builder) -> Result<Pair> {
         replicas.push(Replica::start(&lab, name).await?);
     }
     let web = service("steady").selector("app", "web").port(80).build();
-    let steady = stage::serve(&lab, lab.tenant("b")?, &web).await?;
+    let steady = bed::serve(&lab, lab.tenant("b")?, &web).await?;
     Ok(Pair { lab, replicas, steady })
 }
 

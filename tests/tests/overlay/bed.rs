@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::PostParams;
 use lab::overlay::Tenant;
-use lab::{Lab, cpo, wait};
+use lab::{Lab, cpo, traffic, wait};
 use serde_json::json;
 
 /// How long anything that should happen at once may take on a busy machine.
@@ -59,6 +59,25 @@ pub(crate) fn services(tenant: &Tenant) -> Api<Service> {
 pub(crate) async fn create(tenant: &Tenant, service: &Service) -> Result<Ipv4Addr> {
     let created = services(tenant).create(&PostParams::default(), service).await?;
     address(tenant, created.metadata.name.as_deref().unwrap_or_default()).await
+}
+
+/// Creates a Service and waits until it answers the client on the provider network, whichever
+/// machine the question reaches.
+pub(crate) async fn serve(lab: &Lab, tenant: &Tenant, service: &Service) -> Result<Ipv4Addr> {
+    let eip = create(tenant, service).await?;
+    answers(lab, eip).await?;
+    let name = service.metadata.name.as_deref().unwrap_or_default();
+    let ports = services(tenant).get(name).await?.spec.and_then(|spec| spec.ports);
+    let port = ports.unwrap_or_default().first().and_then(|port| port.node_port);
+    tenant.every_machine_answers(port.context("no nodePort")?.try_into()?).await?;
+    Ok(eip)
+}
+
+/// Waits until an address answers the client on the provider network.
+pub(crate) async fn answers(lab: &Lab, eip: Ipv4Addr) -> Result<()> {
+    let url = format!("http://{eip}/");
+    wait::until(&format!("an answer from {url}"), SOON, || traffic::get(lab.near(), &url)).await?;
+    Ok(())
 }
 
 /// Waits for a Service's address.

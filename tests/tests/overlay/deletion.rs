@@ -31,8 +31,7 @@ pub(crate) async fn overlay_delete_leaves_nothing() -> Result<()> {
     for tenant in lab.tenants() {
         tenant.add_pod("web-1", "vm1", &[("app", "web")]).await?;
         let other = service("other").selector("app", "web").port(80).build();
-        let url = format!("http://{}/", bed::create(tenant, &other).await?);
-        wait::until(&url, SOON, || traffic::get(lab.near(), &url)).await?;
+        let url = format!("http://{}/", bed::serve(lab, tenant, &other).await?);
         streams.push(traffic::Stream::start(lab.far(), &url, 50, 300));
     }
     let tenant = lab.tenant("a")?;

@@ -22,7 +22,7 @@ pub(crate) async fn overlay_ovneip_deleted_by_others_comes_back() -> Result<()> 
     for vm in ["vm1", "vm2"] {
         tenant.add_pod(&format!("web-{vm}"), vm, &[("app", "web")]).await?;
     }
-    let eip = bed::create(tenant, &service("web").port(80).build()).await?;
+    let eip = bed::serve(lab, tenant, &service("web").port(80).build()).await?;
     let name = seen::ovn_eip_of(lab, eip).await?;
     let api = seen::ovn_eips(lab).await?;
     let rows = seen::rows_of(lab, "a/default/web").await?;

@@ -69,8 +69,8 @@ pub(crate) async fn pool_edited_under_use_keeps_what_is_assigned() -> Result<()>
     let (a, b) = (lab.tenant("a")?, lab.tenant("b")?);
     a.add_pod("web-1", "vm1", &[("app", "web")]).await?;
     lab.under().apply(&gold(json!({}))).await?;
-    let first = bed::create(a, &asking("first")).await?;
-    let second = bed::create(a, &asking("second")).await?;
+    let first = bed::serve(lab, a, &asking("first")).await?;
+    let second = bed::serve(lab, a, &asking("second")).await?;
     let lowest = |last| Ipv4Addr::new(198, 51, 100, last);
     ensure!((first, second) == (lowest(210), lowest(211)), "given {first} and {second}");
     let streams = [first, second]

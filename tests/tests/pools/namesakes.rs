@@ -19,7 +19,7 @@ pub(crate) async fn cloned_tenant_gets_nothing_of_its_original() -> Result<()> {
     let (a, b) = (lab.tenant("a")?, lab.tenant("b")?);
     a.add_pod("web-1", "vm1", &[("app", "web")]).await?;
     let web = |name: &str| service(name).selector("app", "web").port(80);
-    bed::create(a, &web("wish").address(ADDRESS).build()).await?;
+    bed::serve(lab, a, &web("wish").address(ADDRESS).build()).await?;
     let any = bed::create(a, &web("any").build()).await?;
     let stream = traffic::Stream::start(lab.far(), &format!("http://{ADDRESS}/"), 20, 180);
 

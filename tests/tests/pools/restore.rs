@@ -27,7 +27,7 @@ pub(crate) async fn under_cluster_set_back_tears_nothing_down() -> Result<()> {
         tenant.add_pod(&format!("web-{vm}"), vm, &[("app", "web")]).await?;
     }
     let web = |name: &str| service(name).selector("app", "web").port(80);
-    let stays = bed::create(tenant, &web("stays").build()).await?;
+    let stays = bed::serve(lab, tenant, &web("stays").build()).await?;
     let goes = bed::create(tenant, &web("goes").build()).await?;
     let snapshot = lab.under().snapshot("an-hour-ago").await?;
     bed.cpo.ready().await?;
@@ -37,9 +37,9 @@ pub(crate) async fn under_cluster_set_back_tears_nothing_down() -> Result<()> {
     wait::for_absence(&bed::services(tenant), "goes", AGAIN).await?;
     let eips = lab.under().api("cloud-provider-ovn.io/v1alpha1", "Eip", "").await?;
     wait::for_absence(&eips, &goes.to_string(), AGAIN).await?;
-    let heir = bed::create(tenant, &web("heir").address(&goes.to_string()).build()).await?;
+    let heir = bed::serve(lab, tenant, &web("heir").address(&goes.to_string()).build()).await?;
     ensure!(heir == goes, "{heir}");
-    let new = bed::create(tenant, &web("new").build()).await?;
+    let new = bed::serve(lab, tenant, &web("new").build()).await?;
     let before = served(lab).await?;
     let streams = [stays, heir, new]
         .map(|eip| traffic::Stream::start(lab.far(), &format!("http://{eip}/"), 20, 300));
