@@ -11,6 +11,7 @@
 mod args;
 mod object;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -111,8 +112,8 @@ impl Keeper {
     /// the database while the Lease was ours.
     pub(crate) async fn run(mut self) {
         let (told, mut versions) = watch::channel(None);
-        let watch = tokio::spawn(follow(self.object.clone(), told));
-        let watch = watch.abort_handle();
+        let watch = follow(self.object.clone(), told);
+        futures::pin_mut!(watch);
         while !self.leave.is_cancelled() && !self.election.usurped() {
             self.advance();
             let next = self.election.poll_timeout();
@@ -124,7 +125,8 @@ impl Keeper {
                 }
             };
             let leave = self.leave.clone();
-            // Cancel safe: a call under way stays where it is, and what changed stays changed.
+            // Cancel safe: a call and a watch under way stay where they are, and what changed stays
+            // changed.
             let input = tokio::select! {
                 () = leave.cancelled() => break,
                 answer = answered(&mut self.under_way) => Some(self.ended(answer)),
@@ -136,6 +138,7 @@ impl Keeper {
                     Some(Input::Fit(snapshot.ready && snapshot.ovn_up))
                 }
                 Some(term) = self.fenced.recv() => Some(Input::Fenced(term)),
+                never = &mut watch => match never {},
                 () = timer => None,
             };
             if let Some(input) = input {
@@ -143,7 +146,6 @@ impl Keeper {
             }
         }
         self.advance();
-        watch.abort();
         if self.election.usurped() {
             tracing::error!(
                 "another process of this installation has taken over writing, and the Lease is \
@@ -258,7 +260,7 @@ async fn answered(under_way: &mut Option<UnderWay>) -> (Answer, Option<Lease>) {
 }
 
 /// Follows the Lease, to tell that there is something to read; nothing more is believed of it.
-async fn follow(object: Object, told: watch::Sender<Option<Option<String>>>) {
+async fn follow(object: Object, told: watch::Sender<Option<Option<String>>>) -> Infallible {
     let config = watcher::Config::default()
         .fields(&format!("metadata.name={}", object.name))
         .timeout(WATCH_SECONDS);
