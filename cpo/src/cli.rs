@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use cpo_core::ids::Install;
 use ovn_client::{ClientConfig, TlsFiles, TlsSource, Verify};
+use pools::{AddressRange, AddressSet};
 
 use crate::lease::LeaseArgs;
 use crate::look::{ExplainArgs, Filter, LookArgs};
@@ -118,6 +119,11 @@ pub(crate) struct RunArgs {
     pub(crate) ovn: OvnArgs,
     #[command(flatten)]
     pub(crate) lease: LeaseArgs,
+    /// Ranges that no pool of addresses may hold, a comma list of addresses, `first-last` and CIDRs:
+    /// the under cluster's Service range and its nodes, which are not looked up. Gateways and pod
+    /// Subnets are known.
+    #[arg(long, env = "CPO_RESERVED_RANGES", value_delimiter = ',')]
+    pub(crate) reserved_ranges: Vec<AddressRange>,
     /// Address of `/healthz`, `/readyz` and `/metrics`.
     #[arg(long, env = "CPO_LISTEN", default_value = "0.0.0.0:9464")]
     pub(crate) listen: SocketAddr,
@@ -129,6 +135,16 @@ pub(crate) struct RunArgs {
     /// Write the log as JSON.
     #[arg(long, env = "CPO_LOG_JSON")]
     pub(crate) log_json: bool,
+}
+
+impl RunArgs {
+    /// What no pool of addresses may hold, with what it is.
+    pub(crate) fn reserved(&self) -> Vec<(AddressSet, String)> {
+        let named = |range: &AddressRange| {
+            (AddressSet::from_iter([*range]), format!("{range} of --reserved-ranges"))
+        };
+        self.reserved_ranges.iter().map(named).collect()
+    }
 }
 
 impl Cli {

@@ -70,7 +70,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
         .with_context(|| format!("listen on {} (--listen)", args.listen))?;
     let mut ovn_config = args.ovn.client_config()?;
     ovn_config.event_queue = INPUTS;
-    let install = args.ovn.access.install;
+    let install = args.ovn.access.install.clone();
     let place = Place {
         namespace: args.lease.namespace(),
         name: args.lease.name(&install),
@@ -129,7 +129,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     let server = http::serve(listener, snapshots, ovn_client, leadership.clone());
     spawn(&mut tasks, "http server", server);
     let heart = Heart {
-        engine: Engine::new(install).sweep_every(args.sweep_period),
+        engine: Engine::new(install).sweep_every(args.sweep_period).reserving(args.reserved()),
         clock,
         sources: Sources {
             under: under_source,

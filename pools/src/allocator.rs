@@ -207,6 +207,16 @@ impl Allocator {
         pool.map(|pool| &*pool.name)
     }
 
+    /// The oldest pool that holds an address, whether that is in use or not.
+    pub fn pool_holding(&self, address: IpAddr) -> Option<&str> {
+        self.catalog.at(address).next().map(|(_, pool)| &*pool.name)
+    }
+
+    /// Whether an address is in a pool, whatever the pool gives at the moment.
+    pub fn holds(&self, pool: &str, address: IpAddr) -> bool {
+        self.catalog.named(pool).is_some_and(|(_, pool)| pool.contains(address))
+    }
+
     /// The older pool that a pool overlaps, and where: while it does, it gives nothing.
     pub fn conflict(&self, pool: &str) -> Option<(&str, AddressRange)> {
         let (_, pool) = self.catalog.named(pool)?;

@@ -30,10 +30,12 @@ pub struct Assignments {
     allocator: Allocator,
     /// What uses an address beside an `Eip`.
     claims: BTreeMap<Ipv4Addr, BTreeSet<Claim>>,
+    /// The address that a Service moves to, while it still has another.
+    wanted: BTreeMap<ServiceKey, Ipv4Addr>,
     /// Addresses of which the allocator was told a record.
     recorded: BTreeSet<Ipv4Addr>,
-    /// What each pool holds.
-    contents: BTreeMap<String, AddressSet>,
+    /// Something was given back since this was asked last.
+    freed: bool,
     /// What is wrong with each pool that has a fault.
     faults: BTreeMap<String, Vec<Fault>>,
 }
@@ -45,12 +47,16 @@ pub(crate) enum Claim {
     OvnEip(String),
     /// A live row of ours.
     Row(Uuid),
+    /// A Service that is on its way to it from another address.
+    Wanted(ServiceKey),
     /// A Kube-OVN `IP`.
     Ip(String),
     /// A Kube-OVN `Vip`.
     Vip(String),
     /// A NAT rule.
     Nat(Uuid),
+    /// Something that is not seen: Kube-OVN did not grant it a moment ago.
+    Ungranted,
 }
 
 /// Addresses that no pool of ranges may hold, with what they are.
@@ -83,24 +89,38 @@ impl Assignments {
         self.allocator.conflict(pool)
     }
 
-    /// The first pool whose addresses hold this one, if one does.
+    /// The oldest pool whose addresses hold this one, if one does.
     #[must_use]
     pub fn pool_at(&self, address: Ipv4Addr) -> Option<&str> {
-        let mut pools = self.contents.iter();
-        let held = pools.find(|(_, contents)| contents.contains(address.into()));
-        held.map(|(name, _)| name.as_str())
+        self.allocator.pool_holding(address.into())
     }
 
     /// Whether the ranges of a pool hold an address.
     #[must_use]
     pub fn holds(&self, pool: &str, address: Ipv4Addr) -> bool {
-        self.contents.get(pool).is_some_and(|contents| contents.contains(address.into()))
+        self.allocator.holds(pool, address.into())
     }
 
     /// What an address is used for, if it is.
     #[must_use]
     pub fn entry(&self, address: Ipv4Addr) -> Option<pools::Entry> {
         self.allocator.entry(address.into())
+    }
+
+    /// The address a Service is on its way to.
+    #[must_use]
+    pub(crate) fn wanted(&self, key: &ServiceKey) -> Option<Ipv4Addr> {
+        self.wanted.get(key).copied()
+    }
+
+    /// Something may be had that could not be had before.
+    pub(crate) const fn note_freed(&mut self) {
+        self.freed = true;
+    }
+
+    /// Whether something was given back since the last call.
+    pub(crate) const fn take_freed(&mut self) -> bool {
+        std::mem::replace(&mut self.freed, false)
     }
 
     fn claim(&mut self, address: Ipv4Addr, claim: Claim, there: bool) {
@@ -119,14 +139,27 @@ impl World {
         let _ = wish.ask(|request| self.assignments.allocator.assign(request));
     }
 
-    /// Takes back what a Service was given without a record; tells whether there was anything.
-    pub(crate) fn withdraw_promise(&mut self, key: &ServiceKey) -> bool {
+    /// Keeps an address for a Service that gives up another for it: nobody else gets it meanwhile.
+    pub(crate) fn want(&mut self, key: &ServiceKey, address: Ipv4Addr) {
+        let before = self.assignments.wanted.insert(key.clone(), address);
+        self.reclaim(before, Some(address), &Claim::Wanted(key.clone()));
+    }
+
+    /// A Service has the address it was on its way to, or goes there no more.
+    pub(crate) fn unwant(&mut self, key: &ServiceKey) {
+        let before = self.assignments.wanted.remove(key);
+        self.reclaim(before, None, &Claim::Wanted(key.clone()));
+    }
+
+    /// Takes back what a Service was given without a record.
+    pub(crate) fn withdraw_promise(&mut self, key: &ServiceKey) {
+        self.unwant(key);
         let tenant = key.tenant().as_str();
         let service = Service { tenant, namespace: key.namespace(), name: key.name() };
-        let allocator = &mut self.assignments.allocator;
-        let before = allocator.usage(tenant);
-        allocator.withdraw(&service);
-        before != allocator.usage(tenant)
+        let assignments = &mut self.assignments;
+        let before = assignments.allocator.usage(tenant);
+        assignments.allocator.withdraw(&service);
+        assignments.freed |= before != assignments.allocator.usage(tenant);
     }
 }
 

@@ -26,7 +26,7 @@ pub use job::{Counters, Job, JobId, Note, Outcome};
 
 use cpo_api::Reason;
 
-use crate::assignments::Reserved;
+use crate::assignments::{Claim, Reserved};
 use crate::effect::{Effect, TenantEffect};
 use crate::ids::{Install, ServiceKey, TenantName};
 use crate::plan::{self, Plan, Promise, plan};
@@ -122,6 +122,13 @@ impl Engine {
     #[must_use]
     pub const fn world(&self) -> &World {
         &self.world
+    }
+
+    /// What was told, with everything counted in: for those who look and do not decide.
+    #[must_use]
+    pub fn into_world(mut self) -> World {
+        self.take_pools();
+        self.world
     }
 
     /// What was counted so far.
@@ -251,15 +258,17 @@ impl Engine {
     }
 
     /// What a plan gives a Service is its until the record says so; what it gives back feeds others.
-    fn keep_promises(&mut self, key: &ServiceKey, plan: &Plan) {
+    fn keep_promises(&mut self, key: &ServiceKey, plan: &Plan, now: Now) {
         match &plan.promise {
             Promise::Unchanged => {}
             Promise::Made(wish) => self.world.promise(wish),
-            Promise::Withdrawn => {
-                if self.world.withdraw_promise(key) {
-                    self.feed();
-                }
-            }
+            Promise::Moving(address) => self.world.want(key, *address),
+            Promise::Withdrawn => self.world.withdraw_promise(key),
+        }
+        self.feed();
+        if let Some(address) = plan.ungranted {
+            self.world.claim(Some(address), Claim::Ungranted, true);
+            self.chores.ungranted(address, now);
         }
         if plan.hungry {
             self.hungry.insert(key.clone());
@@ -268,9 +277,11 @@ impl Engine {
         }
     }
 
-    /// Something was given back to the pools: those who wait for it are looked at again.
+    /// If something was given back to the pools, those who wait for it are looked at again.
     fn feed(&mut self) {
-        std::mem::take(&mut self.hungry).into_iter().for_each(|key| self.soil(key));
+        if self.world.assignments.take_freed() {
+            std::mem::take(&mut self.hungry).into_iter().for_each(|key| self.soil(key));
+        }
     }
 
     fn fire(&mut self, now: Now) {
@@ -311,7 +322,7 @@ impl Engine {
         self.counters.plans += 1;
         let plan = plan(&self.world, &key, &progress.since, now);
         progress.remember(&plan, now);
-        self.keep_promises(&key, &plan);
+        self.keep_promises(&key, &plan, now);
         self.timers.set(&key, plan.wake.map(|wake| wake.max(now.mono)));
         if plan.effects.is_empty() {
             self.rest(&key, jobs);

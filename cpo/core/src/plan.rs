@@ -41,6 +41,8 @@ pub struct Plan {
     pub wake: Option<Duration>,
     /// What becomes of what the Service was promised of the pools.
     pub promise: Promise,
+    /// An address that Kube-OVN does not grant: it is left out for a while.
+    pub ungranted: Option<Ipv4Addr>,
     /// It is refused for what others have: plan again when something of that is given back.
     pub hungry: bool,
 }
@@ -53,6 +55,8 @@ pub enum Promise {
     Unchanged,
     /// It is given what it wishes, so that nobody else is meanwhile.
     Made(Box<Wish>),
+    /// It gives up what it has for this address, which nobody else gets meanwhile.
+    Moving(Ipv4Addr),
     /// It is given nothing any more.
     Withdrawn,
 }

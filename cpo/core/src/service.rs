@@ -48,6 +48,14 @@ pub struct Service {
     pub status: PublishedStatus,
 }
 
+impl Service {
+    /// Whether it is any of our concern: a load balancer, or one that carries traces of ours.
+    #[must_use]
+    pub fn concerns_us(&self) -> bool {
+        self.load_balancer || self.finalizer || !self.status.conditions.is_empty()
+    }
+}
+
 /// What a Service's status holds of our concern.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PublishedStatus {

@@ -110,6 +110,9 @@ pub struct Tenant {
     pub braked: BTreeSet<ServiceKey>,
     /// Services by key: those that are of our concern.
     pub services: BTreeMap<ServiceKey, Service>,
+    /// The last state of Services that ceased to be of our concern: what an answer that comes
+    /// late tells of such a one may be older.
+    passed: BTreeMap<ServiceKey, (Uid, Version)>,
     /// Nodes by name.
     pub nodes: BTreeMap<NodeName, Node>,
     /// EndpointSlices by namespace and name.
@@ -145,6 +148,7 @@ impl Tenant {
             link: Link::Connecting,
             synced: false,
             braked: BTreeSet::new(),
+            passed: BTreeMap::new(),
             services: BTreeMap::new(),
             nodes: BTreeMap::new(),
             slices: BTreeMap::new(),
@@ -153,6 +157,40 @@ impl Tenant {
     }
 
     /// Stores, or with `None` forgets, a slice; returns the namespace and name of every Service
+    /// Stores a Service, or passes over one that is of no concern; tells whether anything of our
+    /// concern may be another. A state older than the last that is known is dropped.
+    pub fn put_service(&mut self, key: &ServiceKey, service: Service) -> bool {
+        let stored = self.services.get(key).map(|known| (&known.uid, known.version));
+        let passed = || self.passed.get(key).map(|(uid, version)| (uid, *version));
+        let known = stored.or_else(passed);
+        if known.is_some_and(|(uid, version)| *uid == service.uid && version > service.version) {
+            return false;
+        }
+        if service.concerns_us() {
+            self.passed.remove(key);
+            self.services.insert(key.clone(), service);
+            return true;
+        }
+        let was_known = known.is_some();
+        let changed = self.services.remove(key).is_some();
+        if was_known {
+            self.passed.insert(key.clone(), (service.uid, service.version));
+        }
+        changed
+    }
+
+    /// Forgets a Service that is gone.
+    pub fn remove_service(&mut self, key: &ServiceKey) {
+        self.services.remove(key);
+        self.passed.remove(key);
+    }
+
+    /// A list begins: however old it says its objects are, they replace what is known.
+    pub fn listing_services(&mut self) {
+        self.services.values_mut().for_each(|service| service.version = Version::default());
+        self.passed.clear();
+    }
+
     /// it concerns.
     pub fn put_slice(
         &mut self,

@@ -59,6 +59,15 @@ impl World {
         let concerned = self.under.put_eip(name, eip);
         if let Ok(address) = name.parse() {
             self.reckon(address);
+            let eip = self.under.eips.get(name);
+            if eip.is_none() {
+                // Rows may go on serving there what the record gave to somebody else.
+                self.assignments.note_freed();
+            }
+            let owner = eip.and_then(|eip| eip.owner.clone());
+            if let Some(key) = owner.filter(|key| self.assignments.wanted(key) == Some(address)) {
+                self.unwant(&key);
+            }
         }
         concerned
     }
@@ -69,10 +78,13 @@ impl World {
         let before = address(&self.under);
         let concerned = self.under.put_ovn_eip(name, eip);
         let after = address(&self.under);
-        if before != after {
-            self.claim(before, Claim::OvnEip(name.to_owned()), false);
+        let claim = Claim::OvnEip(name.to_owned());
+        if before == after {
+            // Whose it is may be another's all the same.
+            self.claim(after, claim, true);
+        } else {
+            self.reclaim(before, after, &claim);
         }
-        self.claim(after, Claim::OvnEip(name.to_owned()), true);
         concerned
     }
 
@@ -81,11 +93,7 @@ impl World {
         let address = |under: &Under| under.ips.get(name).and_then(|ip| ip.v4);
         let before = address(&self.under);
         let changed = self.under.put_ip(name, ip);
-        let after = address(&self.under);
-        if before != after {
-            self.claim(before, Claim::Ip(name.to_owned()), false);
-            self.claim(after, Claim::Ip(name.to_owned()), true);
-        }
+        self.reclaim(before, address(&self.under), &Claim::Ip(name.to_owned()));
         changed
     }
 
@@ -93,10 +101,7 @@ impl World {
     pub fn put_vip(&mut self, name: &str, address: Option<Ipv4Addr>) {
         let before = self.under.vips.get(name).copied();
         store(&mut self.under.vips, name, address);
-        if before != address {
-            self.claim(before, Claim::Vip(name.to_owned()), false);
-            self.claim(address, Claim::Vip(name.to_owned()), true);
-        }
+        self.reclaim(before, address, &Claim::Vip(name.to_owned()));
     }
 
     /// Stores, or forgets, a row; returns whom it concerns.
@@ -116,15 +121,10 @@ impl World {
         let install = self.install.clone();
         let concerns = self.ovn.apply(change, install.as_str());
         if let Some((uuid, before)) = row {
-            let after = served(self, &uuid);
-            if before != after {
-                self.claim(before, Claim::Row(uuid), false);
-                self.claim(after, Claim::Row(uuid), true);
-            }
+            self.reclaim(before, served(self, &uuid), &Claim::Row(uuid));
         }
-        if let Some((uuid, before, after)) = nat.filter(|(_, before, after)| before != after) {
-            self.claim(before, Claim::Nat(uuid), false);
-            self.claim(after, Claim::Nat(uuid), true);
+        if let Some((uuid, before, after)) = nat {
+            self.reclaim(before, after, &Claim::Nat(uuid));
         }
         concerns
     }
@@ -137,7 +137,10 @@ impl World {
         let drawn =
             of_tenant(&under.ovn_eips_of, name).filter_map(|key| under.ovn_eips_of.get(key));
         let drawn = drawn.flatten().filter_map(|name| under.ovn_eips.get(name)?.address());
-        let addresses: BTreeSet<_> = under.eips.values().filter_map(of_eips).chain(drawn).collect();
+        let rows = of_tenant(&self.ovn.of_service, name);
+        let served = rows.filter_map(|key| crate::rows::served_address(&self.ovn, key));
+        let eips = under.eips.values().filter_map(of_eips);
+        let addresses: BTreeSet<_> = eips.chain(drawn).chain(served).collect();
         addresses.into_iter().for_each(|address| self.reckon(address));
     }
 }

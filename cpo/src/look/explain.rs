@@ -34,7 +34,7 @@ pub(crate) async fn explain(args: &ExplainArgs) -> anyhow::Result<bool> {
         key: &args.service,
         unmanaged: found.unmanaged,
         unread: found.unread,
-        world: found.engine.world(),
+        world: &found.world,
         now: Clock::start().now(),
     });
     args.look.print(&Answer::new(&args.service, &told), || text(&args.service, &told))?;

@@ -7,6 +7,7 @@ use cpo_core::ids::{Install, ServiceKey};
 use cpo_core::kubeconfig::Server;
 use cpo_core::ovn::OvnLink;
 use cpo_core::tenant::TenantSpec;
+use cpo_core::world::World;
 use kube::core::{ClusterResourceScope, DeserializeGuard, NamespaceResourceScope};
 use kube::{Api, Client, Config, Resource, ResourceExt as _};
 use ovn_client::ClientConfig;
@@ -18,8 +19,8 @@ use crate::{ovn, rows, tenant};
 
 /// What was found.
 pub(super) struct Found {
-    /// Holds the world, and decides nothing.
-    pub(super) engine: Engine,
+    /// Everything that was read.
+    pub(super) world: World,
     /// The TenantCluster is there, and not ours to serve.
     pub(super) unmanaged: bool,
     /// Why the tenant's own objects were not read.
@@ -52,7 +53,7 @@ pub(super) async fn gather(
         Some(spec) => of_tenant(&mut engine, client, server, &spec, key).await,
         None => Some("its TenantCluster does not lead there".to_owned()),
     };
-    Ok(Found { engine, unmanaged, unread })
+    Ok(Found { world: engine.into_world(), unmanaged, unread })
 }
 
 async fn under(engine: &mut Engine, client: &Client) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use cpo_core::effect::{Effect, TenantEffect};
-use cpo_core::engine::{Input, TenantObject};
+use cpo_core::engine::Input;
 use cpo_core::ids::{ServiceKey, TenantName};
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Patch, PatchParams};
@@ -49,7 +49,7 @@ impl TenantExecutor {
         let (params, patch) = (PatchParams::default(), Patch::Strategic(patch));
         let call = api.patch_status(key.name(), &params, &patch);
         match timeout(CALL_TIMEOUT, call).await {
-            Ok(Ok(service)) => Ok(seen(&self.tenant, key, service)),
+            Ok(Ok(service)) => Ok(seen(&self.tenant, service)),
             // Gone: the watch says so too, and knows whether a namesake has come.
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(Vec::new()),
             Ok(Err(source)) => Err(ExecuteError::Kube { what, name, source: Box::new(source) }),
@@ -60,13 +60,12 @@ impl TenantExecutor {
 
 /// What the answer to a patch tells. One that took the last finalizer away tells of an object that
 /// is no more: taken in after the watch's deletion, it would bring the Service back.
-fn seen(tenant: &TenantName, key: &ServiceKey, service: Service) -> Vec<Input> {
+fn seen(tenant: &TenantName, service: Service) -> Vec<Input> {
     let meta = &service.metadata;
     if meta.deletion_timestamp.is_some() && meta.finalizers.as_ref().is_none_or(Vec::is_empty) {
         return Vec::new();
     }
-    let gone = || TenantObject::Service(key.namespace().into(), key.name().into(), None);
-    vec![Input::Tenant(tenant.clone(), parse::service(service).unwrap_or_else(gone))]
+    vec![Input::Tenant(tenant.clone(), parse::service(service))]
 }
 
 #[cfg(test)]
@@ -75,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_answer_that_ends_a_service_does_not_bring_it_back() {
-        let (tenant, key) = ("a".parse().unwrap(), "a/default/web".parse().unwrap());
+        let tenant = "a".parse().unwrap();
         let service = |finalizers: &[&str]| -> Service {
             serde_json::from_value(serde_json::json!({
                 "metadata": {
@@ -86,7 +85,7 @@ mod tests {
             }))
             .unwrap()
         };
-        assert!(seen(&tenant, &key, service(&[])).is_empty());
-        assert_eq!(seen(&tenant, &key, service(&["example.org/other"])).len(), 1);
+        assert!(seen(&tenant, service(&[])).is_empty());
+        assert_eq!(seen(&tenant, service(&["example.org/other"])).len(), 1);
     }
 }

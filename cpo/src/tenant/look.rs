@@ -44,7 +44,7 @@ pub(crate) async fn look(
     let service = service.items.into_iter().filter_map(|guard| guard.0.ok());
     let slices = slices.items.into_iter().filter_map(|guard| guard.0.ok());
     let nodes = nodes.items.into_iter().filter_map(|guard| guard.0.ok());
-    let service = service.map(parse::any_service);
+    let service = service.map(parse::service);
     Ok(service
         .chain(slices.filter_map(parse::slice))
         .chain(nodes.filter_map(parse::node))

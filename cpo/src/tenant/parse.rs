@@ -20,16 +20,9 @@ const KUBEVIRT: &str = "kubevirt://";
 /// The annotation older clients write source ranges to (`k8s.io/cloud-provider`).
 const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 
-/// A Service; `None` where it is of no concern: no load balancer, and no trace of ours on it.
-pub(super) fn service(object: core::Service) -> Option<TenantObject> {
-    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let parsed = parsed(object);
-    let ours = parsed.load_balancer || parsed.finalizer || !parsed.status.conditions.is_empty();
-    ours.then(|| TenantObject::Service(namespace, name, Some(Box::new(parsed))))
-}
-
-/// A Service, whether it is of any concern or not.
-pub(super) fn any_service(object: core::Service) -> TenantObject {
+/// A Service, whether it is of any concern or not: which of its states is the newest is for the
+/// engine to tell, that keeps those that are.
+pub(super) fn service(object: core::Service) -> TenantObject {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     TenantObject::Service(namespace, name, Some(Box::new(parsed(object))))
 }

@@ -205,7 +205,7 @@ impl Connector {
             client,
             link,
             TenantKind::Service,
-            parse::service,
+            |service| Some(parse::service(service)),
             |n, s| Some(TenantObject::Service(n.to_owned(), s.to_owned(), None)),
         );
         self.spawn::<Node>(watches, client, link, TenantKind::Node, parse::node, |_, name| {

@@ -114,6 +114,21 @@ impl World {
     }
 }
 
+impl World {
+    /// Notes that something uses another address than before.
+    pub(crate) fn reclaim(
+        &mut self,
+        before: Option<Ipv4Addr>,
+        after: Option<Ipv4Addr>,
+        claim: &Claim,
+    ) {
+        if before != after {
+            self.claim(before, claim.clone(), false);
+            self.claim(after, claim.clone(), true);
+        }
+    }
+}
+
 /// Everything that uses an address beside `Eip`s.
 fn claims(world: &World) -> Vec<(Ipv4Addr, Claim)> {
     let under = &world.under;
@@ -142,7 +157,10 @@ impl Assignments {
                 self.claimed(world, address, &claim);
             }
             // What was promised has no record, and stays.
-            None if self.recorded.remove(&address) => self.allocator.forget(address.into()),
+            None if self.recorded.remove(&address) => {
+                self.allocator.forget(address.into());
+                self.note_freed();
+            }
             None => {}
         }
     }
@@ -200,6 +218,15 @@ impl Assignments {
                 }
                 format!("Load_Balancer {uuid} of a tenant that is gone")
             }
+            Claim::Wanted(key) => {
+                let (tenant, service) =
+                    (key.tenant().as_str(), Some((key.namespace(), key.name())));
+                let owner = Owner::Reserved { tenant, service };
+                let pool = self.pool_at(address).unwrap_or_default().to_owned();
+                self.restore(&Record { address: address.into(), pool: &pool, owner, created: 0 });
+                return;
+            }
+            Claim::Ungranted => "something that Kube-OVN knows: it did not grant it".to_owned(),
             Claim::Ip(name) => format!("IP {name}"),
             Claim::Vip(name) => format!("Vip {name}"),
             Claim::Nat(uuid) => format!("NAT rule {uuid}"),
@@ -230,6 +257,8 @@ impl Assignments {
     }
 
     fn restore(&mut self, record: &Record<'_>) {
+        // What is no Service's any more leaves room in a quota, or waits for somebody.
+        self.freed |= !matches!(record.owner, Owner::Services { .. });
         // Records that contradict each other are told by the state of the address.
         let _ = self.allocator.restore(record);
     }

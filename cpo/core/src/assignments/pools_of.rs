@@ -56,17 +56,16 @@ impl World {
     /// Tells the allocator which pools there are, and what is in use of what they hold now.
     pub(crate) fn reckon_pools(&mut self) {
         let others = self.reserved_by_network();
-        let (mut faults, mut contents) = (BTreeMap::new(), BTreeMap::new());
+        let mut faults = BTreeMap::new();
         let mut specs = BTreeMap::new();
         for (name, pool) in &self.under.pools {
             let (spec, wrong) = self.pool_spec(pool, &others);
             if !wrong.is_empty() {
                 faults.insert(name.clone(), wrong);
             }
-            contents.insert(name.clone(), spec.contents());
             specs.insert(name.clone(), spec);
         }
-        (self.assignments.faults, self.assignments.contents) = (faults, contents);
+        self.assignments.faults = faults;
         self.assignments.allocator.set_pools(specs);
         let eips = self.under.eips.values().filter_map(crate::under::Eip::address);
         let used: BTreeSet<Ipv4Addr> =

@@ -11,6 +11,11 @@ use crate::tenant::{Link, Tenant, TenantSpec};
 impl Engine {
     /// Takes in one observation.
     pub fn handle(&mut self, input: Input) {
+        self.absorb(input);
+        self.feed();
+    }
+
+    fn absorb(&mut self, input: Input) {
         match input {
             Input::Under(object) => self.under(object),
             Input::UnderListing(kind) => self.under_listing(kind),
@@ -98,15 +103,7 @@ impl Engine {
                 if let Some(address) = reserved.and_then(crate::under::Eip::address) {
                     self.chores.reserved_changed(address);
                 }
-                let bound = |eip: &crate::under::Eip| {
-                    eip.released().is_none() && !eip.spec.services.is_empty()
-                };
-                let was_bound = under.eips.get(&name).is_some_and(bound);
-                let given_back = eip.as_ref().is_none_or(|eip| was_bound && !bound(eip));
                 let concerned = self.world.put_eip(&name, eip);
-                if given_back {
-                    self.feed();
-                }
                 for (tenant, pool) in tenants {
                     tenant.into_iter().for_each(|tenant| self.chores.tenant_changed(tenant));
                     self.chores.pool_changed(pool);
@@ -119,11 +116,7 @@ impl Engine {
                 if let Some(address) = reserved {
                     self.chores.reserved_changed(address);
                 }
-                let gone = eip.is_none();
                 let concerned = self.world.put_ovn_eip(&name, eip);
-                if gone {
-                    self.feed();
-                }
                 for key in concerned {
                     // The last of these may be what the finalizer of a tenant waits for.
                     if self.world.tenants.get(key.tenant()).is_some_and(|t| t.spec.deleting) {
@@ -314,23 +307,19 @@ impl Engine {
                 let Ok(key) = ServiceKey::new(name, &namespace, &service_name) else { return };
                 match service {
                     Some(service) => {
-                        let older = tenant
-                            .services
-                            .get(&key)
-                            .is_some_and(|s| s.uid == service.uid && s.version > service.version);
-                        if older {
+                        let load_balancer = service.load_balancer;
+                        if !tenant.put_service(&key, *service) {
                             return;
                         }
-                        if !service.load_balancer {
+                        if !load_balancer {
                             // The API server itself empties the status then: nobody contends.
                             self.contention.forget(&key);
                         }
                         tenant.braked.remove(&key);
-                        tenant.services.insert(key.clone(), *service);
                     }
                     None => {
                         self.contention.forget(&key);
-                        tenant.services.remove(&key);
+                        tenant.remove_service(&key);
                     }
                 }
                 self.chores.tenant_changed(name.clone());

@@ -8,6 +8,7 @@ use std::time::Duration;
 use cpo_api::{CleanupPolicy, conditions_differ, names};
 
 use super::{Engine, Job, Outcome, Waiter};
+use crate::assignments::Claim;
 use crate::effect::{Effect, LbEdit, UnderEffect};
 use crate::ids::{ServiceKey, TenantName};
 use crate::ovn::{self, OvnLink};
@@ -29,6 +30,8 @@ const TELL_PERIOD: Duration = Duration::from_secs(60);
 const TELL_DELAY: Duration = Duration::from_secs(1);
 /// How long Kube-OVN may take to grant a reserved address before that is told.
 const GRANT_PERIOD: Duration = Duration::from_secs(5);
+/// How long an address that Kube-OVN did not grant is left out.
+const UNGRANTED_PERIOD: Duration = Duration::from_secs(60);
 /// The least time between two writes of one status that only counts.
 const STATUS_PERIOD: Duration = Duration::from_millis(1000);
 
@@ -45,6 +48,8 @@ pub(super) enum Chore {
     Pool(String),
     /// See to an address that an operator reserved and no Service has.
     Reserved(Ipv4Addr),
+    /// Try an address again that Kube-OVN did not grant.
+    Ungranted(Ipv4Addr),
     /// Tell that rows of a tenant were deleted by others.
     Deletions(TenantName),
 }
@@ -99,6 +104,10 @@ impl Chores {
         self.due.insert(Chore::Reserved(address), Duration::ZERO);
     }
 
+    pub(super) fn ungranted(&mut self, address: Ipv4Addr, now: Now) {
+        self.due.insert(Chore::Ungranted(address), now.mono + UNGRANTED_PERIOD);
+    }
+
     pub(super) fn tenant_gone(&mut self, name: &TenantName) {
         self.due.remove(&Chore::Tenant(name.clone()));
         self.last.remove(&Chore::Tenant(name.clone()));
@@ -149,6 +158,11 @@ impl Engine {
                 Chore::Tenant(name) => self.tenant_chore(name, now),
                 Chore::Pool(name) => self.pool_chore(name, now),
                 Chore::Reserved(address) => self.reserved_chore(*address, now),
+                Chore::Ungranted(address) => {
+                    self.world.claim(Some(*address), Claim::Ungranted, false);
+                    self.feed();
+                    None
+                }
                 Chore::Deletions(tenant) => self.tell_deletions(tenant),
             };
             if let Some(effect) = effect {

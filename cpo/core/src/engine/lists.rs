@@ -9,6 +9,8 @@ use crate::under::Shield;
 impl Engine {
     pub(super) fn under_listing(&mut self, kind: UnderKind) {
         let under = &mut self.world.under;
+        // An etcd that was set back brings back what is gone.
+        under.gone.forget();
         match kind {
             UnderKind::Eip => under.eips.values_mut().for_each(|e| e.version = Version::default()),
             UnderKind::OvnEip => {
@@ -32,7 +34,7 @@ impl Engine {
         let Some(tenant) = self.world.tenants.get_mut(name) else { return };
         match kind {
             TenantKind::Service => {
-                tenant.services.values_mut().for_each(|s| s.version = Version::default());
+                tenant.listing_services();
             }
             TenantKind::Node | TenantKind::EndpointSlice => {}
         }

@@ -411,3 +411,76 @@ fn a_reservation_that_is_deleted_while_it_is_bound_is_held_as_long_as_it_is_serv
     let spec = bench.truth.under.eips["198.51.100.77"].spec.clone();
     assert_eq!(spec.services.len(), 1, "made again, it is bound again");
 }
+
+#[test]
+fn an_address_on_the_way_to_it_is_given_to_nobody_else() {
+    let mut bench =
+        Bench::told(with_services(with_pool(ranges(&["198.51.100.100-198.51.100.101"])), 1));
+    bench.run();
+    assert_eq!(published(&mut bench, 1), ["198.51.100.100"]);
+    bench.truth.service(&key(0)).load_balancer_ip = Some("198.51.100.101".into());
+    bench.feed();
+    // The first step out of the old address, and somebody comes for the new one.
+    let jobs = bench.poll();
+    let uid = Uid::new("uid-thief");
+    let thief = Service { uid, load_balancer_ip: Some("198.51.100.101".into()), ..*new_service() };
+    bench.truth.put_service("a/default/a-thief", Some(thief));
+    bench.feed();
+    jobs.iter().for_each(|job| bench.finish(job));
+    bench.run();
+    bench.wait(2);
+    assert_eq!(published(&mut bench, 1), ["198.51.100.101"]);
+    assert_eq!(bench.published("a/default/a-thief"), None);
+}
+
+#[test]
+fn a_wish_that_is_withdrawn_on_the_way_leaves_the_address_to_others() {
+    let mut bench =
+        Bench::told(with_services(with_pool(ranges(&["198.51.100.100-198.51.100.101"])), 1));
+    bench.run();
+    bench.truth.service(&key(0)).load_balancer_ip = Some("198.51.100.101".into());
+    bench.feed();
+    let jobs = bench.poll();
+    bench.truth.service(&key(0)).load_balancer_ip = None;
+    bench.feed();
+    jobs.iter().for_each(|job| bench.finish(job));
+    bench.run();
+    bench.wait(2);
+    assert_eq!(published(&mut bench, 1), ["198.51.100.100"], "it goes back where it was");
+    let uid = Uid::new("uid-other");
+    bench.when(|w| w.put_service("a/default/other", Some(Service { uid, ..*new_service() })));
+    assert_eq!(bench.published("a/default/other").as_deref(), Some("198.51.100.101"));
+}
+
+#[test]
+fn an_address_that_is_never_granted_does_not_stop_a_pool() {
+    let mut bench =
+        Bench::told(with_services(with_pool(ranges(&["198.51.100.100-198.51.100.102"])), 1));
+    // Kube-OVN knows something that we do not see.
+    let run = |bench: &mut Bench, seconds: u64| {
+        for _ in 0..seconds {
+            bench.now = testing::at(u64::try_from(bench.now.mono.as_millis()).unwrap() + 1_000);
+            for _ in 0..20 {
+                let first = "198.51.100.100".parse().ok();
+                let blocked: Vec<_> = bench
+                    .truth
+                    .under
+                    .ovn_eips
+                    .iter()
+                    .filter(|(_, eip)| eip.spec_v4 == first && !eip.deleting)
+                    .map(|(name, eip)| (name.clone(), eip.clone()))
+                    .collect();
+                for (name, _) in &blocked {
+                    bench.truth.under.ovn_eips.remove(name);
+                }
+                testing::kube_ovn(&mut bench.truth);
+                bench.truth.under.ovn_eips.extend(blocked);
+                bench.feed();
+                let jobs = bench.poll();
+                jobs.iter().for_each(|job| bench.finish(job));
+            }
+        }
+    };
+    run(&mut bench, 15);
+    assert_eq!(bench.published(&key(0)).as_deref(), Some("198.51.100.101"));
+}

@@ -232,7 +232,10 @@ fn of_tenant(name: &crate::ids::TenantName, known: &World, truth: &World) -> Vec
         let v = v.cloned().map(Box::new);
         TenantObject::Service(key.namespace().into(), key.name().into(), v)
     };
-    let mut objects: Vec<_> = differ(&known.services, &truth.services).map(service).collect();
+    // What is of no concern is not kept.
+    let concerned = truth.services.iter().filter(|(_, service)| service.concerns_us());
+    let services = concerned.map(|(key, service)| (key.clone(), service.clone())).collect();
+    let mut objects: Vec<_> = differ(&known.services, &services).map(service).collect();
     objects.extend(
         differ(&known.nodes, &truth.nodes).map(|(n, v)| TenantObject::Node(n.clone(), v.cloned())),
     );

@@ -348,3 +348,59 @@ fn the_answer_to_a_deletion_removes_no_namesake() {
     bench.engine.handle(Input::Under(other));
     assert!(bench.engine.world().under.eips.contains_key(&name));
 }
+
+#[test]
+fn an_answer_of_before_does_not_make_a_service_forgotten() {
+    let mut bench = Bench::served();
+    let name: TenantName = "a".parse().unwrap();
+    let seen = |bench: &mut Bench, service: crate::service::Service| {
+        let object = TenantObject::Service("default".into(), "web".into(), Some(Box::new(service)));
+        bench.engine.handle(Input::Tenant(name.clone(), object));
+    };
+    let of_version = |number: u64, load_balancer: bool| crate::service::Service {
+        version: version(number),
+        load_balancer,
+        finalizer: false,
+        ..*new_service()
+    };
+    // Let go of as a ClusterIP, and a load balancer again before the answer comes.
+    seen(&mut bench, of_version(2_000, true));
+    seen(&mut bench, of_version(1_999, false));
+    let kept = |bench: &Bench| bench.engine.world().tenants[&name].services.get(&key(WEB)).cloned();
+    assert!(kept(&bench).is_some_and(|service| service.load_balancer));
+    // And the other way round: what has passed by is not brought back.
+    seen(&mut bench, of_version(2_001, false));
+    seen(&mut bench, of_version(2_000, true));
+    assert!(kept(&bench).is_none());
+    seen(&mut bench, of_version(2_002, true));
+    assert!(kept(&bench).is_some());
+}
+
+#[test]
+fn a_list_brings_back_what_was_gone() {
+    let mut bench = Bench::served();
+    let eip = bench.truth.under.eips["198.51.100.10"].clone();
+    let handle = |bench: &mut Bench, eip| {
+        bench.engine.handle(Input::Under(UnderObject::Eip("198.51.100.10".into(), eip)));
+    };
+    let known = |bench: &Bench| bench.engine.world().under.eips.contains_key("198.51.100.10");
+    handle(&mut bench, None);
+    handle(&mut bench, Some(eip.clone()));
+    assert!(!known(&bench), "an answer that comes late");
+    bench.engine.handle(Input::UnderListing(UnderKind::Eip));
+    handle(&mut bench, Some(eip));
+    bench.engine.handle(Input::UnderListed(UnderKind::Eip, ["198.51.100.10".to_owned()].into()));
+    assert!(known(&bench), "etcd was set back");
+}
+
+#[test]
+fn who_only_looks_sees_the_pools_as_they_are() {
+    let bench = Bench::told(world().with_service(WEB, *new_service()));
+    let pools: Vec<_> = bench.truth.under.pools.keys().cloned().collect();
+    let seen = bench.engine.into_world();
+    assert!(!pools.is_empty());
+    for pool in &pools {
+        assert!(seen.assignments.figures(pool).is_some(), "{pool} is counted without a poll");
+    }
+    seen.recount();
+}

@@ -169,6 +169,7 @@ fn returned(
 ) -> Address {
     let Some(address) = eip.address() else { return Address::Waiting };
     let wish = serving.wish(request, true);
+    let up = serving.world.ovn.link == OvnLink::Up;
     match select::choose(serving.world, &wish) {
         Ok(Assigned::New(Target::These(given)) | Assigned::Kept(given))
             if v4(&given) == Some(address) =>
@@ -177,7 +178,11 @@ fn returned(
             bind(name, eip, spec(serving, Some(eip), address, &given.pool, request), plan)
         }
         // The name of its OvnEip is needed for another address.
-        Ok(_) if serving.world.ovn.link == OvnLink::Up => give_up(serving, name, eip, plan),
+        Ok(Assigned::New(to) | Assigned::Move { to, .. }) if up => {
+            plan.promise = moving(&to);
+            give_up(serving, name, eip, plan)
+        }
+        Ok(Assigned::Kept(_)) if up => give_up(serving, name, eip, plan),
         Ok(_) => Address::Waiting,
         Err(problem) => {
             plan.hungry = true;
@@ -185,6 +190,15 @@ fn returned(
             Address::Refused(None, problem)
         }
     }
+}
+
+/// What a Service on its way to a target is promised: the address, where it is known.
+fn moving(to: &Target) -> Promise {
+    let address = match to {
+        Target::These(given) => v4(given),
+        Target::Draw { .. } => None,
+    };
+    address.map_or(Promise::Withdrawn, Promise::Moving)
 }
 
 fn create_ovn_eip(
@@ -214,9 +228,15 @@ fn assigned(
 ) -> Address {
     let Some(address) = eip.address() else { return Address::Waiting };
     let wish = serving.wish(request, false);
+    let up = serving.world.ovn.link == OvnLink::Up;
+    if serving.world.assignments.wanted(serving.key).is_some() {
+        // Unless it goes on wishing for it.
+        plan.promise = Promise::Withdrawn;
+    }
     let refused = match select::choose(serving.world, &wish) {
         // The old address may be on the network still: without sight of the rows it stays.
-        Ok(Assigned::Move { .. }) if serving.world.ovn.link == OvnLink::Up => {
+        Ok(Assigned::Move { to, .. }) if up => {
+            plan.promise = moving(&to);
             return give_up(serving, name, eip, plan);
         }
         Ok(_) => None,

@@ -66,6 +66,11 @@ impl Pool {
         sound && self.conflict.is_none() && !self.forbidden
     }
 
+    /// Whether this address is in its ranges.
+    pub(in crate::allocator) fn contains(&self, address: IpAddr) -> bool {
+        self.contents.contains(address)
+    }
+
     /// Whether this address is in its ranges, and could be given.
     pub(in crate::allocator) fn holds(&self, address: IpAddr) -> bool {
         self.counts() && self.contents.contains(address) && !self.avoids(address)

@@ -107,6 +107,7 @@ fn ungranted(
         if untold && plan.overdue(Wait::Untold, since, serving.now) {
             // Made for a wish that is no more, and that is not granted. Kube-OVN itself records
             // what it grants a moment before it tells.
+            plan.ungranted = ovn_eip.spec_v4;
             plan.effects.push(delete_ovn_eip(serving, ovn_eip));
             return Address::Waiting;
         }
@@ -120,6 +121,7 @@ fn ungranted(
             Problem::refused(Reason::OvnEipPending, text).for_operator(why),
         );
     };
+    plan.ungranted = Some(address);
     plan.effects.push(delete_ovn_eip(serving, ovn_eip));
     let text =
         format!("address {address} is not available to this cluster; ask for another, or none");
