@@ -294,6 +294,19 @@ fn a_database_that_was_not_looked_at_is_no_trouble() {
 }
 
 #[test]
+fn what_stands_in_the_way_before_the_rows_is_told_without_the_database() {
+    let mut world = connected().with_service(WEB, asking(names::ANNOTATION_POOL, "gold"));
+    world.ovn = crate::ovn::Ovn::default();
+    let told = ask(&world, None);
+    assert!(told.cause.starts_with("PoolNotFound: "), "{told:?}");
+    // Of the rows nothing can be said.
+    let mut world = connected().with_service(WEB, service());
+    world.ovn = crate::ovn::Ovn::default();
+    let told = ask(&world, None);
+    assert_eq!(told.cause, "there is no OvnEip for it yet");
+}
+
+#[test]
 fn rows_that_are_gone_are_no_service() {
     let mut world = serving();
     let rows: Vec<_> = world.ovn.load_balancers.keys().copied().collect();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use cpo_api::{Condition, ConditionStatus, Reason};
 
 use super::{Facts, Step};
+use crate::ovn::OvnLink;
 use crate::plan::{self, Since, Wait};
 use crate::problem::{Problem, Severity};
 use crate::time::Now;
@@ -110,8 +111,17 @@ fn planned(facts: &Facts<'_>) -> Vec<Problem> {
     let since: Since = waits.map(|wait| (wait, Duration::ZERO)).into();
     let now = Now { mono: Duration::from_secs(3_600), ..facts.now };
     let mut problems = plan::plan(&world, facts.key, &since, now).problems;
-    // The database was not looked at: that is our choice, and no trouble.
-    problems.retain(|p| world.ovn.known() || p.reason != Reason::OVNUnavailable);
+    if !world.ovn.known() {
+        // The database was not looked at: that is our choice, and no trouble. The controller does:
+        // what it would say before it comes to the rows is what stands against the Service.
+        problems.retain(|problem| problem.reason != Reason::OVNUnavailable);
+        world.ovn.link = OvnLink::Up;
+        let seen = plan::plan(&world, facts.key, &since, now).problems;
+        let before_rows =
+            seen.into_iter().filter(|problem| of_problem(problem).step() < Step::Rows);
+        let new: Vec<_> = before_rows.filter(|problem| !problems.contains(problem)).collect();
+        problems.extend(new);
+    }
     problems
 }
 
