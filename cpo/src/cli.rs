@@ -120,8 +120,8 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) lease: LeaseArgs,
     /// Ranges that no pool of addresses may hold, a comma list of addresses, `first-last` and CIDRs:
-    /// the under cluster's Service range and its nodes, which are not looked up. Gateways and pod
-    /// Subnets are known.
+    /// other machines on the provider network, for example. Gateways, pod Subnets, nodes and
+    /// `ServiceCIDR`s of the under cluster are known.
     #[arg(long, env = "CPO_RESERVED_RANGES", value_delimiter = ',')]
     pub(crate) reserved_ranges: Vec<AddressRange>,
     /// Address of `/healthz`, `/readyz` and `/metrics`.

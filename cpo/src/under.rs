@@ -13,6 +13,8 @@ use std::time::Duration;
 use cpo_api::{AddressPool, Eip, TenantCluster};
 use cpo_core::engine::{Input, UnderKind, UnderObject};
 use cpo_core::under::Shield;
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::core::{ClusterResourceScope, DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::watcher::Config;
 use kube::{Api, Client, Resource};
@@ -57,6 +59,11 @@ where
 
     fn listed(&self, names: BTreeSet<String>) -> Input {
         Input::UnderListed(self.kind, names)
+    }
+
+    /// Kubernetes before 1.33 has no `ServiceCIDR`.
+    fn may_be_unknown(&self) -> bool {
+        self.kind == UnderKind::ServiceCidr
     }
 
     fn patience(&self) -> Duration {
@@ -107,6 +114,12 @@ pub(crate) fn spawn_watches(
     });
     watches.cluster::<kinds::Vip, _, _>(UnderKind::Vip, parse::vip, |_, name| {
         Some(UnderObject::Vip(name.to_owned(), None))
+    });
+    watches.cluster::<Node, _, _>(UnderKind::Node, parse::node, |_, name| {
+        Some(UnderObject::Node(name.to_owned(), None))
+    });
+    watches.cluster::<ServiceCIDR, _, _>(UnderKind::ServiceCidr, parse::service_cidr, |_, name| {
+        Some(UnderObject::ServiceCidr(name.to_owned(), None))
     });
     watches.namespaced::<kinds::VirtualMachine, _, _>(
         UnderKind::Machine,

@@ -19,6 +19,8 @@ use tokio::time::sleep;
 
 /// First wait after a failed list or watch, doubled with each.
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
+/// Wait before a server that lacks a kind is asked for it again: it may have been upgraded.
+const UNKNOWN_AGAIN: Duration = Duration::from_secs(600);
 /// A watch is renewed after this many seconds.
 const WATCH_SECONDS: u32 = 200;
 
@@ -42,6 +44,10 @@ pub(crate) trait Kind: Send + Sync + 'static {
     fn recovered(&self) -> Option<Input> {
         None
     }
+    /// Whether a server may lack the kind as such, which then counts as an empty list.
+    fn may_be_unknown(&self) -> bool {
+        false
+    }
     /// The longest wait between two attempts at a list.
     fn patience(&self) -> Duration;
     /// An object cannot be read.
@@ -64,12 +70,24 @@ pub(crate) async fn watch<K: Kind>(
             Ok(()) => return,
             Err(error) => error,
         };
+        if kind.may_be_unknown() && is_unknown(&error) {
+            if inputs.send(kind.listed(BTreeSet::new())).await.is_err() {
+                return;
+            }
+            sleep(jittered(UNKNOWN_AGAIN)).await;
+            continue;
+        }
         if inputs.send(kind.lost(describe(&error))).await.is_err() {
             return;
         }
         sleep(jittered(backoff)).await;
         backoff = (backoff * 2).min(kind.patience());
     }
+}
+
+/// The server does not serve the kind.
+fn is_unknown(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(s)) if s.code == 404)
 }
 
 /// Between three quarters and all of a wait, so that many watches do not come back as one.

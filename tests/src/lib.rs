@@ -28,6 +28,7 @@ pub mod sandbox;
 pub mod space;
 pub mod traffic;
 pub mod wait;
+pub mod writes;
 
 pub use anyhow::{Context, Result, anyhow, bail, ensure};
 pub use overlay::Lab;

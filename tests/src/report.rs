@@ -15,6 +15,8 @@ pub enum Figure {
     Bytes(u64),
     /// How much memory, in bits.
     Bits(f64),
+    /// How many.
+    Count(u64),
 }
 
 impl Figure {
@@ -24,7 +26,7 @@ impl Figure {
             Self::Rate(rate) => rate,
             Self::Bits(bits) => bits,
             #[expect(clippy::cast_precision_loss, reason = "a ratio for a reader")]
-            Self::Bytes(bytes) => bytes as f64,
+            Self::Bytes(number) | Self::Count(number) => number as f64,
         }
     }
 
@@ -42,6 +44,13 @@ impl Figure {
                 reason = "a bound for a reader"
             )]
             Self::Bytes(bytes) => Self::Bytes((bytes as f64 * factor) as u64),
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "a bound for a reader"
+            )]
+            Self::Count(count) => Self::Count((count as f64 * factor) as u64),
         }
     }
 }
@@ -58,6 +67,7 @@ impl fmt::Display for Figure {
             Self::Time(time) => format!("{:.1} ms", time.as_secs_f64() * 1e3),
             Self::Rate(rate) => format!("{rate:.0}/s"),
             Self::Bits(bits) => format!("{bits:.2} bit"),
+            Self::Count(count) => count.to_string(),
             Self::Bytes(bytes) if *bytes < 1 << 20 => format!("{bytes} B"),
             Self::Bytes(bytes) => format!("{:.1} MiB", Self::Bytes(*bytes).number() / 1_048_576.0),
         };

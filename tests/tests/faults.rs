@@ -30,8 +30,6 @@ mod stage;
 mod storm;
 #[path = "faults/writers.rs"]
 mod writers;
-#[path = "faults/writes.rs"]
-mod writes;
 
 use hostile::tenant_bytes_never_reach_the_kubeconfig_loader;
 use kills::overlay_kill_at_each_step;

@@ -14,5 +14,9 @@ mod fairness;
 mod histories;
 #[path = "engine_tests/knowledge.rs"]
 mod knowledge;
+#[path = "engine_tests/records.rs"]
+mod records;
+#[path = "engine_tests/reservations.rs"]
+mod reservations;
 #[path = "engine_tests/standby.rs"]
 mod standby;

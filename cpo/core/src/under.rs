@@ -206,6 +206,10 @@ pub struct Under {
     pub ips: BTreeMap<String, Ip>,
     /// Kube-OVN `Vip` addresses by name.
     pub vips: BTreeMap<String, Ipv4Addr>,
+    /// Addresses of the under cluster's nodes, by name.
+    pub nodes: BTreeMap<String, Vec<IpAddr>>,
+    /// Ranges of the under cluster's own Services, by the name of their `ServiceCIDR`.
+    pub service_cidrs: BTreeMap<String, Vec<AddressRange>>,
     /// `VirtualMachine` by namespace and name.
     pub machines: BTreeMap<(String, String), Machine>,
     /// `VirtualMachineInstance` by namespace and name: whether it runs.

@@ -8,6 +8,8 @@ use cpo_core::kubeconfig::Server;
 use cpo_core::ovn::OvnLink;
 use cpo_core::tenant::TenantSpec;
 use cpo_core::world::World;
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::core::{ClusterResourceScope, DeserializeGuard, NamespaceResourceScope};
 use kube::{Api, Client, Config, Resource, ResourceExt as _};
 use ovn_client::ClientConfig;
@@ -64,6 +66,8 @@ async fn under(engine: &mut Engine, client: &Client) -> anyhow::Result<()> {
     let vpcs = cluster::<kinds::Vpc>(client).await?;
     let ips = cluster::<kinds::Ip>(client).await?;
     let vips = cluster::<kinds::Vip>(client).await?;
+    let nodes = cluster::<Node>(client).await?;
+    let cidrs = cluster::<ServiceCIDR>(client).await.or_else(none_if_unknown)?;
     let machines = namespaced::<kinds::VirtualMachine>(client).await?;
     let instances = namespaced::<kinds::VirtualMachineInstance>(client).await?;
     let shields = cluster::<kinds::OvnDnatRule>(client).await?;
@@ -76,6 +80,8 @@ async fn under(engine: &mut Engine, client: &Client) -> anyhow::Result<()> {
     feed(engine, ovn_eips.into_iter().map(parse::ovn_eip));
     feed(engine, ips.into_iter().filter_map(parse::ip));
     feed(engine, vips.into_iter().filter_map(parse::vip));
+    feed(engine, nodes.into_iter().filter_map(parse::node));
+    feed(engine, cidrs.into_iter().filter_map(parse::service_cidr));
     feed(engine, machines.into_iter().filter_map(parse::machine));
     feed(engine, instances.into_iter().filter_map(parse::instance));
     feed(engine, shields);
@@ -102,6 +108,14 @@ async fn of_tenant(
 
 fn feed(engine: &mut Engine, objects: impl Iterator<Item = UnderObject>) {
     objects.for_each(|object| engine.handle(Input::Under(object)));
+}
+
+/// Kubernetes before 1.33 has no `ServiceCIDR`.
+fn none_if_unknown<K>(error: anyhow::Error) -> anyhow::Result<Vec<K>> {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+        _ => Err(error),
+    }
 }
 
 async fn cluster<K>(client: &Client) -> anyhow::Result<Vec<K>>

@@ -9,6 +9,8 @@ use cpo_core::ids::{ServiceKey, Uid, Version};
 use cpo_core::tenant::{SecretKey, TenantSpec};
 use cpo_core::under::{self, PoolSource, PoolTenants};
 use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
 use pools::{AddressRange, Operator, Requirement, Selector};
@@ -256,6 +258,22 @@ pub(crate) fn ip(object: kinds::Ip) -> Option<UnderObject> {
 pub(crate) fn vip(object: kinds::Vip) -> Option<UnderObject> {
     let address = v4(&object.status.as_ref()?.v4ip)?;
     Some(UnderObject::Vip(object.name_any(), Some(address)))
+}
+
+/// A node of the under cluster. Host names are of no concern.
+pub(crate) fn node(object: Node) -> Option<UnderObject> {
+    let name = object.name_any();
+    let addresses = object.status.and_then(|status| status.addresses).unwrap_or_default();
+    let addresses = addresses.iter().filter_map(|address| address.address.parse().ok()).collect();
+    Some(UnderObject::Node(name, Some(addresses)))
+}
+
+/// A `ServiceCIDR`.
+pub(crate) fn service_cidr(object: ServiceCIDR) -> Option<UnderObject> {
+    let name = object.name_any();
+    let cidrs = object.spec.and_then(|spec| spec.cidrs).unwrap_or_default();
+    let ranges = cidrs.iter().filter_map(|cidr| cidr.parse().ok()).collect();
+    Some(UnderObject::ServiceCidr(name, Some(ranges)))
 }
 
 /// A `VirtualMachine`.

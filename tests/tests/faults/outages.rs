@@ -9,13 +9,13 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use lab::builders::service;
 use lab::overlay::Tenant;
 use lab::process::Process;
+use lab::writes::mark;
 use lab::{Lab, cpo, traffic, wait};
 use serde_json::{Value, json};
 
 use crate::bed::{self, Bed, SOON, answers, serve};
 use crate::look;
 use crate::stage::{TRIED_AGAIN, bed, connected, delete, kill, pause, unbroken};
-use crate::writes::mark;
 
 /// How long the product is watched for a write that must not come.
 const WATCHED: Duration = Duration::from_secs(3);

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use kube::api::DeleteParams;
 use lab::builders::service;
+use lab::writes::mark;
 use lab::{Lab, traffic, wait};
 
 use crate::bed::{self, Bed, SOON, serve};
 use crate::look::{self, Row};
 use crate::stage::{bed, delete, pause, unbroken};
-use crate::writes::mark;
 
 /// kube-ovn-controller waits for the Lease of its killed predecessor before it collects.
 const COLLECTED: Duration = Duration::from_secs(60);

@@ -12,13 +12,13 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use lab::builders::service;
 use lab::cluster::AuditEntry;
 use lab::overlay::Tenant;
+use lab::writes::{TENANT_USER, UNDER_USER};
 use lab::{Lab, cpo, wait};
 use serde_json::{Value, json};
 
 use crate::bed::{self, SOON, serve};
 use crate::look;
 use crate::stage::{bed, delete};
-use crate::writes::{TENANT_USER, UNDER_USER};
 
 /// Deletions by others are told once a minute.
 const TOLD: Duration = Duration::from_secs(90);

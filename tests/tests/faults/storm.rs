@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 use futures::future::try_join_all;
 use lab::wait;
+use lab::writes::mark;
 
 use crate::bed::{Bed, SOON};
 use crate::kills::Way;
 use crate::stage::bed;
-use crate::writes::mark;
 
 const NAMES: [&str; 6] = ["storm-1", "storm-2", "storm-3", "storm-4", "storm-5", "storm-6"];
 /// Lives of `cpo` on the way in, and again on the way out.

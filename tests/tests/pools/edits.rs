@@ -3,8 +3,12 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Context as _, Result, ensure};
-use kube::api::{DeleteParams, DynamicObject, PostParams};
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
+use kube::Api;
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use lab::builders::service;
+use lab::chassis::GATEWAY;
 use lab::overlay::Tenant;
 use lab::{Lab, traffic, wait};
 use serde_json::{Value, json};
@@ -63,6 +67,38 @@ async fn create(tenant: &Tenant, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// A pool that holds the gateway, a node or the Service range of the under cluster is refused as a
+/// whole, with the range and what it is.
+async fn holds_what_is_used(lab: &Lab) -> Result<()> {
+    const NODE: &str = "198.51.100.213";
+    let nodes: Api<Node> = Api::all(lab.under().client());
+    let addresses = json!({"status": {"addresses": [{"type": "InternalIP", "address": NODE}]}});
+    nodes.patch_status(GATEWAY, &PatchParams::default(), &Patch::Merge(addresses)).await?;
+    let pools = lab.under().api("cloud-provider-ovn.io/v1alpha1", "AddressPool", "").await?;
+    for (used, what) in [
+        ("198.51.100.254".to_owned(), "the gateway of Subnet external"),
+        (NODE.to_owned(), "the address of Node gw1"),
+        (service_range(lab).await?, "ServiceCIDR kubernetes"),
+    ] {
+        let wrong = json!({"addresses": ["198.51.100.210-198.51.100.212", used]});
+        lab.under().apply(&gold(wrong)).await?;
+        let told = |pool: &DynamicObject| {
+            look::condition(&pool.data, "Ready")
+                .is_some_and(|c| c.reason == "RangeForbidden" && c.message.contains(what))
+        };
+        wait::for_object(&pools, "gold", &format!("{used}: {what}"), SOON, told).await?;
+    }
+    let none = json!({"status": {"addresses": null}});
+    nodes.patch_status(GATEWAY, &PatchParams::default(), &Patch::Merge(none)).await?;
+    Ok(())
+}
+
+async fn service_range(lab: &Lab) -> Result<String> {
+    let ranges: Api<ServiceCIDR> = Api::all(lab.under().client());
+    let range = ranges.get("kubernetes").await?.spec.and_then(|spec| spec.cidrs);
+    range.unwrap_or_default().into_iter().next().context("no Service range")
+}
+
 pub(crate) async fn pool_edited_under_use_keeps_what_is_assigned() -> Result<()> {
     let bed = Bed::start(2).await?;
     let lab = &bed.lab;
@@ -91,10 +127,7 @@ pub(crate) async fn pool_edited_under_use_keeps_what_is_assigned() -> Result<()>
     lab.under().apply(&gold(json!({"drain": false}))).await?;
     ensure!(bed::address(a, "third").await? == lowest(212), "the third");
 
-    // A pool that holds the gateway is refused as a whole; what is assigned stays.
-    let wrong = json!({"addresses": ["198.51.100.210-198.51.100.212", "198.51.100.254"]});
-    lab.under().apply(&gold(wrong)).await?;
-    says(lab, ("AddressPool", "gold"), "Ready", "RangeForbidden").await?;
+    holds_what_is_used(lab).await?;
     // Split: a younger pool that overlaps says so, and gives nothing.
     lab.under().apply(&gold(json!({"addresses": ["198.51.100.210-198.51.100.214"]}))).await?;
     let mut split = gold(json!({"addresses": ["198.51.100.214-198.51.100.216"]}));

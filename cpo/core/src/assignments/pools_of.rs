@@ -55,7 +55,7 @@ impl World {
 
     /// Tells the allocator which pools there are, and what is in use of what they hold now.
     pub(crate) fn reckon_pools(&mut self) {
-        let others = self.reserved_by_network();
+        let others = Others::of(self);
         let mut faults = BTreeMap::new();
         let mut specs = BTreeMap::new();
         for (name, pool) in &self.under.pools {
@@ -83,7 +83,7 @@ impl World {
         }
     }
 
-    fn pool_spec(&self, pool: &Pool, others: &Reserved) -> (PoolSpec, Vec<Fault>) {
+    fn pool_spec(&self, pool: &Pool, others: &Others) -> (PoolSpec, Vec<Fault>) {
         let mut faults: Vec<_> =
             pool.broken.iter().map(|why| Fault::new("Invalid", why.clone())).collect();
         let mut spec = PoolSpec {
@@ -105,7 +105,7 @@ impl World {
                 let ports = self.ovn.ports.values().flat_map(|port| &port.networks);
                 let ports = ports.map(|net| AddressRange::single(net.addr().into()));
                 spec.excludes.extend(ports);
-                let forbidden = spec.forbidden(others);
+                let forbidden = spec.forbidden(others.near(ranges));
                 faults
                     .extend(forbidden.iter().map(|f| Fault::new("RangeForbidden", f.to_string())));
                 faults.extend(ranges.iter().filter_map(|range| self.off_network(range)));
@@ -156,25 +156,6 @@ impl World {
         })
     }
 
-    /// What a pool of ranges may not hold: addresses that have another use already.
-    fn reserved_by_network(&self) -> Reserved {
-        let single = |address: IpAddr| AddressSet::from_iter([AddressRange::single(address)]);
-        let mut reserved = self.reserved.clone();
-        for (name, subnet) in &self.under.subnets {
-            if subnet.underlay {
-                let text = format!("the gateway of Subnet {name}");
-                reserved.extend(subnet.gateways.iter().map(|g| (single(*g), text.clone())));
-            } else if subnet.vpc == OWN_VPC
-                && let Some(cidr) = subnet.cidr
-            {
-                let range = AddressRange::from(ipnet::IpNet::V4(cidr));
-                let text = format!("Subnet {name} of the under cluster's own pods");
-                reserved.push((AddressSet::from_iter([range]), text));
-            }
-        }
-        reserved
-    }
-
     fn selected(&self, tenants: &crate::under::PoolTenants) -> BTreeSet<String> {
         let selector = tenants.selector.as_ref();
         let by_label = self.tenants.iter().filter(|(_, tenant)| {
@@ -182,6 +163,49 @@ impl World {
         });
         let by_label = by_label.map(|(name, _)| name.to_string());
         tenants.names.iter().cloned().chain(by_label).collect()
+    }
+}
+
+/// What no pool of ranges may hold: addresses that have another use already.
+struct Others {
+    each: Reserved,
+    all: AddressSet,
+}
+
+impl Others {
+    fn of(world: &World) -> Self {
+        let mut each = world.reserved.clone();
+        let mut add = |ranges: &[AddressRange], what: String| {
+            each.push((ranges.iter().copied().collect(), what));
+        };
+        for (name, subnet) in &world.under.subnets {
+            if subnet.underlay {
+                let gateways: Vec<_> =
+                    subnet.gateways.iter().copied().map(AddressRange::single).collect();
+                add(&gateways, format!("the gateway of Subnet {name}"));
+            } else if subnet.vpc == OWN_VPC
+                && let Some(cidr) = subnet.cidr
+            {
+                let range = AddressRange::from(ipnet::IpNet::V4(cidr));
+                add(&[range], format!("Subnet {name} of the under cluster's own pods"));
+            }
+        }
+        for (name, addresses) in &world.under.nodes {
+            let addresses: Vec<_> = addresses.iter().copied().map(AddressRange::single).collect();
+            add(&addresses, format!("the address of Node {name}"));
+        }
+        for (name, ranges) in &world.under.service_cidrs {
+            add(ranges, format!("ServiceCIDR {name} of the under cluster's own Services"));
+        }
+        let all = each.iter().flat_map(|(set, _)| set.ranges()).copied().collect();
+        Self { each, all }
+    }
+
+    /// Those that these ranges may touch.
+    fn near(&self, ranges: &[AddressRange]) -> &Reserved {
+        static NONE: Reserved = Reserved::new();
+        let ranges: AddressSet = ranges.iter().copied().collect();
+        if ranges.overlap(&self.all).is_some() { &self.each } else { &NONE }
     }
 }
 

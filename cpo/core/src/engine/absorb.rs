@@ -161,6 +161,16 @@ impl Engine {
                 }
             }
             UnderObject::Vip(name, address) => self.world.put_vip(&name, address),
+            UnderObject::Node(name, addresses) => {
+                if put(&mut under.nodes, name, addresses) {
+                    self.pools_changed();
+                }
+            }
+            UnderObject::ServiceCidr(name, ranges) => {
+                if put(&mut under.service_cidrs, name, ranges) {
+                    self.pools_changed();
+                }
+            }
             UnderObject::Ip(name, ip) => {
                 let namespaces = [under.ips.get(&name), ip.as_ref()];
                 let namespaces: BTreeSet<_> =

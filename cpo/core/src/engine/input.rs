@@ -1,7 +1,9 @@
 //! What the edges hand in.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
+
+use pools::AddressRange;
 
 use crate::ids::{NodeName, TenantName, Uid};
 use crate::ovn::{OvnLink, RowChange};
@@ -57,6 +59,10 @@ pub enum UnderKind {
     Ip,
     /// `vips.kubeovn.io`
     Vip,
+    /// `nodes`
+    Node,
+    /// `servicecidrs.networking.k8s.io`
+    ServiceCidr,
     /// `virtualmachines.kubevirt.io`
     Machine,
     /// `virtualmachineinstances.kubevirt.io`
@@ -65,7 +71,7 @@ pub enum UnderKind {
 
 impl UnderKind {
     /// All of them: before each is listed once, nothing is decided.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::TenantCluster,
         Self::AddressPool,
         Self::Eip,
@@ -75,6 +81,8 @@ impl UnderKind {
         Self::Vpc,
         Self::Ip,
         Self::Vip,
+        Self::Node,
+        Self::ServiceCidr,
         Self::Machine,
         Self::Instance,
     ];
@@ -105,6 +113,10 @@ pub enum UnderObject {
     Ip(String, Option<Ip>),
     /// A Kube-OVN `Vip`.
     Vip(String, Option<Ipv4Addr>),
+    /// A node of the under cluster: its addresses.
+    Node(String, Option<Vec<IpAddr>>),
+    /// A `ServiceCIDR`: from where the under cluster takes addresses for its own Services.
+    ServiceCidr(String, Option<Vec<AddressRange>>),
     /// A `VirtualMachine`.
     Machine((String, String), Option<Machine>),
     /// A `VirtualMachineInstance`: whether it runs.

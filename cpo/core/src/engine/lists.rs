@@ -25,6 +25,8 @@ impl Engine {
             | UnderKind::Vpc
             | UnderKind::Ip
             | UnderKind::Vip
+            | UnderKind::Node
+            | UnderKind::ServiceCidr
             | UnderKind::Machine
             | UnderKind::Instance => {}
         }
@@ -90,6 +92,10 @@ impl Engine {
             UnderKind::Vpc => gone(&under.vpcs, names, |n| UnderObject::Vpc(n, None)),
             UnderKind::Ip => gone(&under.ips, names, |n| UnderObject::Ip(n, None)),
             UnderKind::Vip => gone(&under.vips, names, |n| UnderObject::Vip(n, None)),
+            UnderKind::Node => gone(&under.nodes, names, |n| UnderObject::Node(n, None)),
+            UnderKind::ServiceCidr => {
+                gone(&under.service_cidrs, names, |n| UnderObject::ServiceCidr(n, None))
+            }
             UnderKind::Machine => {
                 gone_pairs(&under.machines, names, |id| UnderObject::Machine(id, None))
             }

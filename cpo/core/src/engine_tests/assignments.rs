@@ -1,71 +1,19 @@
-//! Pools, quotas and reserved addresses under many Services at once.
+//! Pools and quotas under many Services at once.
 
 use std::collections::BTreeSet;
 
-use cpo_api::{EipMode, EipSpec, EipStatus, EipTenant};
-
-use super::bench::{Bench, new_service};
+use super::bench::{Bench, key, new_service, published, with_pool, with_services};
 use crate::effect::{Effect, UnderEffect};
 use crate::engine::Outcome;
 use crate::ids::Uid;
 use crate::service::Service;
-use crate::testing::{self, only, ranges, version, world};
-use crate::under::{Eip, Pool};
+use crate::testing::{self, only, ranges, world};
+use crate::under::Pool;
 use crate::world::World;
-
-/// A pool of ranges instead of Kube-OVN's.
-fn with_pool(pool: Pool) -> World {
-    let mut world = world();
-    world.under.pools = [("ours".to_owned(), pool)].into();
-    world
-}
-
-fn key(number: usize) -> String {
-    format!("a/default/web-{number}")
-}
-
-fn with_services(world: World, count: usize) -> World {
-    (0..count).fold(world, |world, number| {
-        let uid = Uid::new(&format!("uid-{number}"));
-        world.with_service(&key(number), Service { uid, ..*new_service() })
-    })
-}
-
-fn published(bench: &mut Bench, count: usize) -> Vec<String> {
-    (0..count).filter_map(|number| bench.published(&key(number))).collect()
-}
 
 fn created_eips(bench: &Bench) -> usize {
     let created = |effect: &&Effect| matches!(effect, Effect::Under(UnderEffect::CreateEip { .. }));
     bench.log.iter().filter(created).count()
-}
-
-fn reserved(address: &str, tenant: &str) -> Eip {
-    Eip {
-        uid: Uid::new(&format!("uid-of-{address}")),
-        version: version(1),
-        generation: 1,
-        created: 0,
-        deleting: false,
-        owner: None,
-        spec: EipSpec {
-            address: address.to_owned(),
-            mode: EipMode::Overlay,
-            pool: String::new(),
-            tenant: EipTenant { name: tenant.to_owned(), uid: String::new() },
-            services: Vec::new(),
-            reserved: true,
-            keep: false,
-            overlay: None,
-        },
-        status: EipStatus::default(),
-    }
-}
-
-fn reason(bench: &Bench, address: &str) -> String {
-    let conditions = &bench.truth.under.eips[address].status.conditions;
-    let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
-    ready.map(|ready| ready.reason.clone()).unwrap_or_default()
 }
 
 #[test]
@@ -173,6 +121,45 @@ fn a_drained_shrunk_or_closed_pool_keeps_what_is_assigned_and_gives_nothing_more
     }
 }
 
+/// What begins to use an address.
+type Use = fn(&mut World);
+
+#[test]
+fn a_pool_that_holds_what_the_under_cluster_uses_says_what_and_gives_nothing() {
+    let uses: [(&str, Use); 2] = [
+        ("198.51.100.120, which is the address of Node worker-1", |w| {
+            let node = vec!["198.51.100.120".parse().unwrap()];
+            w.under.nodes.insert("worker-1".into(), node);
+        }),
+        ("198.51.100.128-198.51.100.139, which is ServiceCIDR kubernetes", |w| {
+            let services = vec!["198.51.100.128/28".parse().unwrap()];
+            w.under.service_cidrs.insert("kubernetes".into(), services);
+        }),
+    ];
+    for (what, add) in uses {
+        let world = with_pool(ranges(&["198.51.100.100-198.51.100.139"]));
+        let mut bench = Bench::told(with_services(world, 1));
+        bench.run();
+        let before = published(&mut bench, 1);
+        bench.when(add);
+        let uid = Uid::new("uid-late");
+        let late = Service { uid, ..*new_service() };
+        bench.when(|w| w.put_service("a/default/late", Some(late)));
+        bench.wait(2);
+        let ready = bench.truth.under.pools["ours"].status.conditions.clone();
+        let ready = ready.iter().find(|condition| condition.type_ == "Ready").unwrap();
+        assert!(ready.reason == "RangeForbidden" && ready.message.contains(what), "{ready:?}");
+        assert_eq!(published(&mut bench, 1), before, "what is assigned stays");
+        assert_eq!(bench.published("a/default/late"), None);
+        bench.when(|w| {
+            w.under.nodes.clear();
+            w.under.service_cidrs.clear();
+        });
+        bench.wait(2);
+        assert!(bench.published("a/default/late").is_some(), "{what}");
+    }
+}
+
 #[test]
 fn the_figures_of_a_pool_outlive_it() {
     let world = with_pool(ranges(&["198.51.100.100-198.51.100.139"]));
@@ -184,45 +171,6 @@ fn the_figures_of_a_pool_outlive_it() {
     bench.when(|w| drop(w.under.pools.insert("ours".into(), pool)));
     bench.wait(2);
     assert_eq!(bench.truth.under.pools["ours"].status.ipv4.assigned, 2);
-}
-
-#[test]
-fn a_reserved_address_is_held_bound_to_who_asks_for_it_and_set_aside_again() {
-    let address = "198.51.100.77";
-    let mut bench = Bench::told(with_services(world(), 1));
-    bench.when(|w| drop(w.put_eip(address, Some(reserved(address, "a")))));
-    assert_eq!(reason(&bench, address), "Reserved");
-    let spec = bench.truth.under.eips[address].spec.clone();
-    assert_eq!((spec.pool.as_str(), spec.tenant.uid.as_str()), ("public", "uid-a"));
-    assert_eq!(bench.truth.under.ovn_eips.len(), 2, "Kube-OVN gives it to nobody else");
-    assert_ne!(bench.published(&key(0)).as_deref(), Some(address), "nobody asked for it");
-
-    bench.when(|w| w.service(&key(0)).load_balancer_ip = Some(address.into()));
-    bench.wait(2);
-    assert_eq!(bench.published(&key(0)).as_deref(), Some(address));
-    assert_eq!(bench.truth.under.eips[address].spec.services.len(), 1);
-
-    bench.when(|w| w.service(&key(0)).deleting = true);
-    bench.wait(70);
-    assert_eq!(reason(&bench, address), "Reserved");
-    assert!(bench.truth.under.eips[address].spec.services.is_empty());
-    assert_eq!(bench.truth.under.ovn_eips.len(), 1, "it is held all the while");
-
-    bench.when(|w| drop(w.put_eip(address, None)));
-    assert!(bench.truth.under.ovn_eips.is_empty(), "the reservation was taken back");
-}
-
-#[test]
-fn a_reserved_address_is_for_its_tenant_alone_and_says_what_is_wrong_with_it() {
-    let mut bench = Bench::told(with_services(world(), 1));
-    let strange = [("198.51.100.77", "b", "TenantNotFound"), ("203.0.113.9", "a", "OutsidePools")];
-    for (address, tenant, why) in strange {
-        bench.when(|w| drop(w.put_eip(address, Some(reserved(address, tenant)))));
-        assert_eq!(reason(&bench, address), why);
-    }
-    bench.when(|w| w.service(&key(0)).load_balancer_ip = Some("198.51.100.77".into()));
-    bench.wait(2);
-    assert_ne!(bench.published(&key(0)).as_deref(), Some("198.51.100.77"));
 }
 
 #[test]
@@ -240,82 +188,6 @@ fn a_service_that_is_gone_before_it_is_given_its_address_leaves_nothing_behind()
     bench.run();
     bench.wait(12);
     assert_eq!(bench.published("a/default/next").as_deref(), Some("198.51.100.100"));
-}
-
-fn edits_of_rows(bench: &Bench) -> usize {
-    bench.log.iter().filter(|effect| matches!(effect, Effect::Ovn(_))).count()
-}
-
-#[test]
-fn the_record_of_a_served_address_is_made_anew_when_it_is_lost() {
-    let mut bench = Bench::told(with_services(world(), 2));
-    bench.run();
-    let before = published(&mut bench, 2);
-    bench.log.clear();
-    bench.when(|w| {
-        for name in w.under.eips.keys().cloned().collect::<Vec<_>>() {
-            w.put_eip(&name, None);
-        }
-        for name in w.under.ovn_eips.keys().cloned().collect::<Vec<_>>() {
-            w.put_ovn_eip(&name, None);
-        }
-    });
-    bench.wait(2);
-    let eips: Vec<_> = bench.truth.under.eips.keys().cloned().collect();
-    assert_eq!(eips, before);
-    assert_eq!(bench.truth.under.ovn_eips.len(), 2);
-    assert_eq!(edits_of_rows(&bench), 0, "what is served is left alone");
-    assert_eq!(published(&mut bench, 2), before);
-}
-
-/// Two Services that were served when the under cluster's etcd was set back: the first has its
-/// record, the second's address belongs to the first by the record of an hour ago.
-fn set_back() -> (Bench, Vec<String>) {
-    let mut bench = Bench::told(with_services(world(), 2));
-    bench.run();
-    let served = published(&mut bench, 2);
-    bench.log.clear();
-    let (first, second) = (served[0].clone(), served[1].clone());
-    bench.when(|w| {
-        let spec = w.under.eips[&first].spec.clone();
-        let old = w.under.eips[&second].clone();
-        let stale = EipSpec { address: second.clone(), ..spec };
-        w.put_eip(&first, None);
-        w.put_eip(&second, None);
-        for name in w.under.ovn_eips.keys().cloned().collect::<Vec<_>>() {
-            w.put_ovn_eip(&name, None);
-        }
-        let owner = Some(testing::key(&key(0)));
-        let uid = Uid::new("uid-stale");
-        w.put_eip(&second, Some(Eip { uid, spec: stale, owner, ..old }));
-    });
-    (bench, served)
-}
-
-#[test]
-fn what_is_served_goes_on_when_the_records_are_of_an_hour_ago() {
-    let (mut bench, served) = set_back();
-    bench.wait(120);
-    assert_eq!(edits_of_rows(&bench), 0, "nothing is torn down");
-    assert_eq!(published(&mut bench, 2), served);
-    for number in 0..2 {
-        let conditions = bench.truth.service(&key(number)).status.conditions.clone();
-        let programmed = conditions.iter().find(|c| c.type_.ends_with("Programmed")).unwrap();
-        assert_eq!(programmed.reason, "AddressNotInPool", "the conflict is shown");
-        assert!(programmed.message.contains("record of it is lost"), "{}", programmed.message);
-    }
-}
-
-#[test]
-fn without_the_record_that_is_wrong_what_is_served_is_recorded_again() {
-    let (mut bench, served) = set_back();
-    let wrong = served[1].clone();
-    bench.when(|w| drop(w.put_eip(&wrong, None)));
-    bench.wait(2);
-    assert_eq!(edits_of_rows(&bench), 0);
-    assert_eq!(published(&mut bench, 2), served);
-    let owners = bench.truth.under.eips.values().map(|eip| eip.owner.clone().unwrap().to_string());
-    assert_eq!(owners.collect::<Vec<_>>(), [key(0), key(1)]);
 }
 
 #[test]
@@ -349,138 +221,4 @@ fn who_leads_no_more_keeps_no_promise() {
     bench.engine.lead();
     bench.run();
     assert_eq!(bench.published("a/default/next").as_deref(), Some("198.51.100.100"));
-}
-
-/// A bench in which `web-0` is served at the reserved address 198.51.100.77.
-fn bound() -> Bench {
-    let mut bench = Bench::told(with_services(world(), 1));
-    bench.when(|w| drop(w.put_eip("198.51.100.77", Some(reserved("198.51.100.77", "a")))));
-    bench.when(|w| w.service(&key(0)).load_balancer_ip = Some("198.51.100.77".into()));
-    bench.wait(2);
-    assert_eq!(bench.published(&key(0)).as_deref(), Some("198.51.100.77"));
-    bench
-}
-
-#[test]
-fn a_service_that_moves_off_a_reserved_address_leaves_the_reservation() {
-    let mut bench = bound();
-    let uid = bench.truth.under.eips["198.51.100.77"].uid.clone();
-    bench.when(|w| w.service(&key(0)).load_balancer_ip = Some("198.51.100.60".into()));
-    bench.wait(2);
-    assert_eq!(bench.published(&key(0)).as_deref(), Some("198.51.100.60"));
-    assert_eq!(bench.truth.under.eips["198.51.100.77"].uid, uid, "it was never deleted");
-    assert_eq!(reason(&bench, "198.51.100.77"), "Reserved");
-    assert_eq!(bench.truth.under.ovn_eips.len(), 2);
-}
-
-#[test]
-fn what_holds_a_reserved_address_outlives_the_service_whatever_others_do_to_it() {
-    let holder = |bench: &Bench| -> String {
-        let of = |eip: &&crate::under::OvnEip| eip.granted() == "198.51.100.77".parse().ok();
-        let mut eips = bench.truth.under.ovn_eips.iter();
-        eips.find(|(_, eip)| of(eip)).unwrap().0.clone()
-    };
-    for stolen in [true, false] {
-        let mut bench = bound();
-        let name = holder(&bench);
-        if stolen {
-            bench.when(|w| drop(w.put_ovn_eip(&name, None)));
-        } else {
-            let lost = bench.truth.under.ovn_eips[&name].clone();
-            let lost = crate::under::OvnEip { labelled: false, reserved: None, ..lost };
-            bench.when(|w| drop(w.put_ovn_eip(&name, Some(lost))));
-        }
-        bench.when(|w| w.service(&key(0)).deleting = true);
-        bench.wait(70);
-        assert_eq!(reason(&bench, "198.51.100.77"), "Reserved");
-        assert_eq!(holder(&bench), name);
-    }
-}
-
-#[test]
-fn a_reservation_that_is_deleted_while_it_is_bound_is_held_as_long_as_it_is_served() {
-    let mut bench = bound();
-    bench.log.clear();
-    bench.when(|w| drop(w.put_eip("198.51.100.77", None)));
-    bench.wait(2);
-    assert_eq!((edits_of_rows(&bench), bench.truth.under.ovn_eips.len()), (0, 1));
-    let again = Eip { uid: Uid::new("uid-again"), ..reserved("198.51.100.77", "a") };
-    bench.when(|w| drop(w.put_eip("198.51.100.77", Some(again))));
-    bench.wait(12);
-    assert_eq!(edits_of_rows(&bench), 0);
-    let spec = bench.truth.under.eips["198.51.100.77"].spec.clone();
-    assert_eq!(spec.services.len(), 1, "made again, it is bound again");
-}
-
-#[test]
-fn an_address_on_the_way_to_it_is_given_to_nobody_else() {
-    let mut bench =
-        Bench::told(with_services(with_pool(ranges(&["198.51.100.100-198.51.100.101"])), 1));
-    bench.run();
-    assert_eq!(published(&mut bench, 1), ["198.51.100.100"]);
-    bench.truth.service(&key(0)).load_balancer_ip = Some("198.51.100.101".into());
-    bench.feed();
-    // The first step out of the old address, and somebody comes for the new one.
-    let jobs = bench.poll();
-    let uid = Uid::new("uid-thief");
-    let thief = Service { uid, load_balancer_ip: Some("198.51.100.101".into()), ..*new_service() };
-    bench.truth.put_service("a/default/a-thief", Some(thief));
-    bench.feed();
-    jobs.iter().for_each(|job| bench.finish(job));
-    bench.run();
-    bench.wait(2);
-    assert_eq!(published(&mut bench, 1), ["198.51.100.101"]);
-    assert_eq!(bench.published("a/default/a-thief"), None);
-}
-
-#[test]
-fn a_wish_that_is_withdrawn_on_the_way_leaves_the_address_to_others() {
-    let mut bench =
-        Bench::told(with_services(with_pool(ranges(&["198.51.100.100-198.51.100.101"])), 1));
-    bench.run();
-    bench.truth.service(&key(0)).load_balancer_ip = Some("198.51.100.101".into());
-    bench.feed();
-    let jobs = bench.poll();
-    bench.truth.service(&key(0)).load_balancer_ip = None;
-    bench.feed();
-    jobs.iter().for_each(|job| bench.finish(job));
-    bench.run();
-    bench.wait(2);
-    assert_eq!(published(&mut bench, 1), ["198.51.100.100"], "it goes back where it was");
-    let uid = Uid::new("uid-other");
-    bench.when(|w| w.put_service("a/default/other", Some(Service { uid, ..*new_service() })));
-    assert_eq!(bench.published("a/default/other").as_deref(), Some("198.51.100.101"));
-}
-
-#[test]
-fn an_address_that_is_never_granted_does_not_stop_a_pool() {
-    let mut bench =
-        Bench::told(with_services(with_pool(ranges(&["198.51.100.100-198.51.100.102"])), 1));
-    // Kube-OVN knows something that we do not see.
-    let run = |bench: &mut Bench, seconds: u64| {
-        for _ in 0..seconds {
-            bench.now = testing::at(u64::try_from(bench.now.mono.as_millis()).unwrap() + 1_000);
-            for _ in 0..20 {
-                let first = "198.51.100.100".parse().ok();
-                let blocked: Vec<_> = bench
-                    .truth
-                    .under
-                    .ovn_eips
-                    .iter()
-                    .filter(|(_, eip)| eip.spec_v4 == first && !eip.deleting)
-                    .map(|(name, eip)| (name.clone(), eip.clone()))
-                    .collect();
-                for (name, _) in &blocked {
-                    bench.truth.under.ovn_eips.remove(name);
-                }
-                testing::kube_ovn(&mut bench.truth);
-                bench.truth.under.ovn_eips.extend(blocked);
-                bench.feed();
-                let jobs = bench.poll();
-                jobs.iter().for_each(|job| bench.finish(job));
-            }
-        }
-    };
-    run(&mut bench, 15);
-    assert_eq!(bench.published(&key(0)).as_deref(), Some("198.51.100.101"));
 }

@@ -30,6 +30,28 @@ pub(super) fn new_service() -> Box<Service> {
     Box::new(Service { finalizer: false, ..testing::service() })
 }
 
+/// A pool of ranges instead of Kube-OVN's.
+pub(super) fn with_pool(pool: crate::under::Pool) -> World {
+    let mut world = testing::world();
+    world.under.pools = [("ours".to_owned(), pool)].into();
+    world
+}
+
+pub(super) fn key(number: usize) -> String {
+    format!("a/default/web-{number}")
+}
+
+pub(super) fn with_services(world: World, count: usize) -> World {
+    (0..count).fold(world, |world, number| {
+        let uid = crate::ids::Uid::new(&format!("uid-{number}"));
+        world.with_service(&key(number), Service { uid, ..*new_service() })
+    })
+}
+
+pub(super) fn published(bench: &mut Bench, count: usize) -> Vec<String> {
+    (0..count).filter_map(|number| bench.published(&key(number))).collect()
+}
+
 impl Bench {
     /// An engine that leads, and has been told nothing.
     pub(super) fn untold(truth: World) -> Self {
@@ -100,6 +122,8 @@ impl Bench {
             UnderKind::Vpc => names(&under.vpcs),
             UnderKind::Ip => names(&under.ips),
             UnderKind::Vip => names(&under.vips),
+            UnderKind::Node => names(&under.nodes),
+            UnderKind::ServiceCidr => names(&under.service_cidrs),
             UnderKind::Machine => pairs(&under.machines),
             UnderKind::Instance => pairs(&under.instances),
         };
@@ -109,6 +133,14 @@ impl Bench {
     /// Hands in everything that differs from what the engine knows.
     pub(super) fn feed(&mut self) {
         for input in changes(self.engine.world(), &self.truth) {
+            self.engine.handle(input);
+        }
+    }
+
+    /// Hands in everything again, what the engine knows already too.
+    pub(super) fn tell_again(&mut self) {
+        let nothing = World::new(self.truth.install.clone());
+        for input in changes(&nothing, &self.truth) {
             self.engine.handle(input);
         }
     }
@@ -146,8 +178,8 @@ impl Bench {
     /// Lets seconds pass, one at a time.
     pub(super) fn wait(&mut self, seconds: u64) {
         for _ in 0..seconds {
-            let next = self.now.mono + Duration::from_secs(1);
-            self.now = at(u64::try_from(next.as_millis()).unwrap());
+            let second = Duration::from_secs(1);
+            self.now = Now { wall: self.now.wall + second, mono: self.now.mono + second };
             self.run();
         }
     }
@@ -156,6 +188,10 @@ impl Bench {
     pub(super) fn when(&mut self, change: impl FnOnce(&mut World)) {
         change(&mut self.truth);
         self.run();
+    }
+
+    pub(super) fn edits_of_rows(&self) -> usize {
+        self.log.iter().filter(|effect| matches!(effect, Effect::Ovn(_))).count()
     }
 
     pub(super) fn published(&mut self, service: &str) -> Option<String> {
@@ -186,6 +222,11 @@ fn changes(known: &World, truth: &World) -> Vec<Input> {
     under.extend(differ(&k.vpcs, &t.vpcs).map(|(n, v)| UnderObject::Vpc(n.clone(), v.cloned())));
     under.extend(differ(&k.ips, &t.ips).map(|(n, v)| UnderObject::Ip(n.clone(), v.cloned())));
     under.extend(differ(&k.vips, &t.vips).map(|(n, v)| UnderObject::Vip(n.clone(), v.copied())));
+    under.extend(differ(&k.nodes, &t.nodes).map(|(n, v)| UnderObject::Node(n.clone(), v.cloned())));
+    under.extend(
+        differ(&k.service_cidrs, &t.service_cidrs)
+            .map(|(n, v)| UnderObject::ServiceCidr(n.clone(), v.cloned())),
+    );
     under.extend(
         differ(&k.machines, &t.machines).map(|(n, v)| UnderObject::Machine(n.clone(), v.cloned())),
     );

@@ -1,9 +1,11 @@
-//! Random histories of Services, pools, quotas, restarts and changes of leadership: after each
-//! step no address is another's, none has moved unasked, and what is counted equals a recount
-//! (which each rest of the bench holds); in the end nothing is left over.
+//! Random histories of Services, pools, quotas, restarts, changes of leadership, events that come
+//! late or twice, and clocks that are set: after each step no address is another's, none has moved
+//! unasked, and what is counted equals a recount (which each rest of the bench holds); in the end
+//! nothing is left over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::bench::{Bench, new_service};
@@ -36,6 +38,8 @@ enum Happening {
     Restart,
     LeaderChange,
     ListedAnew,
+    ToldAgain,
+    ClockSet(i64),
     Seconds(u64),
 }
 
@@ -61,6 +65,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Restart),
         1 => Just(LeaderChange),
         1 => Just(ListedAnew),
+        1 => Just(ToldAgain),
+        1 => (-100_000_i64..100_000).prop_map(ClockSet),
         3 => (0_u64..20).prop_map(Seconds),
     ]
 }
@@ -172,6 +178,8 @@ fn happen(bench: &mut Bench, what: &Happening, count: usize) {
             bench.feed();
             bench.list_all();
         }
+        Happening::ToldAgain => bench.tell_again(),
+        Happening::ClockSet(seconds) => bench.now.wall += SignedDuration::from_secs(*seconds),
         Happening::Seconds(seconds) => bench.wait(*seconds),
         _ => {}
     }

@@ -159,6 +159,11 @@ pub(super) fn expire(
     let rest = Duration::from_secs(world.under.rest_of(&eip.spec.pool).into());
     // A wish to keep an address does not outlive the tenant.
     let kept = eip.spec.keep && !tenant.spec.deleting;
+    if released > now.wall && !kept {
+        // The clock was set back, or another leader's ran ahead: the rest begins now.
+        plan.effects.push(quarantine(name, eip, now));
+        return;
+    }
     let left = left(released, rest, now);
     if kept || left.is_some() {
         if let Some(left) = left.filter(|_| !kept) {
@@ -196,8 +201,7 @@ fn hold(world: &World, eip: &Eip) -> Option<Effect> {
     }))
 }
 
-/// What is left of a rest that began at `from`; `None` when it is over. A clock set back cannot
-/// make it longer than it is.
+/// What is left of a rest that began at `from`; `None` when it is over.
 fn left(from: Timestamp, rest: Duration, now: Now) -> Option<Duration> {
     let passed = Duration::try_from(now.wall.duration_since(from)).unwrap_or_default();
     rest.checked_sub(passed).filter(|left| !left.is_zero())

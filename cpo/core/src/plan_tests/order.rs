@@ -106,6 +106,18 @@ fn a_resting_address_asks_to_be_looked_at_when_its_rest_is_over() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_does_not_lengthen_a_rest() {
+    let mut model = served();
+    model.delete(WEB);
+    model.now.wall -= jiff::SignedDuration::from_hours(5);
+    model.after_seconds(1);
+    let released = |model: &Model| model.world.under.eips.values().next().unwrap().released();
+    assert_eq!(released(&model), Some(model.now.wall), "the rest begins anew");
+    model.after_seconds(61);
+    assert!(model.world.under.eips.is_empty());
+}
+
+#[test]
 fn an_address_to_be_kept_outlives_its_quarantine() {
     let mut model = created();
     model

@@ -452,7 +452,7 @@ impl Model {
 
     /// Lets time pass, and settles.
     pub(crate) fn after(&mut self, time: Duration) -> &mut Self {
-        self.now = super::at(u64::try_from((self.now.mono + time).as_millis()).unwrap());
+        self.now = Now { wall: self.now.wall + time, mono: self.now.mono + time };
         self.settle()
     }
 

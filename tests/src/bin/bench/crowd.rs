@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::{Service, ServicePort};
 use kube::api::{ListParams, Patch, PatchParams};
 use lab::builders::service;
 use lab::overlay::Tenant;
@@ -33,7 +34,7 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     let observer = Observer::start(&lab).await?;
     eprintln!("bench: {SERVICES} Services with {ROWS} rows");
     let begin = Instant::now();
-    fill::fill(&lab, tenant, SERVICES).await?;
+    fill::fill(&lab, tenant, SERVICES, three_protocols).await?;
     eprintln!("bench: Services are there after {:.0?}", begin.elapsed());
     let started = Instant::now();
     let _cpo = single::start(&lab).await?;
@@ -50,6 +51,17 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn three_protocols(name: &str) -> Service {
+    let sctp = ServicePort {
+        name: Some("sctp".to_owned()),
+        protocol: Some("SCTP".to_owned()),
+        port: 80,
+        ..ServicePort::default()
+    };
+    let built = service(name).port(80).udp(80);
+    built.spec(|spec| spec.ports.get_or_insert_default().push(sctp)).build()
 }
 
 /// From the change of a row to the first answered connection.

@@ -8,11 +8,10 @@ use cpo_api::names;
 use cpo_core::ids::{Install, ServiceKey, Uid};
 use cpo_core::plan::ovn_eip_name;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use k8s_openapi::api::core::v1::{Service, ServicePort};
+use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use lab::Lab;
-use lab::builders::service;
 use lab::overlay::Tenant;
 use serde_json::json;
 
@@ -23,13 +22,18 @@ const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 64, 128, 0);
 /// Calls to an API server at a time.
 const CALLS: usize = 16;
 
-/// Writes that many Services, each with a port for TCP, UDP and SCTP, and an OvnEip for each.
-pub(crate) async fn fill(lab: &Lab, tenant: &Tenant, count: usize) -> Result<()> {
+/// Writes that many Services, built from their names, and an OvnEip for each.
+pub(crate) async fn fill(
+    lab: &Lab,
+    tenant: &Tenant,
+    count: usize,
+    build: fn(&str) -> Service,
+) -> Result<()> {
     // It takes granted OvnEips over when it starts.
     lab.kube_ovn().process().kill().await?;
     ovn_eips(lab, tenant, count).await?;
     lab.kube_ovn().process().start_again()?;
-    services(tenant, count).await?;
+    services(tenant, count, build).await?;
     lab.kube_ovn().wait_ready(lab.under()).await
 }
 
@@ -73,22 +77,11 @@ async fn ovn_eips(lab: &Lab, tenant: &Tenant, count: usize) -> Result<()> {
     stream::iter(0..count).map(create).buffer_unordered(CALLS).try_collect::<()>().await
 }
 
-async fn services(tenant: &Tenant, count: usize) -> Result<()> {
+async fn services(tenant: &Tenant, count: usize, build: fn(&str) -> Service) -> Result<()> {
     let api = single::services(tenant);
     let create = async |number| {
-        api.create(&PostParams::default(), &three_protocols(&name(number))).await?;
+        api.create(&PostParams::default(), &build(&name(number))).await?;
         anyhow::Ok(())
     };
     stream::iter(0..count).map(create).buffer_unordered(CALLS).try_collect::<()>().await
-}
-
-fn three_protocols(name: &str) -> Service {
-    let sctp = ServicePort {
-        name: Some("sctp".to_owned()),
-        protocol: Some("SCTP".to_owned()),
-        port: 80,
-        ..ServicePort::default()
-    };
-    let built = service(name).port(80).udp(80);
-    built.spec(|spec| spec.ports.get_or_insert_default().push(sctp)).build()
 }

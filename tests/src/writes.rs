@@ -5,24 +5,28 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use lab::Lab;
-use lab::cluster::{AuditEntry, AuditMark, Cluster};
 use serde_json::Value;
 
+use crate::Lab;
+use crate::cluster::{AuditEntry, AuditMark, Cluster};
+
 /// The product's user in the under cluster.
-pub(crate) const UNDER_USER: &str = "system:serviceaccount:cloud-provider-ovn:cloud-provider-ovn";
+pub const UNDER_USER: &str = "system:serviceaccount:cloud-provider-ovn:cloud-provider-ovn";
 /// The product's user in tenants.
-pub(crate) const TENANT_USER: &str = "cloud-provider-ovn";
+pub const TENANT_USER: &str = "cloud-provider-ovn";
 
 /// A moment in all logs.
-pub(crate) struct Mark<'a> {
+pub struct Mark<'a> {
     lab: &'a Lab,
     clusters: Vec<(&'a Cluster, &'static str, AuditMark)>,
     northbound: u64,
 }
 
 /// The present moment.
-pub(crate) fn mark(lab: &Lab) -> Result<Mark<'_>> {
+///
+/// # Errors
+/// When a log is not there.
+pub fn mark(lab: &Lab) -> Result<Mark<'_>> {
     let under: &Cluster = lab.under();
     let tenants = lab.tenants().iter().map(|tenant| (tenant.cluster(), TENANT_USER));
     let clusters = std::iter::once((under, UNDER_USER)).chain(tenants);
@@ -32,8 +36,12 @@ pub(crate) fn mark(lab: &Lab) -> Result<Mark<'_>> {
 }
 
 impl Mark<'_> {
-    /// Every write of the product since then, one line each.
-    pub(crate) fn writes(&self) -> Result<Vec<String>> {
+    /// Every write of the product since then, one line each; those to its Lease and its epoch, which
+    /// are its sign of life, are none.
+    ///
+    /// # Errors
+    /// When a log cannot be read.
+    pub fn writes(&self) -> Result<Vec<String>> {
         let mut writes = Vec::new();
         for (cluster, user, mark) in &self.clusters {
             let entries = cluster.audit_since(*mark)?.into_iter();
@@ -45,7 +53,10 @@ impl Mark<'_> {
     }
 
     /// Holds that the product wrote nothing since then.
-    pub(crate) fn nothing_written(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// It did: each write.
+    pub fn nothing_written(&self) -> Result<()> {
         let writes = self.writes()?;
         ensure!(writes.is_empty(), "written: {writes:#?}");
         Ok(())
