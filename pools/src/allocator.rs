@@ -55,11 +55,16 @@ impl Allocator {
     /// Takes these pools instead of those there are. Addresses in use stay with who has them,
     /// wherever they are. Cheap where only what other allocators have left is new.
     pub fn set_pools(&mut self, specs: BTreeMap<String, PoolSpec>) {
-        for (pool, contents) in self.catalog.replace(specs) {
-            for address in contents.ranges().flat_map(|range| self.table.between(range)) {
-                let slot = self.table.at(address).map(|(_, slot)| slot);
-                let foreign = slot.is_some_and(|slot| matches!(slot.usage, Usage::Foreign(_)));
-                self.catalog.find_in_use(pool, address, foreign);
+        let renewed = self.catalog.replace(specs);
+        let used = if renewed.is_empty() { Vec::new() } else { self.table.ascending() };
+        for (pool, contents) in renewed {
+            for range in contents.ranges() {
+                let from = used.partition_point(|slot| slot.address < range.first());
+                let within = used.iter().skip(from).take_while(|s| s.address <= range.last());
+                for slot in within {
+                    let foreign = matches!(slot.usage, Usage::Foreign(_));
+                    self.catalog.find_in_use(pool, slot.address, foreign);
+                }
             }
         }
     }

@@ -72,9 +72,9 @@ impl Catalog {
     pub(super) fn at(&self, address: IpAddr) -> impl Iterator<Item = (PoolId, &Pool)> {
         let first = self.owner(address);
         let group = first.and_then(|id| self.group(id));
-        let pools = group.map_or(first.as_slice(), |group| &group.pools);
-        let pools: Vec<PoolId> = pools.to_vec();
-        let pools = pools.into_iter().filter_map(|id| Some((id, self.get(id)?)));
+        let one = first.filter(|_| group.is_none());
+        let ids = one.into_iter().chain(group.into_iter().flat_map(|g| g.pools.iter().copied()));
+        let pools = ids.filter_map(|id| Some((id, self.get(id)?)));
         pools.filter(move |(_, pool)| pool.holds(address))
     }
 
@@ -128,24 +128,25 @@ impl Catalog {
 
     /// An address of a pool that was filled anew is in use.
     pub(super) fn find_in_use(&mut self, id: PoolId, address: IpAddr, foreign: bool) {
-        self.take(address);
+        self.take(address, id);
         if let Some(pool) = self.pools.get_mut(id as usize).filter(|_| foreign) {
             *pool.foreign.get_mut(Family::of(address)) += 1;
         }
     }
 
-    /// Takes an address out of what is free.
-    pub(super) fn take(&mut self, address: IpAddr) {
-        self.change(address, Space::take);
+    /// Takes an address out of what is free, in all likelihood of this pool.
+    pub(super) fn take(&mut self, address: IpAddr, likely: PoolId) {
+        self.change(address, likely, Space::take);
     }
 
-    /// Makes an address free again, if a pool holds it.
-    pub(super) fn give_back(&mut self, address: IpAddr) {
-        self.change(address, Space::give_back);
+    /// Makes an address free again, if a pool holds it, in all likelihood this one.
+    pub(super) fn give_back(&mut self, address: IpAddr, likely: PoolId) {
+        self.change(address, likely, Space::give_back);
     }
 
-    fn change(&mut self, address: IpAddr, change: fn(&mut Space, IpAddr) -> bool) {
-        let Some(id) = self.owner(address) else { return };
+    fn change(&mut self, address: IpAddr, likely: PoolId, change: fn(&mut Space, IpAddr) -> bool) {
+        let sure = self.get(likely).is_some_and(|pool| pool.owns(address)).then_some(likely);
+        let Some(id) = sure.or_else(|| self.owner(address)) else { return };
         let Some(pool) = self.pools.get_mut(id as usize) else { return };
         if pool.avoids(address) {
             return;

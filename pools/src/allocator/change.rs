@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::Allocator;
-use super::catalog::PoolId;
+use super::catalog::{Catalog, PoolId};
 use super::table::{Holder, HolderId, Shared, Slot, SlotId, TenantId, Usage, Wait};
+use super::tenants::Tenants;
 use crate::{Family, Sharing};
 
 impl Allocator {
@@ -32,15 +33,9 @@ impl Allocator {
         (address, created): (IpAddr, u32),
         usage: Usage,
     ) -> SlotId {
-        self.catalog.take(address);
-        let slot = Slot { usage, pool, tenant, created, address };
-        self.count(&slot, true);
-        let indexed = matches!(slot.usage, Usage::Shared(_) | Usage::Waiting(_));
-        let of = indexed.then(|| slot.clone());
-        let id = self.table.insert(slot);
-        if let Some(slot) = of {
-            self.find_by(id, &slot, true);
-        }
+        self.catalog.take(address, pool);
+        let id = self.table.insert(Slot { usage, pool, tenant, created, address });
+        self.account(id, true);
         id
     }
 
@@ -117,11 +112,10 @@ impl Allocator {
 
     /// Gives an address back that nobody holds.
     pub(super) fn vacate(&mut self, id: SlotId) {
+        self.account(id, false);
         let Some(slot) = self.table.remove(id) else { return };
         self.under.remove(&slot.address);
-        self.count(&slot, false);
-        self.find_by(id, &slot, false);
-        self.catalog.give_back(slot.address);
+        self.catalog.give_back(slot.address, slot.pool);
         self.catalog.tidy(slot.pool);
         self.tenants.tidy(slot.tenant);
     }
@@ -135,65 +129,58 @@ impl Allocator {
 
     /// Changes how an address is used, and what is counted and found by it.
     pub(super) fn use_as(&mut self, id: SlotId, usage: Usage) {
-        let Some(slot) = self.table.slot(id).cloned() else { return };
-        self.count(&slot, false);
-        self.find_by(id, &slot, false);
-        let slot = Slot { usage, ..slot };
-        self.count(&slot, true);
-        self.find_by(id, &slot, true);
-        if let Some(place) = self.table.slot_mut(id) {
-            *place = slot;
-        }
+        self.account(id, false);
+        self.table.use_as(id, usage);
+        self.account(id, true);
     }
 
-    fn count(&mut self, slot: &Slot, more: bool) {
-        let family = Family::of(slot.address);
-        let step = |count: &mut u64| *count = if more { *count + 1 } else { *count - 1 };
-        if let Usage::Foreign(_) = slot.usage {
-            return self.catalog.count_foreign(slot.address, more);
-        }
-        if let Some(uses) = self.catalog.uses(slot.pool, family) {
-            step(match &slot.usage {
-                Usage::Held(_) | Usage::Shared(_) => &mut uses.assigned,
-                Usage::Waiting(waiting) => match waiting.why {
-                    Wait::Rest(_) => &mut uses.resting,
-                    Wait::Kept => &mut uses.kept,
-                    Wait::Reserved => &mut uses.reserved,
-                },
-                Usage::Foreign(_) | Usage::Blocked => &mut uses.conflicting,
-            });
-        }
-        let Some(tenant) = self.tenants.get_mut(slot.tenant) else { return };
-        step(&mut tenant.slots);
-        let usage = &mut tenant.usage;
-        let counted = match &slot.usage {
-            Usage::Held(_) | Usage::Shared(_) => &mut usage.addresses,
-            Usage::Waiting(waiting) => match waiting.why {
-                Wait::Rest(_) => &mut usage.resting,
-                Wait::Kept => &mut usage.kept,
-                Wait::Reserved => &mut usage.reserved,
-            },
-            Usage::Foreign(_) | Usage::Blocked => return,
-        };
-        step(counted.get_mut(family));
-    }
-
-    fn find_by(&mut self, id: SlotId, slot: &Slot, there: bool) {
+    /// Counts and files an address by how it is used, or no longer.
+    fn account(&mut self, id: SlotId, there: bool) {
+        let Some(slot) = self.table.slot(id) else { return };
+        count(&mut self.catalog, &mut self.tenants, slot, there);
         if let Some(until) = slot.rests_until() {
             let entry = (until, slot.address);
-            let resting = &mut self.resting;
-            let _ = if there { resting.insert(entry) } else { resting.remove(&entry) };
+            let _ = if there { self.resting.insert(entry) } else { self.resting.remove(&entry) };
         }
-        let waiting = slot.waits().and_then(|waiting| waiting.service.as_ref());
-        let Some(tenant) = self.tenants.get_mut(slot.tenant) else { return };
-        if let Some(name) = waiting {
-            file(&mut tenant.waiting, name.clone(), id, there);
-        }
-        if let Usage::Shared(shared) = &slot.usage {
+        if let Usage::Shared(shared) = &slot.usage
+            && let Some(tenant) = self.tenants.get_mut(slot.tenant)
+        {
             let key = (shared.key.clone(), shared.backends.clone());
             file(&mut tenant.shared, key, id, there);
         }
     }
+}
+
+fn count(catalog: &mut Catalog, tenants: &mut Tenants, slot: &Slot, more: bool) {
+    let family = Family::of(slot.address);
+    let step = |count: &mut u64| *count = if more { *count + 1 } else { *count - 1 };
+    if let Usage::Foreign(_) = slot.usage {
+        return catalog.count_foreign(slot.address, more);
+    }
+    if let Some(uses) = catalog.uses(slot.pool, family) {
+        step(match &slot.usage {
+            Usage::Held(_) | Usage::Shared(_) => &mut uses.assigned,
+            Usage::Waiting(waiting) => match waiting.why {
+                Wait::Rest(_) => &mut uses.resting,
+                Wait::Kept => &mut uses.kept,
+                Wait::Reserved => &mut uses.reserved,
+            },
+            Usage::Foreign(_) | Usage::Blocked => &mut uses.conflicting,
+        });
+    }
+    let Some(tenant) = tenants.get_mut(slot.tenant) else { return };
+    step(&mut tenant.slots);
+    let usage = &mut tenant.usage;
+    let counted = match &slot.usage {
+        Usage::Held(_) | Usage::Shared(_) => &mut usage.addresses,
+        Usage::Waiting(waiting) => match waiting.why {
+            Wait::Rest(_) => &mut usage.resting,
+            Wait::Kept => &mut usage.kept,
+            Wait::Reserved => &mut usage.reserved,
+        },
+        Usage::Foreign(_) | Usage::Blocked => return,
+    };
+    step(counted.get_mut(family));
 }
 
 fn file<K: Ord>(index: &mut BTreeMap<K, BTreeSet<SlotId>>, key: K, id: SlotId, there: bool) {

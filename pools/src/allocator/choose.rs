@@ -30,7 +30,7 @@ struct Chooser<'c> {
     allocator: &'c Allocator,
     request: &'c Request<'c>,
     families: Families,
-    tenant: Option<&'c Tenant>,
+    tenant: Option<(TenantId, &'c Tenant)>,
     /// The Service itself, if it has an address, or draws one.
     own: Option<(HolderId, &'c Holder)>,
     wish: PerFamily<Option<IpAddr>>,
@@ -55,7 +55,7 @@ pub(super) fn choose(allocator: &Allocator, request: &Request<'_>) -> Result<Cho
         allocator,
         request,
         families: request.families,
-        tenant: tenant.and_then(|id| allocator.tenants.get(id)),
+        tenant: tenant.and_then(|id| Some((id, allocator.tenants.get(id)?))),
         own: own.and_then(|id| Some((id, allocator.table.holder(id)?))),
         wish: wish(request.addresses)?,
         asked: request.pool.and_then(|name| allocator.catalog.named(name)),
@@ -349,7 +349,7 @@ impl Chooser<'_> {
     fn admit(&self, pool: &Pool) -> Result<(), Closed> {
         let spec = pool.spec.as_ref().ok_or(Closed::Gone)?;
         spec.admit(self.request)?;
-        if self.tenant.is_some_and(|tenant| !tenant.lists(&pool.name)) {
+        if self.tenant.is_some_and(|(_, tenant)| !tenant.lists(&pool.name)) {
             return Err(Closed::NotListed);
         }
         if self.request.among.is_some_and(|among| !among.contains(&*pool.name)) {

@@ -138,7 +138,7 @@ pub enum State {
 impl Allocator {
     /// The addresses in use, ascending.
     pub fn iter(&self) -> impl Iterator<Item = Entry> + '_ {
-        self.table.iter().map(|slot| self.entry_of(slot))
+        self.table.ascending().into_iter().map(|slot| self.entry_of(slot))
     }
 
     /// What an address is used for.

@@ -1,14 +1,13 @@
 //! The addresses in use and the Services that hold them.
 
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::hash::BuildHasher;
+use std::net::IpAddr;
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
 
 use super::catalog::PoolId;
-use crate::{AddressRange, Family, PerFamily, Port, Service};
+use crate::{Family, PerFamily, Port, Service};
 
 /// The number of an address in use.
 pub(super) type SlotId = u32;
@@ -19,14 +18,17 @@ pub(super) type HolderId = u32;
 /// The number of a tenant.
 pub(super) type TenantId = u32;
 
+/// The tables by hash are never gone through as a whole: their order is of no consequence.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     slots: Slab<Slot>,
-    by_v4: BTreeMap<u32, SlotId>,
-    by_v6: BTreeMap<u128, SlotId>,
+    by_address: HashTable<SlotId>,
+    /// Addresses that wait for a Service, by that Service.
+    waiting: HashTable<SlotId>,
     holders: Slab<Holder>,
-    /// Never gone through: its order is of no consequence.
     by_service: HashTable<HolderId>,
+    /// Differs from process to process: no tenant can choose names that meet.
+    hasher: DefaultHashBuilder,
 }
 
 /// An address in use.
@@ -224,55 +226,82 @@ impl Table {
         self.slots.get(id as usize)
     }
 
-    pub(super) fn slot_mut(&mut self, id: SlotId) -> Option<&mut Slot> {
-        self.slots.get_mut(id as usize)
-    }
-
     pub(super) fn at(&self, address: IpAddr) -> Option<(SlotId, &Slot)> {
-        let id = match address {
-            IpAddr::V4(v4) => self.by_v4.get(&v4.to_bits()),
-            IpAddr::V6(v6) => self.by_v6.get(&v6.to_bits()),
-        };
-        id.and_then(|id| Some((*id, self.slot(*id)?)))
-    }
-
-    /// The addresses of a range that are in use, ascending.
-    pub(super) fn between(&self, range: &AddressRange) -> Vec<IpAddr> {
-        match (range.first(), range.last()) {
-            (IpAddr::V4(first), IpAddr::V4(last)) => {
-                let used = self.by_v4.range(first.to_bits()..=last.to_bits());
-                used.map(|(bits, _)| Ipv4Addr::from_bits(*bits).into()).collect()
-            }
-            (IpAddr::V6(first), IpAddr::V6(last)) => {
-                let used = self.by_v6.range(first.to_bits()..=last.to_bits());
-                used.map(|(bits, _)| Ipv6Addr::from_bits(*bits).into()).collect()
-            }
-            _ => Vec::new(),
-        }
+        let same = |id: &SlotId| self.slot(*id).is_some_and(|slot| slot.address == address);
+        let id = self.by_address.find(self.hasher.hash_one(address), same)?;
+        Some((*id, self.slot(*id)?))
     }
 
     /// All addresses in use, ascending, IPv4 before IPv6.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
-        self.by_v4.values().chain(self.by_v6.values()).filter_map(|id| self.slot(*id))
+    pub(super) fn ascending(&self) -> Vec<&Slot> {
+        let mut slots: Vec<&Slot> = self.slots.iter().map(|(_, slot)| slot).collect();
+        slots.sort_unstable_by_key(|slot| slot.address);
+        slots
     }
 
+    /// Adds an address that is not there.
     pub(super) fn insert(&mut self, slot: Slot) -> SlotId {
-        let address = slot.address;
+        let hash = self.hasher.hash_one(slot.address);
         let id = SlotId::try_from(self.slots.insert(slot)).unwrap_or(NONE);
-        match address {
-            IpAddr::V4(v4) => self.by_v4.insert(v4.to_bits(), id),
-            IpAddr::V6(v6) => self.by_v6.insert(v6.to_bits(), id),
-        };
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let again =
+            |id: &SlotId| slots.get(*id as usize).map_or(0, |slot| hasher.hash_one(slot.address));
+        self.by_address.insert_unique(hash, id, again);
+        self.await_service(id);
         id
     }
 
     pub(super) fn remove(&mut self, id: SlotId) -> Option<Slot> {
+        self.await_nobody(id);
         let slot = self.slots.try_remove(id as usize)?;
-        match slot.address {
-            IpAddr::V4(v4) => self.by_v4.remove(&v4.to_bits()),
-            IpAddr::V6(v6) => self.by_v6.remove(&v6.to_bits()),
-        };
+        let hash = self.hasher.hash_one(slot.address);
+        if let Ok(entry) = self.by_address.find_entry(hash, |other| *other == id) {
+            entry.remove();
+        }
         Some(slot)
+    }
+
+    /// Changes how an address is used.
+    pub(super) fn use_as(&mut self, id: SlotId, usage: Usage) {
+        self.await_nobody(id);
+        if let Some(slot) = self.slots.get_mut(id as usize) {
+            slot.usage = usage;
+        }
+        self.await_service(id);
+    }
+
+    /// The addresses that wait for a Service.
+    pub(super) fn waiting_for(
+        &self,
+        tenant: TenantId,
+        service: &Service<'_>,
+    ) -> impl Iterator<Item = &Slot> {
+        // Most of the time nothing waits, and no name need be hashed.
+        let hash = (!self.waiting.is_empty())
+            .then(|| hash_of(&self.hasher, tenant, service.namespace, service.name));
+        let ids = hash.into_iter().flat_map(|hash| self.waiting.iter_hash(hash));
+        ids.filter_map(|id| self.slot(*id)).filter(move |slot| {
+            let name = slot.waits().and_then(|waiting| waiting.service.as_deref());
+            slot.tenant == tenant && name.is_some_and(|name| is_named(name, service))
+        })
+    }
+
+    fn await_service(&mut self, id: SlotId) {
+        let Some(hash) = self.slot(id).and_then(|slot| hash_of_awaited(&self.hasher, slot)) else {
+            return;
+        };
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let slot = |id: &SlotId| slots.get(*id as usize);
+        let again = |id: &SlotId| slot(id).and_then(|s| hash_of_awaited(hasher, s)).unwrap_or(0);
+        self.waiting.insert_unique(hash, id, again);
+    }
+
+    fn await_nobody(&mut self, id: SlotId) {
+        let hash = self.slot(id).and_then(|slot| hash_of_awaited(&self.hasher, slot));
+        let entry = hash.map(|hash| self.waiting.find_entry(hash, |other| *other == id));
+        if let Some(Ok(entry)) = entry {
+            entry.remove();
+        }
     }
 
     pub(super) fn holder(&self, id: HolderId) -> Option<&Holder> {
@@ -287,7 +316,7 @@ impl Table {
         let same = |id: &HolderId| {
             self.holder(*id).is_some_and(|h| h.tenant == tenant && is_named(&h.name, service))
         };
-        let hash = hash_of(tenant, service.namespace, service.name);
+        let hash = hash_of(&self.hasher, tenant, service.namespace, service.name);
         self.by_service.find(hash, same).copied()
     }
 
@@ -297,18 +326,20 @@ impl Table {
     }
 
     pub(super) fn add_holder(&mut self, holder: Holder) -> HolderId {
-        let hash = hash_of_holder(&holder);
+        let hash = hash_of_named(&self.hasher, holder.tenant, &holder.name);
         let id = HolderId::try_from(self.holders.insert(holder)).unwrap_or(HolderId::MAX);
-        let holders = &self.holders;
-        let hash_again = |id: &HolderId| holders.get(*id as usize).map_or(0, hash_of_holder);
-        self.by_service.insert_unique(hash, id, hash_again);
+        let (holders, hasher) = (&self.holders, &self.hasher);
+        let holder = |id: &HolderId| holders.get(*id as usize);
+        let again =
+            |id: &HolderId| holder(id).map_or(0, |h| hash_of_named(hasher, h.tenant, &h.name));
+        self.by_service.insert_unique(hash, id, again);
         id
     }
 
     pub(super) fn remove_holder(&mut self, id: HolderId) -> Option<Holder> {
         let holder = self.holders.try_remove(id as usize)?;
-        let found = self.by_service.find_entry(hash_of_holder(&holder), |other| *other == id);
-        if let Ok(entry) = found {
+        let hash = hash_of_named(&self.hasher, holder.tenant, &holder.name);
+        if let Ok(entry) = self.by_service.find_entry(hash, |other| *other == id) {
             entry.remove();
         }
         Some(holder)
@@ -335,13 +366,18 @@ pub(super) fn is_named(name: &str, service: &Service<'_>) -> bool {
     rest == Some(service.name)
 }
 
-fn hash_of_holder(holder: &Holder) -> u64 {
-    let (namespace, name) = holder.name.split_once('/').unwrap_or_default();
-    hash_of(holder.tenant, namespace, name)
+/// The hash of the Service that an address waits for, if it waits for one.
+fn hash_of_awaited(hasher: &DefaultHashBuilder, slot: &Slot) -> Option<u64> {
+    let name = slot.waits()?.service.as_deref()?;
+    Some(hash_of_named(hasher, slot.tenant, name))
 }
 
-fn hash_of(tenant: TenantId, namespace: &str, name: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (tenant, namespace, name).hash(&mut hasher);
-    hasher.finish()
+/// The hash of the Service `<namespace>/<name>`.
+fn hash_of_named(hasher: &DefaultHashBuilder, tenant: TenantId, name: &str) -> u64 {
+    let (namespace, name) = name.split_once('/').unwrap_or_default();
+    hash_of(hasher, tenant, namespace, name)
+}
+
+fn hash_of(hasher: &DefaultHashBuilder, tenant: TenantId, namespace: &str, name: &str) -> u64 {
+    hasher.hash_one((tenant, namespace, name))
 }

@@ -69,8 +69,6 @@ pub(super) struct Tenant {
     pub(super) slots: u64,
     /// Shared addresses by sharing key and backends.
     pub(super) shared: BTreeMap<(Box<str>, Box<str>), BTreeSet<SlotId>>,
-    /// Addresses that wait for a Service, by `<namespace>/<name>`.
-    pub(super) waiting: BTreeMap<Box<str>, BTreeSet<SlotId>>,
 }
 
 impl Tenants {

@@ -5,6 +5,7 @@ mod elsewhere;
 mod promises;
 mod quota;
 mod records;
+mod refusals;
 #[path = "../metallb/scene.rs"]
 mod scene;
 

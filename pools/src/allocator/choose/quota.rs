@@ -17,7 +17,7 @@ impl Chooser<'_> {
 
     /// Whether the tenant's quota has room for the Service's ports and for more addresses.
     pub(super) fn room(&self, addresses: PerFamily<Change>) -> Result<(), Refusal> {
-        let Some(tenant) = self.tenant else { return Ok(()) };
+        let Some((_, tenant)) = self.tenant else { return Ok(()) };
         let before = self.own.map_or(0, |(_, holder)| holder.ports.as_slice().len());
         tenant.room(&More {
             load_balancers: u64::from(self.own.is_none()),

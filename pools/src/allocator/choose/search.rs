@@ -5,17 +5,14 @@ use std::net::IpAddr;
 
 use super::{Choice, Chooser};
 use crate::allocator::catalog::Pool;
-use crate::allocator::table::{self, Slot};
+use crate::allocator::table::Slot;
 use crate::{Families, Family, Refusal, Wanted};
 
 impl Chooser<'_> {
     /// The addresses that wait for this very Service.
     pub(super) fn waiting_for_us(&self) -> impl Iterator<Item = &Slot> {
-        // To look a name up it must be made.
-        let tenant = self.tenant.filter(|tenant| !tenant.waiting.is_empty());
-        let slots =
-            tenant.and_then(|tenant| tenant.waiting.get(&table::name_of(&self.request.service)));
-        slots.into_iter().flatten().filter_map(|id| self.allocator.table.slot(*id))
+        let (table, service) = (&self.allocator.table, &self.request.service);
+        self.tenant.into_iter().flat_map(|(id, _)| table.waiting_for(id, service))
     }
 
     /// Those of them that can be had: what is kept or reserved, then what was had last.
@@ -47,7 +44,7 @@ impl Chooser<'_> {
 
     /// An address of other Services of the tenant, that they share with this one.
     pub(super) fn shared(&self) -> Option<Choice> {
-        let (tenant, sharing) = (self.tenant?, self.request.shares()?);
+        let ((_, tenant), sharing) = (self.tenant?, self.request.shares()?);
         let slots = tenant.shares(sharing).filter_map(|id| self.allocator.table.slot(id));
         let mut slots: Vec<&Slot> = slots.filter(|slot| self.share(slot).is_ok()).collect();
         slots.sort_by_key(|slot| slot.address);
