@@ -203,7 +203,8 @@ impl Heart {
         let tenants = self.engine.world().tenants.iter();
         let wanted = tenants.map(|(name, tenant)| {
             let secret = tenant.spec.kubeconfig.clone();
-            (name.clone(), Wanted { incarnation: tenant.incarnation, secret })
+            let namespaces = self.engine.world().asks_namespaces(&tenant.spec);
+            (name.clone(), Wanted { incarnation: tenant.incarnation, secret, namespaces })
         });
         let wanted: BTreeMap<_, _> = wanted.collect();
         self.tenants.send_if_modified(|current| {
@@ -229,8 +230,8 @@ impl Heart {
         }
         let tenants_change = matches!(
             input,
-            Input::Under(UnderObject::TenantCluster(..))
-                | Input::UnderListed(UnderKind::TenantCluster, _)
+            Input::Under(UnderObject::TenantCluster(..) | UnderObject::AddressPool(..))
+                | Input::UnderListed(UnderKind::TenantCluster | UnderKind::AddressPool, _)
         );
         self.engine.handle(input);
         if tenants_change {

@@ -16,7 +16,7 @@ use cpo_core::under::Shield;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::core::{ClusterResourceScope, DeserializeGuard, NamespaceResourceScope};
-use kube::runtime::watcher::Config;
+use kube::runtime::watcher::{self, Config};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 
 pub(crate) use execute::UnderExecutor;
 
-use crate::watch::{Kind, watch};
+use crate::watch::{Kind, list_status, watch};
 
 /// The longest wait between two attempts to list a kind of the under cluster.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -62,8 +62,9 @@ where
     }
 
     /// Kubernetes before 1.33 has no `ServiceCIDR`.
-    fn may_be_unknown(&self) -> bool {
-        self.kind == UnderKind::ServiceCidr
+    fn without(&self, error: &watcher::Error) -> Option<Input> {
+        let lacks = self.kind == UnderKind::ServiceCidr && list_status(error) == Some(404);
+        lacks.then(|| self.listed(BTreeSet::new()))
     }
 
     fn patience(&self) -> Duration {

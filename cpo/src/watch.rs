@@ -19,8 +19,9 @@ use tokio::time::sleep;
 
 /// First wait after a failed list or watch, doubled with each.
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
-/// Wait before a server that lacks a kind is asked for it again: it may have been upgraded.
-const UNKNOWN_AGAIN: Duration = Duration::from_secs(600);
+/// Wait before a server that lacks or refuses a kind is asked for it again: it may have been
+/// upgraded, or a right been given.
+const WITHOUT: Duration = Duration::from_secs(60);
 /// A watch is renewed after this many seconds.
 const WATCH_SECONDS: u32 = 200;
 
@@ -44,9 +45,9 @@ pub(crate) trait Kind: Send + Sync + 'static {
     fn recovered(&self) -> Option<Input> {
         None
     }
-    /// Whether a server may lack the kind as such, which then counts as an empty list.
-    fn may_be_unknown(&self) -> bool {
-        false
+    /// What it amounts to when a server lacks the kind, or refuses it, where that is tolerated.
+    fn without(&self, _error: &watcher::Error) -> Option<Input> {
+        None
     }
     /// The longest wait between two attempts at a list.
     fn patience(&self) -> Duration;
@@ -70,11 +71,11 @@ pub(crate) async fn watch<K: Kind>(
             Ok(()) => return,
             Err(error) => error,
         };
-        if kind.may_be_unknown() && is_unknown(&error) {
-            if inputs.send(kind.listed(BTreeSet::new())).await.is_err() {
+        if let Some(input) = kind.without(&error) {
+            if inputs.send(input).await.is_err() {
                 return;
             }
-            sleep(jittered(UNKNOWN_AGAIN)).await;
+            sleep(jittered(WITHOUT)).await;
             continue;
         }
         if inputs.send(kind.lost(describe(&error))).await.is_err() {
@@ -85,9 +86,12 @@ pub(crate) async fn watch<K: Kind>(
     }
 }
 
-/// The server does not serve the kind.
-fn is_unknown(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(s)) if s.code == 404)
+/// The HTTP status with which a server answered a list.
+pub(crate) fn list_status(error: &watcher::Error) -> Option<u16> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) => Some(status.code),
+        _ => None,
+    }
 }
 
 /// Between three quarters and all of a wait, so that many watches do not come back as one.

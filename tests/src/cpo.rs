@@ -202,6 +202,14 @@ pub async fn grant(lab: &Lab, tenant: &Tenant) -> Result<()> {
     write_kubeconfig(lab, tenant, &kubeconfig).await
 }
 
+/// Gives the product the right to read a tenant's namespaces.
+///
+/// # Errors
+/// When the manifest is missing or refused.
+pub async fn grant_namespaces(tenant: &Tenant) -> Result<()> {
+    tenant.cluster().apply_path(&manifests().join("tenant-rbac-namespaces.yaml")).await
+}
+
 /// Writes the Secret `<tenant>-kubeconfig` in the tenant's namespace of the under cluster.
 ///
 /// # Errors

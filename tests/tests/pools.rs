@@ -9,6 +9,8 @@ use lab::{harness, tests};
 mod bed;
 #[path = "pools/edits.rs"]
 mod edits;
+#[path = "pools/labelled.rs"]
+mod labelled;
 #[allow(dead_code, reason = "shared with the target faults, which uses the rest")]
 #[path = "faults/look.rs"]
 mod look;
@@ -20,6 +22,7 @@ mod restore;
 mod shares;
 
 use edits::pool_edited_under_use_keeps_what_is_assigned;
+use labelled::labels_of_namespaces_choose_the_pool;
 use namesakes::cloned_tenant_gets_nothing_of_its_original;
 use restore::under_cluster_set_back_tears_nothing_down;
 use shares::{quota_holds_for_services_at_once, reserved_address_is_for_who_asks_for_it};
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
         pool_edited_under_use_keeps_what_is_assigned,
         quota_holds_for_services_at_once,
         reserved_address_is_for_who_asks_for_it,
+        labels_of_namespaces_choose_the_pool,
         cloned_tenant_gets_nothing_of_its_original,
         under_cluster_set_back_tears_nothing_down,
     ])

@@ -130,9 +130,13 @@ pub struct ServiceAllocation {
     /// The lower, the sooner it is tried; 0 is last.
     #[serde(default)]
     pub priority: u32,
-    /// Namespaces of the tenant, by name; empty means all.
+    /// Namespaces of the tenant, by name; all, if none is named or selected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
+    /// Namespaces of the tenant by their labels, beside those by name. Reading them takes a right of
+    /// its own in the tenant: `manifests/tenant-rbac-namespaces.yaml`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespace_selectors: Vec<LabelSelector>,
     /// Services by their labels: one of these must match; empty means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub service_selectors: Vec<LabelSelector>,

@@ -14,6 +14,8 @@ mod fairness;
 mod histories;
 #[path = "engine_tests/knowledge.rs"]
 mod knowledge;
+#[path = "engine_tests/namespaces.rs"]
+mod namespaces;
 #[path = "engine_tests/records.rs"]
 mod records;
 #[path = "engine_tests/reservations.rs"]

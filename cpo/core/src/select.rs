@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use cpo_api::{Reason, names};
-use pools::{Assigned, Closed, PoolFigures, Refusal, Resource, Unavailable, Used};
+use pools::{Assigned, Closed, Labels, PoolFigures, Refusal, Resource, Unavailable, Used};
 
 use crate::assignments::{Wish, port};
 use crate::ids::{ServiceKey, TenantName};
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::service::Service;
-use crate::tenant::TenantSpec;
+use crate::tenant::{Namespaces, Tenant, TenantSpec};
 use crate::under::{OvnEip, Pool, PoolSource};
 use crate::world::World;
 
@@ -39,11 +39,18 @@ pub fn wish(
     Wish {
         key: key.clone(),
         labels: service.labels.clone(),
+        namespace_labels: namespace_labels(world, key),
         address: request.address,
         pool: request.pool.clone(),
         ports: request.ports.iter().map(|(p, _)| port(p.protocol, p.port)).collect(),
         near: vpc.filter(|_| !asks).map(|vpc| near(world, vpc)).unwrap_or_default(),
     }
+}
+
+fn namespace_labels(world: &World, key: &ServiceKey) -> Labels {
+    let tenant = world.tenants.get(key.tenant());
+    let labels = tenant.and_then(|tenant| tenant.namespaces.labels.get(key.namespace()));
+    labels.cloned().unwrap_or_default()
 }
 
 /// The pools whose addresses lie on an external network of a VPC's router.
@@ -68,12 +75,40 @@ fn near(world: &World, vpc: &str) -> BTreeSet<String> {
 
 /// Whether a tenant may draw from a pool at all.
 pub(crate) fn open(world: &World, name: &str, pool: &Pool, spec: &TenantSpec) -> bool {
+    is_for(name, pool, spec) && pool.broken.is_none() && world.assignments.faults(name).is_empty()
+}
+
+/// Whether a pool is for a tenant, whatever else is the matter with it.
+fn is_for(name: &str, pool: &Pool, spec: &TenantSpec) -> bool {
     let bound = pool.tenants.as_ref().is_none_or(|tenants| {
         tenants.names.contains(spec.name.as_str())
             || tenants.selector.as_ref().is_some_and(|s| s.matches(&spec.labels))
     });
-    let listed = spec.pools.is_empty() || spec.pools.iter().any(|listed| listed == name);
-    bound && listed && pool.broken.is_none() && world.assignments.faults(name).is_empty()
+    bound && (spec.pools.is_empty() || spec.pools.iter().any(|listed| listed == name))
+}
+
+impl World {
+    /// Whether a pool for this tenant selects by the labels of namespaces: then they are read.
+    #[must_use]
+    pub fn asks_namespaces(&self, tenant: &TenantSpec) -> bool {
+        let selects = |pool: &Pool| {
+            pool.allocation.as_ref().is_some_and(|a| !a.namespace_selectors.is_empty())
+        };
+        let mut pools = self.under.pools.iter();
+        pools.any(|(name, pool)| selects(pool) && is_for(name, pool, tenant))
+    }
+
+    /// What is not read any more is not known.
+    pub(crate) fn forget_namespaces(&mut self) {
+        let asked = |tenant: &&Tenant| self.asks_namespaces(&tenant.spec);
+        let idle = self.tenants.values().filter(|tenant| !asked(tenant));
+        let idle: Vec<_> = idle.map(|tenant| tenant.spec.name.clone()).collect();
+        for name in idle {
+            if let Some(tenant) = self.tenants.get_mut(&name) {
+                tenant.namespaces = Namespaces::default();
+            }
+        }
+    }
 }
 
 /// Whether what an `OvnEip` holds, or is to hold, is of a pool.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use cpo_api::{CleanupPolicy, TenantClusterStatus};
 use jiff::Timestamp;
+use pools::Labels;
 
 use crate::ids::{NodeName, ServiceKey, TenantName, Uid, Version};
 use crate::service::{Endpoint, EndpointSlice, Service};
@@ -115,9 +116,32 @@ pub struct Tenant {
     passed: BTreeMap<ServiceKey, (Uid, Version)>,
     /// Nodes by name.
     pub nodes: BTreeMap<NodeName, Node>,
+    /// Its namespaces.
+    pub namespaces: Namespaces,
     /// EndpointSlices by namespace and name.
     pub slices: BTreeMap<(String, String), EndpointSlice>,
     by_service: BTreeMap<(String, String), BTreeSet<String>>,
+}
+
+/// A tenant's namespaces, which are read where a pool selects by their labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    /// Labels by name.
+    pub labels: BTreeMap<String, Labels>,
+    /// How far they are known.
+    pub reading: Reading,
+}
+
+/// How far something of a tenant is known that is not always read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Reading {
+    /// No complete list yet.
+    #[default]
+    Unread,
+    /// All of it.
+    Read,
+    /// The tenant's API server refuses it, for this reason.
+    Refused(String),
 }
 
 /// How we stand with a tenant's API server.
@@ -151,12 +175,12 @@ impl Tenant {
             passed: BTreeMap::new(),
             services: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            namespaces: Namespaces { labels: BTreeMap::new(), reading: Reading::Unread },
             slices: BTreeMap::new(),
             by_service: BTreeMap::new(),
         }
     }
 
-    /// Stores, or with `None` forgets, a slice; returns the namespace and name of every Service
     /// Stores a Service, or passes over one that is of no concern; tells whether anything of our
     /// concern may be another. A state older than the last that is known is dropped.
     pub fn put_service(&mut self, key: &ServiceKey, service: Service) -> bool {
@@ -191,6 +215,7 @@ impl Tenant {
         self.passed.clear();
     }
 
+    /// Stores, or with `None` forgets, a slice; returns the namespace and name of every Service
     /// it concerns.
     pub fn put_slice(
         &mut self,

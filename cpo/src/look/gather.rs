@@ -96,10 +96,10 @@ async fn of_tenant(
     spec: &TenantSpec,
     key: &ServiceKey,
 ) -> Option<String> {
-    match tenant::look(client, &server, &spec.kubeconfig, key).await {
-        Ok(objects) => {
-            let inputs = objects.into_iter().map(|object| Input::Tenant(spec.name.clone(), object));
-            inputs.for_each(|input| engine.handle(input));
+    let namespaces = engine.world().asks_namespaces(spec);
+    match tenant::look(client, &server, spec, key, namespaces).await {
+        Ok(inputs) => {
+            inputs.into_iter().for_each(|input| engine.handle(input));
             None
         }
         Err(error) => Some(format!("{error:#}")),

@@ -1,6 +1,8 @@
 //! `cpo pools`: every AddressPool with its figures and how it stands.
 
-use cpo_api::{AddressPool, LabelOperator, LabelSelector, PoolCounts, PoolTenants};
+use cpo_api::{
+    AddressPool, LabelOperator, LabelSelector, PoolCounts, PoolTenants, ServiceAllocation,
+};
 use kube::ResourceExt;
 use serde::Serialize;
 
@@ -45,7 +47,7 @@ fn row(pool: AddressPool) -> Row {
     if pool
         .spec
         .service_allocation
-        .is_some_and(|a| !a.namespaces.is_empty() || !a.service_selectors.is_empty())
+        .is_some_and(|a| a != ServiceAllocation { priority: a.priority, ..Default::default() })
     {
         tenants.push_str(" (some Services)");
     }

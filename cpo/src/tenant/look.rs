@@ -1,14 +1,15 @@
 //! One look into a tenant, for a command that ends by itself. The kubeconfig passes the same
 //! allow-list, and the client is the same, as the controller's.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use cpo_core::engine::TenantObject;
-use cpo_core::ids::ServiceKey;
+use cpo_core::engine::{Input, TenantKind};
+use cpo_core::ids::{ServiceKey, TenantName};
 use cpo_core::kubeconfig::{self, Server};
-use cpo_core::tenant::SecretKey;
-use k8s_openapi::api::core::v1::{Node, Secret, Service};
+use cpo_core::tenant::{SecretKey, TenantSpec};
+use k8s_openapi::api::core::v1::{Namespace, Node, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;
@@ -21,20 +22,21 @@ use crate::watch::describe;
 /// How long each call may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Reads a Service of the tenant, its EndpointSlices, and the Nodes. A Service that is not there is
-/// not among them.
+/// Reads a Service of the tenant, its EndpointSlices, and the Nodes; its Namespace too, where that
+/// is asked for. A Service that is not there is not among them.
 pub(crate) async fn look(
     under: Client,
     server: &Server,
-    secret: &SecretKey,
+    spec: &TenantSpec,
     key: &ServiceKey,
-) -> anyhow::Result<Vec<TenantObject>> {
-    let kubeconfig = kubeconfig::parse(&content(under, secret).await?)?;
+    namespaces: bool,
+) -> anyhow::Result<Vec<Input>> {
+    let kubeconfig = kubeconfig::parse(&content(under, &spec.kubeconfig).await?)?;
     let client = client::connect(&kubeconfig, server)?;
     let namespace = key.namespace();
     let services: Api<DeserializeGuard<Service>> = Api::namespaced(client.clone(), namespace);
     let slices: Api<DeserializeGuard<EndpointSlice>> = Api::namespaced(client.clone(), namespace);
-    let nodes: Api<DeserializeGuard<Node>> = Api::all(client);
+    let nodes: Api<DeserializeGuard<Node>> = Api::all(client.clone());
     let of_service = format!("{}={}", parse::SERVICE_NAME, key.name());
     let service = in_time("Services", services.list(&named(key.name()))).await?;
     let slices =
@@ -45,10 +47,29 @@ pub(crate) async fn look(
     let slices = slices.items.into_iter().filter_map(|guard| guard.0.ok());
     let nodes = nodes.items.into_iter().filter_map(|guard| guard.0.ok());
     let service = service.map(parse::service);
-    Ok(service
-        .chain(slices.filter_map(parse::slice))
-        .chain(nodes.filter_map(parse::node))
-        .collect())
+    let objects = service.chain(slices.filter_map(parse::slice));
+    let objects = objects.chain(nodes.filter_map(parse::node));
+    let mut inputs: Vec<_> =
+        objects.map(|object| Input::Tenant(spec.name.clone(), object)).collect();
+    if namespaces {
+        inputs.extend(namespace_of(client, &spec.name, namespace).await);
+    }
+    Ok(inputs)
+}
+
+/// The labels of a Namespace, or why they are not to be had.
+async fn namespace_of(client: Client, tenant: &TenantName, name: &str) -> Vec<Input> {
+    let namespaces: Api<Namespace> = Api::all(client);
+    match in_time("Namespaces", namespaces.list(&named(name))).await {
+        Ok(found) => {
+            let objects = found.items.into_iter().filter_map(parse::namespace);
+            let objects = objects.map(|object| Input::Tenant(tenant.clone(), object));
+            let (kind, names) = (TenantKind::Namespace, BTreeSet::from([name.to_owned()]));
+            let listed = Input::TenantListed(tenant.clone(), kind, names);
+            objects.chain([listed]).collect()
+        }
+        Err(error) => vec![Input::NamespacesRefused(tenant.clone(), error.to_string())],
+    }
 }
 
 /// One object, by a list: the product's rights are to list and to watch.

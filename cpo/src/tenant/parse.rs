@@ -27,6 +27,12 @@ pub(super) fn service(object: core::Service) -> TenantObject {
     TenantObject::Service(namespace, name, Some(Box::new(parsed(object))))
 }
 
+/// A Namespace: its labels.
+pub(super) fn namespace(object: core::Namespace) -> Option<TenantObject> {
+    let labels = object.labels().clone();
+    Some(TenantObject::Namespace(object.name_any(), Some(labels)))
+}
+
 fn parsed(object: core::Service) -> Service {
     let meta = object.metadata;
     let spec = object.spec.unwrap_or_default();

@@ -75,6 +75,8 @@ pub(crate) struct Wanted {
     pub(crate) incarnation: u64,
     /// Where the kubeconfig is kept.
     pub(crate) secret: SecretKey,
+    /// Its namespaces are read, too.
+    pub(crate) namespaces: bool,
 }
 
 /// Something observed of one incarnation of a tenant.
@@ -161,6 +163,7 @@ impl Registry {
             incarnation: wanted.incarnation,
             kubeconfig,
             under: self.under.clone(),
+            namespaces: wanted.namespaces,
             jobs: job_queue,
             notices: notice_queue,
             inputs: self.inputs.clone(),

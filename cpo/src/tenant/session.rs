@@ -12,10 +12,10 @@ use cpo_core::engine::{Input, TenantKind, TenantObject};
 use cpo_core::ids::TenantName;
 use cpo_core::kubeconfig::{self, Kubeconfig, Server};
 use cpo_core::tenant::Link;
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::DeserializeGuard;
-use kube::runtime::watcher::Config;
+use kube::runtime::watcher::{self, Config};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
@@ -30,7 +30,7 @@ use super::secret::Content;
 use super::{client, parse};
 use crate::leadership::{Leadership, Order};
 use crate::outbox::{self, Finished};
-use crate::watch::{Kind, describe, watch as watch_kind};
+use crate::watch::{Kind, describe, list_status, watch as watch_kind};
 
 /// Calls to one tenant's API server under way at a time.
 const CALLS: usize = 16;
@@ -49,6 +49,8 @@ pub(super) struct Session {
     pub(super) incarnation: u64,
     pub(super) kubeconfig: watch::Receiver<Content>,
     pub(super) under: Server,
+    /// Its namespaces are read, too.
+    pub(super) namespaces: bool,
     pub(super) jobs: mpsc::Receiver<Order<Effect>>,
     pub(super) notices: mpsc::Receiver<Notice>,
     pub(super) inputs: mpsc::Sender<FromTenant>,
@@ -76,6 +78,7 @@ impl Session {
             tenant: self.tenant,
             kubeconfig: self.kubeconfig,
             under: self.under,
+            namespaces: self.namespaces,
             inputs,
             current,
         };
@@ -114,6 +117,7 @@ struct Connector {
     tenant: TenantName,
     kubeconfig: watch::Receiver<Content>,
     under: Server,
+    namespaces: bool,
     inputs: mpsc::Sender<Input>,
     current: Arc<ArcSwapOption<Client>>,
 }
@@ -215,6 +219,12 @@ impl Connector {
         self.spawn::<EndpointSlice>(watches, client, link, kind, parse::slice, |n, s| {
             Some(TenantObject::Slice(n.to_owned(), s.to_owned(), None))
         });
+        if self.namespaces {
+            let (kind, present) = (TenantKind::Namespace, parse::namespace);
+            self.spawn::<Namespace>(watches, client, link, kind, present, |_, name| {
+                Some(TenantObject::Namespace(name.to_owned(), None))
+            });
+        }
     }
 
     fn spawn<O>(
@@ -302,6 +312,12 @@ where
 
     fn patience(&self) -> Duration {
         LAST_RETRY
+    }
+
+    /// The right to read namespaces is one that a tenant need not give.
+    fn without(&self, error: &watcher::Error) -> Option<Input> {
+        let refused = self.kind == TenantKind::Namespace && list_status(error) == Some(403);
+        refused.then(|| Input::NamespacesRefused(self.tenant.clone(), describe(error)))
     }
 
     fn lost(&self, error: String) -> Input {

@@ -136,7 +136,7 @@ fn allocation(allocation: cpo_api::ServiceAllocation) -> pools::ServiceAllocatio
     pools::ServiceAllocation {
         priority: allocation.priority,
         namespaces: allocation.namespaces.into_iter().collect(),
-        namespace_selectors: Vec::new(),
+        namespace_selectors: allocation.namespace_selectors.into_iter().map(selector).collect(),
         service_selectors: allocation.service_selectors.into_iter().map(selector).collect(),
     }
 }

@@ -1,10 +1,12 @@
 //! What objects and rows say of an address.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use pools::{Bound, Families, Family, Owner, Port, Protocol, Record, Refusal, Request, Service};
+use pools::{
+    Bound, Families, Family, Labels, Owner, Port, Protocol, Record, Refusal, Request, Service,
+};
 
 use super::{Assignments, Claim};
 use crate::ids::{ServiceKey, TenantName};
@@ -20,7 +22,9 @@ pub struct Wish {
     /// The Service.
     pub key: ServiceKey,
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
+    /// Those of its namespace, as far as they are known.
+    pub namespace_labels: Labels,
     /// The address it asks for.
     pub address: Option<Ipv4Addr>,
     /// The pool it asks for.
@@ -45,7 +49,7 @@ impl Wish {
                 name: self.key.name(),
             },
             labels: &self.labels,
-            namespace_labels: &BTreeMap::new(),
+            namespace_labels: &self.namespace_labels,
             families: Families::Only(Family::V4),
             addresses: &addresses,
             pool: self.pool.as_deref(),

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use super::{Engine, Input, TenantObject, UnderObject};
 use crate::ids::{ServiceKey, TenantName};
 use crate::ovn::{Concern, RowChange};
-use crate::tenant::{Link, Tenant, TenantSpec};
+use crate::tenant::{Link, Reading, Tenant, TenantSpec};
 
 impl Engine {
     /// Takes in one observation.
@@ -26,6 +26,9 @@ impl Engine {
             }
             Input::Tenant(tenant, object) => self.tenant(&tenant, object),
             Input::TenantListed(tenant, kind, names) => self.tenant_listed(tenant, kind, &names),
+            Input::NamespacesRefused(name, why) => {
+                self.namespaces_settled(&name, Reading::Refused(why));
+            }
             Input::TenantLink(name, link) => {
                 if let Some(tenant) = self.world.tenants.get_mut(&name) {
                     let up = |link: &Link| matches!(link, Link::Up { .. });
@@ -230,6 +233,7 @@ impl Engine {
             return;
         }
         self.world.reckon_pools();
+        self.world.forget_namespaces();
         for name in self.world.under.pools.keys().cloned().collect::<Vec<_>>() {
             self.chores.pool_changed(name);
         }
@@ -338,6 +342,12 @@ impl Engine {
             TenantObject::Node(node, value) => {
                 if put(&mut tenant.nodes, node, value) {
                     self.soil_tenant(name);
+                }
+            }
+            TenantObject::Namespace(namespace, labels) => {
+                if put(&mut tenant.namespaces.labels, namespace.clone(), labels) {
+                    let services = tenant.services.keys().filter(|k| k.namespace() == namespace);
+                    services.cloned().collect::<Vec<_>>().into_iter().for_each(|k| self.soil(k));
                 }
             }
             TenantObject::Slice(namespace, slice, value) => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use pools::AddressRange;
+use pools::{AddressRange, Labels};
 
 use crate::ids::{NodeName, TenantName, Uid};
 use crate::ovn::{OvnLink, RowChange};
@@ -30,6 +30,8 @@ pub enum Input {
     TenantListing(TenantName, TenantKind),
     /// A list of a tenant is complete: what it does not name is gone.
     TenantListed(TenantName, TenantKind, BTreeSet<String>),
+    /// The tenant's API server does not let us read its namespaces.
+    NamespacesRefused(TenantName, String),
     /// How a tenant's API server stands.
     TenantLink(TenantName, Link),
     /// Rows of the Northbound database.
@@ -132,10 +134,12 @@ pub enum TenantKind {
     Node,
     /// `endpointslices.discovery.k8s.io`
     EndpointSlice,
+    /// `namespaces`, where a pool selects by their labels
+    Namespace,
 }
 
 impl TenantKind {
-    /// All of them: before each is listed once, an absent object proves nothing.
+    /// Those that are always watched: before each is listed once, an absent object proves nothing.
     pub const ALL: [Self; 3] = [Self::Service, Self::Node, Self::EndpointSlice];
 }
 
@@ -148,4 +152,6 @@ pub enum TenantObject {
     Node(NodeName, Option<Node>),
     /// An EndpointSlice, by namespace and name.
     Slice(String, String, Option<EndpointSlice>),
+    /// A Namespace: its labels.
+    Namespace(String, Option<Labels>),
 }

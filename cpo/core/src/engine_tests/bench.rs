@@ -277,6 +277,10 @@ fn of_tenant(name: &crate::ids::TenantName, known: &World, truth: &World) -> Vec
     let concerned = truth.services.iter().filter(|(_, service)| service.concerns_us());
     let services = concerned.map(|(key, service)| (key.clone(), service.clone())).collect();
     let mut objects: Vec<_> = differ(&known.services, &services).map(service).collect();
+    let (labels, wanted) = (&known.namespaces.labels, &truth.namespaces.labels);
+    objects.extend(
+        differ(labels, wanted).map(|(n, v)| TenantObject::Namespace(n.clone(), v.cloned())),
+    );
     objects.extend(
         differ(&known.nodes, &truth.nodes).map(|(n, v)| TenantObject::Node(n.clone(), v.cloned())),
     );

@@ -65,6 +65,8 @@ pub(super) fn step(
         // A row that is not seen yet may serve it already.
         None if !serving.world.ovn.known() => Address::Unseen,
         None => match drawn() {
+            // Which pools are for it is not known yet.
+            None if serving.namespace_unread() => Address::Waiting,
             None => draw(serving, request, plan),
             Some(ovn_eip) => granted(serving, ovn_eip, request, since, plan),
         },

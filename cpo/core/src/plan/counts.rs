@@ -6,7 +6,7 @@ use cpo_api::{
 use pools::{Family, PoolFigures};
 
 use super::report;
-use crate::tenant::{Link, Tenant};
+use crate::tenant::{Link, Reading, Tenant};
 use crate::time::{Now, rfc3339};
 use crate::under::Pool;
 use crate::world::World;
@@ -32,6 +32,9 @@ pub fn tenant_status(world: &World, tenant: &Tenant, now: Now) -> TenantClusterS
         report::condition("Synced", synced, if synced { "Synced" } else { "Syncing" }, "", now),
         report::condition("Ready", ready, ready_reason, &text, now),
     ];
+    if world.asks_namespaces(&tenant.spec) {
+        conditions.push(namespaces_read(&tenant.namespaces.reading, now));
+    }
     if !tenant.braked.is_empty() {
         conditions.push(braked(tenant, now));
     }
@@ -55,6 +58,21 @@ pub fn tenant_status(world: &World, tenant: &Tenant, now: Now) -> TenantClusterS
         kubeconfig_expires: expires,
         kubernetes_version: version,
     }
+}
+
+fn namespaces_read(reading: &Reading, now: Now) -> Condition {
+    let (read, reason, text) = match reading {
+        Reading::Unread => (false, "Reading", String::new()),
+        Reading::Read => (true, "Read", String::new()),
+        Reading::Refused(why) => {
+            let text = format!(
+                "no AddressPool with namespaceSelectors is for Services of this tenant: {why}; \
+                 apply manifests/tenant-rbac-namespaces.yaml in its cluster"
+            );
+            (false, "Forbidden", text)
+        }
+    };
+    report::condition("NamespacesRead", read, reason, &text, now)
 }
 
 fn braked(tenant: &Tenant, now: Now) -> Condition {

@@ -19,6 +19,7 @@ use crate::router::{self, Site};
 use crate::rows;
 use crate::select;
 use crate::service::{Port, Service};
+use crate::tenant::Reading;
 use crate::tenant::Tenant;
 use crate::time::Now;
 use crate::under::{Eip, OvnEip, Shield};
@@ -116,6 +117,12 @@ impl Serving<'_> {
             of().filter(|(n, pool)| pool.auto_assign && select::open(world, n, pool, spec));
         let name = || drawn.next().or_else(|| of().next()).map(|(name, _)| name.clone());
         request.pool.clone().or(noted).or_else(name).unwrap_or_default()
+    }
+
+    /// A pool may be for it by the labels of its namespace, which are not known yet.
+    pub(super) fn namespace_unread(&self) -> bool {
+        self.tenant.namespaces.reading == Reading::Unread
+            && self.world.asks_namespaces(&self.tenant.spec)
     }
 
     /// What the Service wishes of the pools; with `near`, where it has no address yet.

@@ -1,0 +1,114 @@
+//! Pools that select Services by the labels of their namespaces.
+
+use std::collections::BTreeSet;
+
+use pools::{Labels, Selector, ServiceAllocation};
+
+use super::bench::{Bench, published, with_services};
+use crate::engine::{Input, TenantKind};
+use crate::ids::TenantName;
+use crate::tenant::Namespaces;
+use crate::testing::{ranges, world};
+use crate::under::Pool;
+
+/// A pool for namespaces of offices, tried before the one for all.
+fn office() -> Pool {
+    let selector = Selector { labels: labels("office"), ..Selector::default() };
+    let allocation = ServiceAllocation {
+        priority: 1,
+        namespace_selectors: vec![selector],
+        ..ServiceAllocation::default()
+    };
+    Pool { allocation: Some(allocation), ..ranges(&["198.51.100.100-198.51.100.139"]) }
+}
+
+fn labels(exposure: &str) -> Labels {
+    [("exposure".to_owned(), exposure.to_owned())].into()
+}
+
+/// One Service, and beside the pool for all one that selects namespaces.
+fn bench() -> Bench {
+    let mut world = with_services(world(), 1);
+    let public = world.under.pools.get_mut("public").unwrap();
+    public.excludes = vec!["198.51.100.100-198.51.100.139".parse().unwrap()];
+    world.under.pools.insert("office".into(), office());
+    let mut bench = Bench::told(world);
+    bench.run();
+    bench
+}
+
+fn tenant() -> TenantName {
+    "a".parse().unwrap()
+}
+
+/// The tenant's only namespace has this label, and the list is complete.
+fn read(bench: &mut Bench, exposure: &str) {
+    let tenant = bench.truth.tenants.get_mut(&tenant()).unwrap();
+    tenant.namespaces.labels = [("default".to_owned(), labels(exposure))].into();
+    bench.feed();
+    let names = BTreeSet::from(["default".to_owned()]);
+    bench.engine.handle(Input::TenantListed(self::tenant(), TenantKind::Namespace, names));
+    bench.run();
+    bench.wait(2);
+}
+
+/// Reason of the condition `NamespacesRead` of the tenant, if it has one.
+fn told(bench: &Bench) -> Option<String> {
+    let conditions = &bench.truth.tenants[&tenant()].spec.status.conditions;
+    let read = conditions.iter().find(|condition| condition.type_ == "NamespacesRead");
+    read.map(|condition| condition.reason.clone())
+}
+
+#[test]
+fn a_new_service_waits_until_the_labels_are_known_and_gets_what_they_say() {
+    for (exposure, first) in [("office", "198.51.100.100"), ("shop", "198.51.100.10")] {
+        let mut bench = bench();
+        bench.wait(2);
+        assert!(bench.truth.under.ovn_eips.is_empty(), "which pool is for it is not known yet");
+        assert_eq!(told(&bench).as_deref(), Some("Reading"));
+        read(&mut bench, exposure);
+        assert_eq!(published(&mut bench, 1), [first], "{exposure}");
+        assert_eq!(told(&bench).as_deref(), Some("Read"));
+    }
+}
+
+#[test]
+fn labels_that_change_take_nothing_away() {
+    let mut bench = bench();
+    read(&mut bench, "office");
+    bench.log.clear();
+    read(&mut bench, "shop");
+    assert_eq!(published(&mut bench, 1), ["198.51.100.100"]);
+    assert!(bench.log.is_empty(), "{:?}", bench.log);
+}
+
+#[test]
+fn a_tenant_that_does_not_show_its_namespaces_has_the_other_pools() {
+    let mut bench = bench();
+    let why = "namespaces is forbidden".to_owned();
+    bench.engine.handle(Input::NamespacesRefused(tenant(), why));
+    bench.run();
+    bench.wait(2);
+    assert_eq!(published(&mut bench, 1), ["198.51.100.10"]);
+    assert_eq!(told(&bench).as_deref(), Some("Forbidden"));
+    // With the right the next Service has its pool; who has an address stays.
+    read(&mut bench, "office");
+    assert_eq!(published(&mut bench, 1), ["198.51.100.10"]);
+    assert_eq!(told(&bench).as_deref(), Some("Read"));
+}
+
+#[test]
+fn without_such_a_pool_nothing_is_read() {
+    let mut bench = bench();
+    read(&mut bench, "office");
+    bench.when(|w| {
+        w.under.pools.remove("office");
+        w.tenant_a().namespaces = Namespaces::default();
+    });
+    bench.wait(2);
+    let world = bench.engine.world();
+    let known = &world.tenants[&tenant()];
+    assert!(!world.asks_namespaces(&known.spec) && known.namespaces.labels.is_empty());
+    assert_eq!(published(&mut bench, 1), ["198.51.100.100"], "what is assigned stays");
+    assert_eq!(told(&bench), None);
+}
