@@ -20,7 +20,9 @@ async fn in_office(tenant: &Tenant) -> Result<std::net::Ipv4Addr> {
     });
     tenant.cluster().apply(&namespace).await?;
     let api: Api<Service> = Api::namespaced(tenant.cluster().client(), "office");
-    api.create(&PostParams::default(), &service("web").port(80).build()).await?;
+    let mut web = service("web").port(80).build();
+    web.metadata.namespace = Some("office".to_owned());
+    api.create(&PostParams::default(), &web).await?;
     let has = |service: &Service| bed::published(service).is_some();
     let service = wait::for_object(&api, "web", "an address in its status", SOON, has).await?;
     bed::published(&service).ok_or_else(|| anyhow::anyhow!("no address"))
