@@ -228,7 +228,7 @@ impl Table {
 
     pub(super) fn at(&self, address: IpAddr) -> Option<(SlotId, &Slot)> {
         let same = |id: &SlotId| self.slot(*id).is_some_and(|slot| slot.address == address);
-        let id = self.by_address.find(self.hasher.hash_one(address), same)?;
+        let id = self.by_address.find(hash_of_address(&self.hasher, address), same)?;
         Some((*id, self.slot(*id)?))
     }
 
@@ -241,11 +241,12 @@ impl Table {
 
     /// Adds an address that is not there.
     pub(super) fn insert(&mut self, slot: Slot) -> SlotId {
-        let hash = self.hasher.hash_one(slot.address);
+        let hash = hash_of_address(&self.hasher, slot.address);
         let id = SlotId::try_from(self.slots.insert(slot)).unwrap_or(NONE);
         let (slots, hasher) = (&self.slots, &self.hasher);
-        let again =
-            |id: &SlotId| slots.get(*id as usize).map_or(0, |slot| hasher.hash_one(slot.address));
+        let again = |id: &SlotId| {
+            slots.get(*id as usize).map_or(0, |slot| hash_of_address(hasher, slot.address))
+        };
         self.by_address.insert_unique(hash, id, again);
         self.await_service(id);
         id
@@ -254,7 +255,7 @@ impl Table {
     pub(super) fn remove(&mut self, id: SlotId) -> Option<Slot> {
         self.await_nobody(id);
         let slot = self.slots.try_remove(id as usize)?;
-        let hash = self.hasher.hash_one(slot.address);
+        let hash = hash_of_address(&self.hasher, slot.address);
         if let Ok(entry) = self.by_address.find_entry(hash, |other| *other == id) {
             entry.remove();
         }
@@ -276,14 +277,17 @@ impl Table {
         tenant: TenantId,
         service: &Service<'_>,
     ) -> impl Iterator<Item = &Slot> {
-        // Most of the time nothing waits, and no name need be hashed.
-        let hash = (!self.waiting.is_empty())
-            .then(|| hash_of(&self.hasher, tenant, service.namespace, service.name));
-        let ids = hash.into_iter().flat_map(|hash| self.waiting.iter_hash(hash));
+        let hash = hash_of(&self.hasher, tenant, service.namespace, service.name);
+        let ids = self.waiting.iter_hash(hash);
         ids.filter_map(|id| self.slot(*id)).filter(move |slot| {
             let name = slot.waits().and_then(|waiting| waiting.service.as_deref());
             slot.tenant == tenant && name.is_some_and(|name| is_named(name, service))
         })
+    }
+
+    /// Whether no address waits for a Service.
+    pub(super) fn nothing_waits(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     fn await_service(&mut self, id: SlotId) {
@@ -364,6 +368,14 @@ pub(super) fn name_of(service: &Service<'_>) -> Box<str> {
 pub(super) fn is_named(name: &str, service: &Service<'_>) -> bool {
     let rest = name.strip_prefix(service.namespace).and_then(|rest| rest.strip_prefix('/'));
     rest == Some(service.name)
+}
+
+/// As of one number: what is derived for an address takes three times as long.
+fn hash_of_address(hasher: &DefaultHashBuilder, address: IpAddr) -> u64 {
+    match address {
+        IpAddr::V4(v4) => hasher.hash_one(v4.to_bits()),
+        IpAddr::V6(v6) => hasher.hash_one(v6.to_bits()),
+    }
 }
 
 /// The hash of the Service that an address waits for, if it waits for one.

@@ -12,7 +12,9 @@ impl Chooser<'_> {
     /// The addresses that wait for this very Service.
     pub(super) fn waiting_for_us(&self) -> impl Iterator<Item = &Slot> {
         let (table, service) = (&self.allocator.table, &self.request.service);
-        self.tenant.into_iter().flat_map(|(id, _)| table.waiting_for(id, service))
+        // Most of the time nothing waits, and no name need be hashed.
+        let tenant = self.tenant.filter(|_| !table.nothing_waits());
+        tenant.into_iter().flat_map(|(id, _)| table.waiting_for(id, service))
     }
 
     /// Those of them that can be had: what is kept or reserved, then what was had last.
@@ -28,6 +30,9 @@ impl Chooser<'_> {
 
     /// The addresses that wait for this Service, if they are what it wants.
     pub(super) fn waiting(&self) -> Option<Choice> {
+        if self.allocator.table.nothing_waits() {
+            return None;
+        }
         let mut choices: Vec<Choice> = Vec::new();
         for slot in self.awaiting() {
             let of_pool = choices.iter().position(|choice| choice.pool == slot.pool);

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use lab::report::percentile;
-use pools::{Allocator, PoolSpec};
+use pools::{Allocator, PoolSpec, TenantSpec};
 
-use crate::services::{Named, assign, release};
+use crate::services::{Named, TENANTS, assign, release};
 
 /// Addresses of the pool.
 pub(crate) const SIZE: usize = 4_096;
@@ -16,6 +16,10 @@ const SAMPLES: usize = 2_000;
 pub(crate) fn measure(used: usize) -> Result<(Duration, Duration)> {
     let spec = PoolSpec { addresses: vec!["10.0.0.0/20".parse()?], ..PoolSpec::default() };
     let mut allocator = Allocator::default();
+    // A tenant is registered before its Services come, and stays when they are gone.
+    for number in 0..TENANTS {
+        allocator.set_tenant(Named::new(number).get().tenant, TenantSpec::default());
+    }
     allocator.set_pools([("pool".to_owned(), spec)].into());
     for number in 0..used {
         assign(&mut allocator, &Named::new(number), Some("pool"))?;

@@ -5,6 +5,9 @@ use pools::{
     Afterwards, Allocator, Assigned, Families, Family, Labels, Port, Protocol, Request, Service,
 };
 
+/// How many tenants there are.
+pub(crate) const TENANTS: usize = 200;
+
 /// The name of a Service, and its place among the tenants.
 pub(crate) struct Named {
     tenant: String,
@@ -15,7 +18,7 @@ pub(crate) struct Named {
 impl Named {
     pub(crate) fn new(number: usize) -> Self {
         Self {
-            tenant: format!("tenant-{:03}", number % 200),
+            tenant: format!("tenant-{:03}", number % TENANTS),
             namespace: format!("namespace-{}", number % 7),
             name: format!("service-{number}"),
         }
