@@ -124,12 +124,13 @@ impl Tenant {
         Used { assigned, resting: of(&usage.resting), kept: of(&usage.kept) }
     }
 
+    pub(super) fn has_quota(&self) -> bool {
+        self.spec.quota != Quota::default()
+    }
+
     /// Whether the quota has room for so many more.
     pub(super) fn room(&self, more: &More) -> Result<(), Refusal> {
         let (quota, usage) = (&self.spec.quota, &self.usage);
-        if *quota == Quota::default() {
-            return Ok(());
-        }
         let addresses = [Family::V4, Family::V6].map(|family| {
             let (limit, more) = (*quota.addresses.get(family), *more.addresses.get(family));
             (Resource::Addresses(family), limit, self.used(family), more)

@@ -8,6 +8,10 @@ use crate::{Family, PerFamily, Refusal};
 impl Chooser<'_> {
     /// Whether the quota has room for a choice.
     pub(super) fn give(&self, choice: &Choice) -> Result<(), Refusal> {
+        // Without a quota there is nothing to count.
+        if !self.has_quota() {
+            return Ok(());
+        }
         let change = |family| Change {
             takes: self.takes(choice, family),
             frees: self.frees(choice, family),
@@ -17,13 +21,17 @@ impl Chooser<'_> {
 
     /// Whether the tenant's quota has room for the Service's ports and for more addresses.
     pub(super) fn room(&self, addresses: PerFamily<Change>) -> Result<(), Refusal> {
-        let Some((_, tenant)) = self.tenant else { return Ok(()) };
+        let Some((_, tenant)) = self.tenant.filter(|_| self.has_quota()) else { return Ok(()) };
         let before = self.own.map_or(0, |(_, holder)| holder.ports.as_slice().len());
         tenant.room(&More {
             load_balancers: u64::from(self.own.is_none()),
             addresses,
             ports: (self.request.ports.len() as u64).saturating_sub(before as u64),
         })
+    }
+
+    fn has_quota(&self) -> bool {
+        self.tenant.is_some_and(|(_, tenant)| tenant.has_quota())
     }
 
     /// How many addresses of a family a choice adds to what counts.
