@@ -15,6 +15,7 @@ mod contention;
 mod input;
 mod job;
 mod lists;
+mod orders;
 mod standby;
 mod timers;
 
@@ -24,19 +25,16 @@ use std::time::Duration;
 pub use input::{Input, TenantKind, TenantObject, UnderKind, UnderObject};
 pub use job::{Counters, Job, JobId, Note, Outcome};
 
-use cpo_api::Reason;
-
 use crate::assignments::{Claim, Reserved};
 use crate::effect::{Effect, TenantEffect};
 use crate::ids::{Install, ServiceKey, TenantName};
-use crate::plan::{self, Plan, Promise, plan};
-use crate::problem::Problem;
+use crate::plan::{Plan, Promise, plan};
 use crate::time::Now;
 use crate::world::World;
 
 use chores::Chores;
-use contention::{Contention, Verdict};
-use job::{Lane, Load, Progress, Waiter};
+use contention::Contention;
+use job::{Load, Progress, Waiter};
 use timers::Timers;
 
 /// Plans made in one [`Engine::poll`]; the rest waits for the next, so that inputs are never kept
@@ -349,93 +347,6 @@ impl Engine {
             self.settle(&key, effect, now, jobs);
         }
     }
-
-    /// Nothing is to be done for the Service now: what was done is told.
-    fn rest(&mut self, key: &ServiceKey, jobs: &mut Vec<Job>) {
-        self.tell_news(key, jobs);
-        let Some(progress) = self.progress.get_mut(key) else { return };
-        progress.rounds = 0;
-        progress.failures = 0;
-        if progress.since.is_empty() {
-            self.progress.remove(key);
-        }
-    }
-
-    fn tell_news(&mut self, key: &ServiceKey, jobs: &mut Vec<Job>) {
-        let news = self.progress.get_mut(key).map(|progress| std::mem::take(&mut progress.news));
-        for news in news.into_iter().flatten() {
-            self.dispatch(Waiter::Nobody, news, jobs);
-        }
-    }
-
-    /// A write fails again and again: the tenant is told that, the operator why (in the log).
-    fn tell_failing(&mut self, key: &ServiceKey, jobs: &mut Vec<Job>) {
-        let service = self.world.tenants.get(key.tenant()).and_then(|t| t.services.get(key));
-        let Some(uid) = service.map(|service| service.uid.clone()) else { return };
-        let text = "the load balancer cannot be set up or changed for now; this is tried again, \
-                    and the provider's operator is told why";
-        let problem = Problem::warning(Reason::SyncLoadBalancerFailed, text)
-            .for_operator("a write for the Service keeps failing: the log before this names it");
-        self.dispatch_for(key, plan::notice(key, &uid, &problem), jobs);
-        self.notes.push(Note { service: key.clone(), problems: vec![problem] });
-    }
-
-    /// Dispatches an effect, unless it fights over a status with somebody else in the tenant.
-    fn settle(&mut self, key: &ServiceKey, effect: Effect, now: Now, jobs: &mut Vec<Job>) {
-        if let Effect::Tenant(TenantEffect::PatchService { patch, .. }) = &effect {
-            match self.contention.judge(key, patch, now.mono) {
-                Verdict::Write => {}
-                Verdict::WriteAndTell => {
-                    let service = self.world.tenants.get(key.tenant());
-                    let service = service.and_then(|tenant| tenant.services.get(key));
-                    let notice = service.map(|s| plan::notice(key, &s.uid, &contended()));
-                    notice.into_iter().for_each(|n| self.dispatch_for(key, n, jobs));
-                }
-                Verdict::LeaveUntil(at) => {
-                    self.timers.by(key, at);
-                    return;
-                }
-            }
-        }
-        self.dispatch_for(key, effect, jobs);
-    }
-
-    fn dispatch_for(&mut self, key: &ServiceKey, effect: Effect, jobs: &mut Vec<Job>) {
-        let lane = match &effect {
-            Effect::Tenant(TenantEffect::Event(_)) => None,
-            Effect::Tenant(TenantEffect::PatchService { .. }) | Effect::Under(_) => {
-                Some(Lane::Calls)
-            }
-            Effect::Ovn(_) => Some(Lane::Rows),
-        };
-        let waiter = lane.map_or(Waiter::Nobody, |lane| {
-            self.jobs_of.entry(key.tenant().clone()).or_default().begin(lane);
-            self.progress.entry(key.clone()).or_default().under_way += 1;
-            Waiter::Service(key.clone(), lane)
-        });
-        self.dispatch(waiter, effect, jobs);
-    }
-
-    fn dispatch(&mut self, waiter: Waiter, effect: Effect, jobs: &mut Vec<Job>) {
-        self.next_job += 1;
-        let service = match &waiter {
-            Waiter::Service(key, _) => Some(key.clone()),
-            Waiter::Chore(_) | Waiter::Nobody => None,
-        };
-        if waiter != Waiter::Nobody {
-            self.jobs.insert(self.next_job, waiter);
-        }
-        jobs.push(Job { id: self.next_job, service, effect });
-    }
-}
-
-fn contended() -> Problem {
-    Problem::warning(
-        Reason::ContendedService,
-        "another controller writes status.loadBalancer of this Service; it is left alone for five \
-         minutes: run the cluster's cloud-controller-manager without its service controller, and \
-         keep other load-balancer controllers off this class",
-    )
 }
 
 #[cfg(test)]

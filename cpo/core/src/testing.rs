@@ -2,6 +2,7 @@
 
 mod model;
 mod objects;
+mod systems;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,11 +15,12 @@ use crate::service::{Port, Protocol, PublishedStatus, Service, TrafficPolicy};
 use crate::tenant::TenantSpec;
 use crate::time::Now;
 
-pub(crate) use model::{Applied, Model, apply_edits, apply_effect, kube_ovn, ovn_eip};
+pub(crate) use model::Model;
 pub(crate) use objects::{
     GATEWAY, POLICY, ROUTER, endpoint, machine, node, only, pool, ranges, row_of,
     seen_from_outside, subnet, world,
 };
+pub(crate) use systems::{Applied, apply_edits, apply_effect, kube_ovn, ovn_eip};
 
 /// The key of a Service.
 pub(crate) fn key(text: &str) -> ServiceKey {
