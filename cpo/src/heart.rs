@@ -64,6 +64,8 @@ pub(crate) struct Heart {
     pub(crate) sinks: Sinks,
     pub(crate) snapshot: watch::Sender<Arc<Snapshot>>,
     pub(crate) tenants: watch::Sender<Arc<BTreeMap<TenantName, Wanted>>>,
+    /// Who is to be read, and what of him, may be another than was published.
+    pub(crate) tenants_changed: bool,
     pub(crate) leadership: Leadership,
     /// The term in which the engine leads.
     pub(crate) term: Option<u64>,
@@ -78,6 +80,9 @@ impl Heart {
                 if !self.take_one() {
                     break;
                 }
+            }
+            if std::mem::take(&mut self.tenants_changed) {
+                self.publish_tenants();
             }
             self.follow_leadership();
             let now = self.clock.now();
@@ -198,8 +203,12 @@ impl Heart {
         }
     }
 
-    /// Tells the registry which tenants there are, once the engine knows them.
+    /// Tells the registry which tenants there are, once the engine knows them, and the pools: what is
+    /// read in a tenant depends on these.
     fn publish_tenants(&self) {
+        if !self.engine.knows(UnderKind::AddressPool) {
+            return;
+        }
         let tenants = self.engine.world().tenants.iter();
         let wanted = tenants.map(|(name, tenant)| {
             let secret = tenant.spec.kubeconfig.clone();
@@ -234,9 +243,7 @@ impl Heart {
                 | Input::UnderListed(UnderKind::TenantCluster | UnderKind::AddressPool, _)
         );
         self.engine.handle(input);
-        if tenants_change {
-            self.publish_tenants();
-        }
+        self.tenants_changed |= tenants_change;
     }
 
     fn dispatch(&mut self, job: Job) {

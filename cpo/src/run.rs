@@ -140,6 +140,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
         sinks: Sinks { under: under_jobs, tenants: routes, ovn: ovn_jobs },
         snapshot,
         tenants,
+        tenants_changed: false,
         leadership,
         term: None,
         stop: stop.clone(),

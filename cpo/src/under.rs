@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 
 pub(crate) use execute::UnderExecutor;
 
-use crate::watch::{Kind, list_status, watch};
+use crate::watch::{Kind, status_of, watch};
 
 /// The longest wait between two attempts to list a kind of the under cluster.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -63,7 +63,7 @@ where
 
     /// Kubernetes before 1.33 has no `ServiceCIDR`.
     fn without(&self, error: &watcher::Error) -> Option<Input> {
-        let lacks = self.kind == UnderKind::ServiceCidr && list_status(error) == Some(404);
+        let lacks = self.kind == UnderKind::ServiceCidr && status_of(error) == Some(404);
         lacks.then(|| self.listed(BTreeSet::new()))
     }
 

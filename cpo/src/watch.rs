@@ -86,10 +86,13 @@ pub(crate) async fn watch<K: Kind>(
     }
 }
 
-/// The HTTP status with which a server answered a list.
-pub(crate) fn list_status(error: &watcher::Error) -> Option<u16> {
+/// The HTTP status with which a server answered a list or a watch.
+pub(crate) fn status_of(error: &watcher::Error) -> Option<u16> {
+    use watcher::Error::{InitialListFailed, WatchError, WatchStartFailed};
     match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status)) => Some(status.code),
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status)) => Some(status.code),
+        WatchError(status) => Some(status.code),
         _ => None,
     }
 }

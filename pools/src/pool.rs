@@ -154,7 +154,7 @@ impl ServiceAllocation {
         let everywhere = self.namespaces.is_empty() && self.namespace_selectors.is_empty();
         let in_namespace = everywhere
             || self.namespaces.contains(request.service.namespace)
-            || any(&self.namespace_selectors, request.namespace_labels);
+            || request.namespace_labels.is_some_and(|known| any(&self.namespace_selectors, known));
         let every_service = self.service_selectors.is_empty();
         in_namespace && (every_service || any(&self.service_selectors, request.labels))
     }

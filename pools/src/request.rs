@@ -84,8 +84,8 @@ pub struct Request<'r> {
     pub service: Service<'r>,
     /// Its labels.
     pub labels: &'r Labels,
-    /// The labels of its namespace.
-    pub namespace_labels: &'r Labels,
+    /// The labels of its namespace; what is not known is selected by none.
+    pub namespace_labels: Option<&'r Labels>,
     /// Which families.
     pub families: Families,
     /// The very addresses, at most one of a family; empty where any will do.

@@ -20,7 +20,8 @@ async fn manifests_and_documents_are_accepted() -> Result<()> {
     let cluster = Cluster::start(&Space::new()?, "manifests", Controllers::None).await?;
     let manifests = repository().join("manifests");
     cluster.apply_path(&manifests.join("crds")).await?;
-    for file in ["rbac.yaml", "deployment.yaml", "tenant-rbac.yaml"] {
+    for file in ["rbac.yaml", "deployment.yaml", "tenant-rbac.yaml", "tenant-rbac-namespaces.yaml"]
+    {
         cluster.apply_path(&manifests.join(file)).await?;
     }
     cluster.apply_path_in(&manifests.join("tenant-namespace.yaml"), "default").await?;

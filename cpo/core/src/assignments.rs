@@ -47,8 +47,6 @@ pub(crate) enum Claim {
     OvnEip(String),
     /// A live row of ours.
     Row(Uuid),
-    /// A Service that is on its way to it from another address.
-    Wanted(ServiceKey),
     /// A Kube-OVN `IP`.
     Ip(String),
     /// A Kube-OVN `Vip`.
@@ -57,6 +55,8 @@ pub(crate) enum Claim {
     Nat(Uuid),
     /// Something that is not seen: Kube-OVN did not grant it a moment ago.
     Ungranted,
+    /// A Service that is on its way to it from another address.
+    Wanted(ServiceKey),
 }
 
 /// Addresses that no pool of ranges may hold, with what they are.

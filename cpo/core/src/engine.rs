@@ -143,6 +143,12 @@ impl Engine {
     }
 
     /// Every kind of the under cluster was listed, and no watch of it is broken.
+    /// Whether a list of this kind is complete.
+    #[must_use]
+    pub fn knows(&self, kind: UnderKind) -> bool {
+        self.listed.contains(&kind)
+    }
+
     fn may_decide(&self) -> bool {
         self.listed.len() == UnderKind::ALL.len() && self.lost.is_empty()
     }
@@ -265,6 +271,7 @@ impl Engine {
         }
         self.feed();
         if let Some(address) = plan.ungranted {
+            self.world.unwant(key);
             self.world.claim(Some(address), Claim::Ungranted, true);
             self.chores.ungranted(address, now);
         }

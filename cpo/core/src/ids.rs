@@ -89,6 +89,11 @@ impl ServiceKey {
         Self { tenant: tenant.clone(), namespace: "".into(), name: "".into() }
     }
 
+    /// Orders before every Service of a namespace, and is none.
+    pub(crate) fn before_all_in(tenant: &TenantName, namespace: &str) -> Self {
+        Self { tenant: tenant.clone(), namespace: namespace.into(), name: "".into() }
+    }
+
     /// The tenant the Service belongs to.
     #[must_use]
     pub const fn tenant(&self) -> &TenantName {

@@ -76,6 +76,10 @@ pub enum Wait {
     Lost,
     /// A precondition of a live Service fails.
     Precondition,
+    /// The labels of its namespace are not known.
+    Namespace,
+    /// Others wait for Kube-OVN as well, and nothing younger is granted: it may be away.
+    Away,
 }
 
 impl Wait {
@@ -87,7 +91,8 @@ impl Wait {
             Self::Shield => Duration::from_secs(5),
             Self::Inconsistent => Duration::from_secs(30),
             Self::Lost => Duration::from_secs(2),
-            Self::Precondition => Duration::from_secs(10),
+            Self::Precondition | Self::Namespace => Duration::from_secs(10),
+            Self::Away => Duration::from_secs(60),
         }
     }
 }

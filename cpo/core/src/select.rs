@@ -11,7 +11,7 @@ use crate::ids::{ServiceKey, TenantName};
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::service::Service;
-use crate::tenant::{Namespaces, Tenant, TenantSpec};
+use crate::tenant::{Namespaces, TenantSpec};
 use crate::under::{OvnEip, Pool, PoolSource};
 use crate::world::World;
 
@@ -39,7 +39,7 @@ pub fn wish(
     Wish {
         key: key.clone(),
         labels: service.labels.clone(),
-        namespace_labels: namespace_labels(world, key),
+        namespace_labels: namespace_labels(world, key).cloned(),
         address: request.address,
         pool: request.pool.clone(),
         ports: request.ports.iter().map(|(p, _)| port(p.protocol, p.port)).collect(),
@@ -47,10 +47,8 @@ pub fn wish(
     }
 }
 
-fn namespace_labels(world: &World, key: &ServiceKey) -> Labels {
-    let tenant = world.tenants.get(key.tenant());
-    let labels = tenant.and_then(|tenant| tenant.namespaces.labels.get(key.namespace()));
-    labels.cloned().unwrap_or_default()
+fn namespace_labels<'w>(world: &'w World, key: &ServiceKey) -> Option<&'w Labels> {
+    world.tenants.get(key.tenant())?.namespaces.labels.get(key.namespace())
 }
 
 /// The pools whose addresses lie on an external network of a VPC's router.
@@ -98,15 +96,11 @@ impl World {
         pools.any(|(name, pool)| selects(pool) && is_for(name, pool, tenant))
     }
 
-    /// What is not read any more is not known.
-    pub(crate) fn forget_namespaces(&mut self) {
-        let asked = |tenant: &&Tenant| self.asks_namespaces(&tenant.spec);
-        let idle = self.tenants.values().filter(|tenant| !asked(tenant));
-        let idle: Vec<_> = idle.map(|tenant| tenant.spec.name.clone()).collect();
-        for name in idle {
-            if let Some(tenant) = self.tenants.get_mut(&name) {
-                tenant.namespaces = Namespaces::default();
-            }
+    /// What is not read any more of a tenant is not known.
+    pub(crate) fn forget_namespaces(&mut self, name: &TenantName) {
+        let asked = self.tenants.get(name).is_some_and(|t| self.asks_namespaces(&t.spec));
+        if let Some(tenant) = self.tenants.get_mut(name).filter(|_| !asked) {
+            tenant.namespaces = Namespaces::default();
         }
     }
 }

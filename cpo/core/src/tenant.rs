@@ -133,15 +133,20 @@ pub struct Namespaces {
 }
 
 /// How far something of a tenant is known that is not always read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// No complete list yet.
-    #[default]
-    Unread,
+    /// No complete list yet; what the last attempt failed for.
+    Unread(String),
     /// All of it.
     Read,
     /// The tenant's API server refuses it, for this reason.
     Refused(String),
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self::Unread(String::new())
+    }
 }
 
 /// How we stand with a tenant's API server.
@@ -175,7 +180,10 @@ impl Tenant {
             passed: BTreeMap::new(),
             services: BTreeMap::new(),
             nodes: BTreeMap::new(),
-            namespaces: Namespaces { labels: BTreeMap::new(), reading: Reading::Unread },
+            namespaces: Namespaces {
+                labels: BTreeMap::new(),
+                reading: Reading::Unread(String::new()),
+            },
             slices: BTreeMap::new(),
             by_service: BTreeMap::new(),
         }
@@ -201,6 +209,14 @@ impl Tenant {
             self.passed.insert(key.clone(), (service.uid, service.version));
         }
         changed
+    }
+
+    /// The Services of a namespace that are of our concern.
+    #[must_use]
+    pub fn services_in(&self, namespace: &str) -> Vec<ServiceKey> {
+        let keys = self.services.range(ServiceKey::before_all_in(&self.spec.name, namespace)..);
+        let keys = keys.map(|(key, _)| key).take_while(|key| key.namespace() == namespace);
+        keys.cloned().collect()
     }
 
     /// Forgets a Service that is gone.

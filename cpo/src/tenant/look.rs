@@ -60,15 +60,20 @@ pub(crate) async fn look(
 /// The labels of a Namespace, or why they are not to be had.
 async fn namespace_of(client: Client, tenant: &TenantName, name: &str) -> Vec<Input> {
     let namespaces: Api<Namespace> = Api::all(client);
-    match in_time("Namespaces", namespaces.list(&named(name))).await {
-        Ok(found) => {
+    let unread = |refused, why| vec![Input::NamespacesUnread(tenant.clone(), refused, why)];
+    match timeout(PATIENCE, namespaces.list(&named(name))).await {
+        Ok(Ok(found)) => {
             let objects = found.items.into_iter().filter_map(parse::namespace);
             let objects = objects.map(|object| Input::Tenant(tenant.clone(), object));
             let (kind, names) = (TenantKind::Namespace, BTreeSet::from([name.to_owned()]));
             let listed = Input::TenantListed(tenant.clone(), kind, names);
             objects.chain([listed]).collect()
         }
-        Err(error) => vec![Input::NamespacesRefused(tenant.clone(), error.to_string())],
+        Ok(Err(error)) => {
+            let refused = matches!(&error, kube::Error::Api(status) if status.code == 403);
+            unread(refused, describe(&error))
+        }
+        Err(_) => unread(false, "no answer in time".to_owned()),
     }
 }
 

@@ -30,7 +30,7 @@ use super::secret::Content;
 use super::{client, parse};
 use crate::leadership::{Leadership, Order};
 use crate::outbox::{self, Finished};
-use crate::watch::{Kind, describe, list_status, watch as watch_kind};
+use crate::watch::{Kind, describe, status_of, watch as watch_kind};
 
 /// Calls to one tenant's API server under way at a time.
 const CALLS: usize = 16;
@@ -316,15 +316,22 @@ where
 
     /// The right to read namespaces is one that a tenant need not give.
     fn without(&self, error: &watcher::Error) -> Option<Input> {
-        let refused = self.kind == TenantKind::Namespace && list_status(error) == Some(403);
-        refused.then(|| Input::NamespacesRefused(self.tenant.clone(), describe(error)))
+        let refused = self.kind == TenantKind::Namespace && status_of(error) == Some(403);
+        refused.then(|| Input::NamespacesUnread(self.tenant.clone(), true, describe(error)))
     }
 
+    /// A watch that not every tenant has does not speak for how we stand with it.
     fn lost(&self, error: String) -> Input {
-        Input::TenantLink(self.tenant.clone(), Link::Down(error))
+        match self.kind {
+            TenantKind::Namespace => Input::NamespacesUnread(self.tenant.clone(), false, error),
+            TenantKind::Service | TenantKind::Node | TenantKind::EndpointSlice => {
+                Input::TenantLink(self.tenant.clone(), Link::Down(error))
+            }
+        }
     }
 
     fn recovered(&self) -> Option<Input> {
-        Some(Input::TenantLink(self.tenant.clone(), self.link.clone()))
+        let speaks = self.kind != TenantKind::Namespace;
+        speaks.then(|| Input::TenantLink(self.tenant.clone(), self.link.clone()))
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Table {
     waiting: HashTable<SlotId>,
     holders: Slab<Holder>,
     by_service: HashTable<HolderId>,
-    /// Differs from process to process: no tenant can choose names that meet.
+    /// Seeded anew in each process, so that names that meet cannot be worked out beforehand.
     hasher: DefaultHashBuilder,
 }
 

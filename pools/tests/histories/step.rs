@@ -101,7 +101,7 @@ impl Wish {
         then(&Request {
             service,
             labels: &labels,
-            namespace_labels: &Labels::new(),
+            namespace_labels: None,
             families: self.families,
             addresses: &self.addresses,
             pool: self.pool,

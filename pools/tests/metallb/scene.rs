@@ -74,7 +74,7 @@ impl Scene {
         self.allocator.assign(&Request {
             service: service(ask.namespace, name),
             labels: &labels(ask.labels),
-            namespace_labels: &labels(&[("kubernetes.io/metadata.name", ask.namespace)]),
+            namespace_labels: Some(&labels(&[("kubernetes.io/metadata.name", ask.namespace)])),
             families: ask.families,
             addresses: &addresses,
             pool: ask.pool,

@@ -57,7 +57,7 @@ fn an_address_is_never_shared_with_another_tenant() {
     let stranger = Request {
         service: Service { tenant: "other", ..service("default", "s2") },
         labels: &Labels::new(),
-        namespace_labels: &Labels::new(),
+        namespace_labels: None,
         families: Families::Only(Family::V4),
         addresses: &[ip(BOTH)],
         pool: None,

@@ -72,7 +72,7 @@ fn among_none(scene: &mut Scene) -> Result<Assigned, Refusal> {
     scene.allocator.assign(&Request {
         service: service("default", "s"),
         labels: &scene::labels(&[]),
-        namespace_labels: &scene::labels(&[]),
+        namespace_labels: None,
         families: Families::Only(Family::V4),
         addresses: &[] as &[IpAddr],
         pool: Some("pool"),

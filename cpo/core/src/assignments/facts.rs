@@ -24,7 +24,7 @@ pub struct Wish {
     /// Its labels.
     pub labels: Labels,
     /// Those of its namespace, as far as they are known.
-    pub namespace_labels: Labels,
+    pub namespace_labels: Option<Labels>,
     /// The address it asks for.
     pub address: Option<Ipv4Addr>,
     /// The pool it asks for.
@@ -49,7 +49,7 @@ impl Wish {
                 name: self.key.name(),
             },
             labels: &self.labels,
-            namespace_labels: &self.namespace_labels,
+            namespace_labels: self.namespace_labels.as_ref(),
             families: Families::Only(Family::V4),
             addresses: &addresses,
             pool: self.pool.as_deref(),
@@ -150,14 +150,12 @@ fn claims(world: &World) -> Vec<(Ipv4Addr, Claim)> {
 impl Assignments {
     pub(super) fn reckon(&mut self, world: &World, address: Ipv4Addr) {
         if let Some(eip) = world.under.eips.get(&address.to_string()) {
-            self.recorded.insert(address);
             self.eip(world, address, eip);
             return;
         }
         let claim = self.claims.get(&address).and_then(|claims| claims.first()).cloned();
         match claim {
             Some(claim) => {
-                self.recorded.insert(address);
                 self.claimed(world, address, &claim);
             }
             // What was promised has no record, and stays.
@@ -198,8 +196,8 @@ impl Assignments {
         // An operator may leave the pool out.
         let at = self.pool_at(address).filter(|_| spec.pool.is_empty()).map(str::to_owned);
         let pool = at.as_deref().unwrap_or(&spec.pool);
-        let (address, created) = (address.into(), eip.created);
-        self.restore(&Record { address, pool, owner, created });
+        let created = eip.created;
+        self.restore(address, pool, owner, created);
     }
 
     fn claimed(&mut self, world: &World, address: Ipv4Addr, claim: &Claim) {
@@ -227,7 +225,7 @@ impl Assignments {
                     (key.tenant().as_str(), Some((key.namespace(), key.name())));
                 let owner = Owner::Reserved { tenant, service };
                 let pool = self.pool_at(address).unwrap_or_default().to_owned();
-                self.restore(&Record { address: address.into(), pool: &pool, owner, created: 0 });
+                self.restore(address, &pool, owner, 0);
                 return;
             }
             Claim::Ungranted => "something that Kube-OVN knows: it did not grant it".to_owned(),
@@ -235,8 +233,8 @@ impl Assignments {
             Claim::Vip(name) => format!("Vip {name}"),
             Claim::Nat(uuid) => format!("NAT rule {uuid}"),
         };
-        let (address, owner) = (address.into(), Owner::Foreign(&text));
-        self.restore(&Record { address, pool: "", owner, created: 0 });
+        let owner = Owner::Foreign(&text);
+        self.restore(address, "", owner, 0);
     }
 
     /// An address of a Service that has no `Eip`, drawn from this pool at this time, if known.
@@ -257,14 +255,15 @@ impl Assignments {
         let owner = Owner::Services { tenant, services: &bound, sharing: None };
         // What is known by no Eip counts after what is.
         let created = created.unwrap_or(u64::MAX);
-        self.restore(&Record { address: address.into(), pool: &pool, owner, created });
+        self.restore(address, &pool, owner, created);
     }
 
-    fn restore(&mut self, record: &Record<'_>) {
-        // What is no Service's any more leaves room in a quota, or waits for somebody.
-        self.freed |= !matches!(record.owner, Owner::Services { .. });
+    fn restore(&mut self, address: Ipv4Addr, pool: &str, owner: Owner<'_>, created: u64) {
+        // What was a Service's leaves room in a quota, or waits for somebody.
+        let known = !self.recorded.insert(address);
+        self.freed |= known && !matches!(owner, Owner::Services { .. });
         // Records that contradict each other are told by the state of the address.
-        let _ = self.allocator.restore(record);
+        let _ = self.allocator.restore(&Record { address: address.into(), pool, owner, created });
     }
 }
 

@@ -98,7 +98,7 @@ impl World {
             ..PoolSpec::default()
         };
         match &pool.source {
-            PoolSource::Subnet(name) => faults.extend(self.of_subnet(name, &mut spec)),
+            PoolSource::Subnet(name) => faults.extend(self.of_subnet(name, others, &mut spec)),
             PoolSource::Ranges(ranges) => {
                 spec.addresses.clone_from(ranges);
                 spec.excludes.extend(self.under.underlays().flat_map(|(_, s)| edges(s)));
@@ -116,7 +116,7 @@ impl World {
     }
 
     /// Fills in a pool that Kube-OVN hands out.
-    fn of_subnet(&self, name: &str, spec: &mut PoolSpec) -> Option<Fault> {
+    fn of_subnet(&self, name: &str, others: &Others, spec: &mut PoolSpec) -> Option<Fault> {
         let Some(subnet) = self.under.subnets.get(name) else {
             return Some(Fault::new("SubnetNotFound", format!("no Subnet {name} exists")));
         };
@@ -126,7 +126,9 @@ impl World {
                 format!("Subnet {name} has no IPv4 cidrBlock"),
             ));
         };
-        spec.addresses = vec![AddressRange::from(ipnet::IpNet::V4(cidr))];
+        let whole = AddressRange::from(ipnet::IpNet::V4(cidr));
+        spec.addresses = vec![whole];
+        spec.excludes.extend(others.within(&whole));
         spec.excludes.extend(edges(subnet));
         spec.excludes.extend(subnet.excludes.ranges().copied());
         let inside = |address: &IpAddr| matches!(address, IpAddr::V4(v4) if cidr.contains(v4));
@@ -201,6 +203,13 @@ impl Others {
         Self { each, all }
     }
 
+    /// What of them lies in a range.
+    fn within(&self, range: &AddressRange) -> Vec<AddressRange> {
+        let within =
+            |other: &&AddressRange| other.first() <= range.last() && range.first() <= other.last();
+        self.all.ranges().filter(within).copied().collect()
+    }
+
     /// Those that these ranges may touch.
     fn near(&self, ranges: &[AddressRange]) -> &Reserved {
         static NONE: Reserved = Reserved::new();
@@ -219,6 +228,17 @@ impl Under {
     /// The Subnets of provider networks.
     pub(crate) fn underlays(&self) -> impl Iterator<Item = (&String, &Subnet)> {
         self.subnets.iter().filter(|(_, subnet)| subnet.underlay)
+    }
+
+    /// Whether an address is of some pool, whatever else is the matter with it.
+    pub(crate) fn in_a_pool(&self, address: IpAddr) -> bool {
+        self.pools.values().any(|pool| match &pool.source {
+            PoolSource::Ranges(ranges) => ranges.iter().any(|range| range.contains(address)),
+            PoolSource::Subnet(name) => {
+                let cidr = self.subnets.get(name).and_then(|subnet| subnet.cidr);
+                cidr.is_some_and(|cidr| matches!(address, IpAddr::V4(v4) if cidr.contains(&v4)))
+            }
+        })
     }
 
     /// The Kube-OVN Subnet from which an address of a pool is to be had.

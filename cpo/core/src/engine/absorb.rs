@@ -26,8 +26,16 @@ impl Engine {
             }
             Input::Tenant(tenant, object) => self.tenant(&tenant, object),
             Input::TenantListed(tenant, kind, names) => self.tenant_listed(tenant, kind, &names),
-            Input::NamespacesRefused(name, why) => {
-                self.namespaces_settled(&name, Reading::Refused(why));
+            Input::NamespacesUnread(name, refused, why) => {
+                let tenant = self.world.tenants.get(&name);
+                let reading = tenant.map(|tenant| &tenant.namespaces.reading);
+                match (refused, reading) {
+                    (true, _) => self.namespaces_settled(&name, Reading::Refused(why)),
+                    (false, Some(Reading::Unread(_))) => {
+                        self.namespaces_settled(&name, Reading::Unread(why));
+                    }
+                    (false, _) => {}
+                }
             }
             Input::TenantLink(name, link) => {
                 if let Some(tenant) = self.world.tenants.get_mut(&name) {
@@ -165,7 +173,9 @@ impl Engine {
             }
             UnderObject::Vip(name, address) => self.world.put_vip(&name, address),
             UnderObject::Node(name, addresses) => {
-                if put(&mut under.nodes, name, addresses) {
+                let both = [under.nodes.get(&name), addresses.as_ref()];
+                let near = both.into_iter().flatten().flatten().any(|a| under.in_a_pool(*a));
+                if put(&mut under.nodes, name, addresses) && near {
                     self.pools_changed();
                 }
             }
@@ -233,7 +243,9 @@ impl Engine {
             return;
         }
         self.world.reckon_pools();
-        self.world.forget_namespaces();
+        for name in self.world.tenants.keys().cloned().collect::<Vec<_>>() {
+            self.world.forget_namespaces(&name);
+        }
         for name in self.world.under.pools.keys().cloned().collect::<Vec<_>>() {
             self.chores.pool_changed(name);
         }
@@ -285,6 +297,7 @@ impl Engine {
         }
         let known = self.world.tenants.get(&name).map(uid);
         self.world.reckon_tenant(&name);
+        self.world.forget_namespaces(&name);
         if known != before {
             for key in &keys {
                 self.world.withdraw_promise(key);
@@ -334,6 +347,8 @@ impl Engine {
                     None => {
                         self.contention.forget(&key);
                         tenant.remove_service(&key);
+                        // Where nothing else tells of it, no plan would take this back.
+                        self.world.withdraw_promise(&key);
                     }
                 }
                 self.chores.tenant_changed(name.clone());
@@ -346,8 +361,7 @@ impl Engine {
             }
             TenantObject::Namespace(namespace, labels) => {
                 if put(&mut tenant.namespaces.labels, namespace.clone(), labels) {
-                    let services = tenant.services.keys().filter(|k| k.namespace() == namespace);
-                    services.cloned().collect::<Vec<_>>().into_iter().for_each(|k| self.soil(k));
+                    tenant.services_in(&namespace).into_iter().for_each(|key| self.soil(key));
                 }
             }
             TenantObject::Slice(namespace, slice, value) => {

@@ -30,8 +30,9 @@ pub enum Input {
     TenantListing(TenantName, TenantKind),
     /// A list of a tenant is complete: what it does not name is gone.
     TenantListed(TenantName, TenantKind, BTreeSet<String>),
-    /// The tenant's API server does not let us read its namespaces.
-    NamespacesRefused(TenantName, String),
+    /// The namespaces of a tenant cannot be read, for this reason; `true` where its API server does
+    /// not let us. What is known of them stays.
+    NamespacesUnread(TenantName, bool, String),
     /// How a tenant's API server stands.
     TenantLink(TenantName, Link),
     /// Rows of the Northbound database.

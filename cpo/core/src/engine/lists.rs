@@ -49,7 +49,9 @@ impl Engine {
         for object in self.absent(kind, names) {
             self.under(object);
         }
-        self.world.under.gone.forget();
+        if matches!(kind, UnderKind::Eip | UnderKind::OvnEip) {
+            self.world.under.gone.forget();
+        }
         if first && self.listed.len() == UnderKind::ALL.len() {
             self.chores.shield_changed();
             self.brake_early_lists();
@@ -161,9 +163,6 @@ impl Engine {
     /// Whether the labels of a tenant's namespaces are known is known: who waited for that may draw.
     pub(super) fn namespaces_settled(&mut self, name: &TenantName, reading: Reading) {
         let Some(tenant) = self.world.tenants.get_mut(name) else { return };
-        if let Reading::Refused(_) = reading {
-            tenant.namespaces.labels.clear();
-        }
         if std::mem::replace(&mut tenant.namespaces.reading, reading.clone()) != reading {
             self.soil_tenant(name);
             self.chores.tenant_changed(name.clone());

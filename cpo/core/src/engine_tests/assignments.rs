@@ -161,6 +161,18 @@ fn a_pool_that_holds_what_the_under_cluster_uses_says_what_and_gives_nothing() {
 }
 
 #[test]
+fn a_pool_on_a_subnet_does_not_give_the_address_of_a_node() {
+    let mut bench = Bench::told(with_services(world(), 1));
+    let node = "198.51.100.55".parse().unwrap();
+    bench.when(|w| drop(w.under.nodes.insert("worker-1".into(), vec![node])));
+    bench.when(|w| w.service(&key(0)).load_balancer_ip = Some("198.51.100.55".into()));
+    bench.wait(2);
+    assert_ne!(bench.published(&key(0)).as_deref(), Some("198.51.100.55"));
+    let told = bench.truth.service(&key(0)).status.conditions.clone();
+    assert!(told.iter().any(|c| c.reason == "AddressNotInPool"), "{told:?}");
+}
+
+#[test]
 fn the_figures_of_a_pool_outlive_it() {
     let world = with_pool(ranges(&["198.51.100.100-198.51.100.139"]));
     let mut bench = Bench::told(with_services(world, 2));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use pools::{Labels, Selector, ServiceAllocation};
 
-use super::bench::{Bench, published, with_services};
+use super::bench::{Bench, key, published, with_services};
 use crate::engine::{Input, TenantKind};
 use crate::ids::TenantName;
 use crate::tenant::Namespaces;
@@ -52,6 +52,12 @@ fn read(bench: &mut Bench, exposure: &str) {
     bench.wait(2);
 }
 
+/// The tenant does not show its namespaces.
+fn refuse(bench: &mut Bench) {
+    let why = "namespaces is forbidden".to_owned();
+    bench.engine.handle(Input::NamespacesUnread(tenant(), true, why));
+}
+
 /// Reason of the condition `NamespacesRead` of the tenant, if it has one.
 fn told(bench: &Bench) -> Option<String> {
     let conditions = &bench.truth.tenants[&tenant()].spec.status.conditions;
@@ -85,8 +91,7 @@ fn labels_that_change_take_nothing_away() {
 #[test]
 fn a_tenant_that_does_not_show_its_namespaces_has_the_other_pools() {
     let mut bench = bench();
-    let why = "namespaces is forbidden".to_owned();
-    bench.engine.handle(Input::NamespacesRefused(tenant(), why));
+    refuse(&mut bench);
     bench.run();
     bench.wait(2);
     assert_eq!(published(&mut bench, 1), ["198.51.100.10"]);
@@ -95,6 +100,53 @@ fn a_tenant_that_does_not_show_its_namespaces_has_the_other_pools() {
     read(&mut bench, "office");
     assert_eq!(published(&mut bench, 1), ["198.51.100.10"]);
     assert_eq!(told(&bench).as_deref(), Some("Read"));
+}
+
+#[test]
+fn a_service_that_comes_before_its_namespace_waits_for_it() {
+    let mut bench = bench();
+    let none = BTreeSet::new();
+    bench.engine.handle(Input::TenantListed(tenant(), TenantKind::Namespace, none));
+    bench.run();
+    bench.wait(2);
+    assert!(bench.truth.under.ovn_eips.is_empty(), "its labels are not known");
+    read(&mut bench, "office");
+    assert_eq!(published(&mut bench, 1), ["198.51.100.100"]);
+}
+
+#[test]
+fn a_service_that_waits_for_labels_is_told_so_after_a_while() {
+    let mut bench = bench();
+    let why = "connection reset".to_owned();
+    bench.engine.handle(Input::NamespacesUnread(tenant(), false, why));
+    bench.run();
+    bench.wait(12);
+    let conditions = &bench.truth.service(&key(0)).status.conditions;
+    let told = conditions.iter().find(|c| c.reason == "TenantUnreachable");
+    assert!(told.is_some_and(|c| c.message.contains("labels of its namespace")), "{conditions:?}");
+    read(&mut bench, "office");
+    assert_eq!(published(&mut bench, 1), ["198.51.100.100"]);
+}
+
+#[test]
+fn what_rests_waits_for_the_labels_and_a_refusal_forgets_none() {
+    let mut bench = bench();
+    read(&mut bench, "office");
+    bench.when(|w| w.service(&key(0)).deleting = true);
+    let uid = crate::ids::Uid::new("uid-again");
+    let again = crate::service::Service { uid, ..*super::bench::new_service() };
+    // Another cpo, which knows nothing of the tenant's namespaces yet.
+    bench.truth.put_service(&key(0), Some(again));
+    bench.truth.tenant_a().namespaces = Namespaces::default();
+    let mut bench = Bench { now: bench.now, ..Bench::told(bench.truth) };
+    bench.run();
+    assert_eq!(bench.truth.under.eips.len(), 1, "what rests is not given up meanwhile");
+    assert_eq!(published(&mut bench, 1), [""; 0]);
+    read(&mut bench, "office");
+    assert_eq!(published(&mut bench, 1), ["198.51.100.100"]);
+    refuse(&mut bench);
+    let known = &bench.engine.world().tenants[&tenant()].namespaces;
+    assert_eq!(known.labels["default"], labels("office"));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use cpo_api::EipSpec;
 
 use super::bench::{Bench, key, new_service, published, with_pool, with_services};
+use crate::effect::{Effect, UnderEffect};
 use crate::ids::Uid;
 use crate::service::Service;
 use crate::testing::{self, ranges, world};
@@ -121,35 +122,75 @@ fn a_wish_that_is_withdrawn_on_the_way_leaves_the_address_to_others() {
     assert_eq!(bench.published("a/default/other").as_deref(), Some("198.51.100.101"));
 }
 
+/// Lets seconds pass in which Kube-OVN grants everything but this address: it knows something that
+/// we do not see.
+fn withhold(bench: &mut Bench, address: &str, seconds: u64) {
+    let withheld = address.parse().ok();
+    for _ in 0..seconds {
+        bench.now = testing::at(u64::try_from(bench.now.mono.as_millis()).unwrap() + 1_000);
+        for _ in 0..20 {
+            let eips = bench.truth.under.ovn_eips.iter();
+            let blocked = eips.filter(|(_, eip)| eip.spec_v4 == withheld && !eip.deleting);
+            let blocked: Vec<_> = blocked.map(|(n, eip)| (n.clone(), eip.clone())).collect();
+            for (name, _) in &blocked {
+                bench.truth.under.ovn_eips.remove(name);
+            }
+            testing::kube_ovn(&mut bench.truth);
+            bench.truth.under.ovn_eips.extend(blocked);
+            bench.feed();
+            let jobs = bench.poll();
+            jobs.iter().for_each(|job| bench.finish(job));
+        }
+    }
+}
+
+/// How often an address was asked of Kube-OVN.
+fn asked(bench: &Bench, address: &str) -> usize {
+    let wanted = address.parse().ok();
+    let asks = |effect: &&Effect| matches!(effect, Effect::Under(UnderEffect::CreateOvnEip { v4, .. }) if *v4 == wanted);
+    bench.log.iter().filter(asks).count()
+}
+
 #[test]
 fn an_address_that_is_never_granted_does_not_stop_a_pool() {
     let mut bench =
         Bench::told(with_services(with_pool(ranges(&["198.51.100.100-198.51.100.102"])), 1));
-    // Kube-OVN knows something that we do not see.
-    let run = |bench: &mut Bench, seconds: u64| {
-        for _ in 0..seconds {
-            bench.now = testing::at(u64::try_from(bench.now.mono.as_millis()).unwrap() + 1_000);
-            for _ in 0..20 {
-                let first = "198.51.100.100".parse().ok();
-                let blocked: Vec<_> = bench
-                    .truth
-                    .under
-                    .ovn_eips
-                    .iter()
-                    .filter(|(_, eip)| eip.spec_v4 == first && !eip.deleting)
-                    .map(|(name, eip)| (name.clone(), eip.clone()))
-                    .collect();
-                for (name, _) in &blocked {
-                    bench.truth.under.ovn_eips.remove(name);
-                }
-                testing::kube_ovn(&mut bench.truth);
-                bench.truth.under.ovn_eips.extend(blocked);
-                bench.feed();
-                let jobs = bench.poll();
-                jobs.iter().for_each(|job| bench.finish(job));
-            }
-        }
-    };
-    run(&mut bench, 15);
+    withhold(&mut bench, "198.51.100.100", 15);
     assert_eq!(bench.published(&key(0)).as_deref(), Some("198.51.100.101"));
+}
+
+#[test]
+fn who_moves_to_an_address_that_is_never_granted_is_told_and_can_go_back() {
+    let mut bench =
+        Bench::told(with_services(with_pool(ranges(&["198.51.100.100-198.51.100.101"])), 1));
+    bench.run();
+    bench.truth.service(&key(0)).load_balancer_ip = Some("198.51.100.101".into());
+    withhold(&mut bench, "198.51.100.101", 40);
+    assert_eq!(asked(&bench, "198.51.100.101"), 1, "it is not tried again at once");
+    bench.truth.service(&key(0)).load_balancer_ip = None;
+    withhold(&mut bench, "198.51.100.101", 5);
+    assert_eq!(bench.published(&key(0)).as_deref(), Some("198.51.100.100"));
+    bench.truth.service(&key(0)).load_balancer_ip = Some("198.51.100.101".into());
+    withhold(&mut bench, "198.51.100.102", 70);
+    assert_eq!(bench.published(&key(0)).as_deref(), Some("198.51.100.101"), "a minute later");
+}
+
+#[test]
+fn while_kube_ovn_is_away_no_address_is_taken_for_refused() {
+    let mut bench =
+        Bench::told(with_services(with_pool(ranges(&["198.51.100.100-198.51.100.139"])), 3));
+    for _ in 0..40 {
+        bench.now = testing::at(u64::try_from(bench.now.mono.as_millis()).unwrap() + 1_000);
+        bench.feed();
+        let jobs = bench.poll();
+        jobs.iter().for_each(|job| bench.finish(job));
+    }
+    for last in 100..103 {
+        assert_eq!(asked(&bench, &format!("198.51.100.{last}")), 1);
+    }
+    assert_eq!(asked(&bench, "198.51.100.103"), 0);
+    bench.run();
+    bench.wait(2);
+    let expected = ["198.51.100.100", "198.51.100.101", "198.51.100.102"];
+    assert_eq!(published(&mut bench, 3), expected);
 }

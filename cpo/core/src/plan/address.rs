@@ -17,6 +17,7 @@ use crate::problem::Problem;
 use crate::request::Request;
 use crate::rows;
 use crate::select;
+use crate::tenant::Reading;
 use crate::under::{Eip, OvnEip, Pool};
 use grant::granted;
 use record::{bind, differs, spec};
@@ -58,6 +59,10 @@ pub(super) fn step(
     }
     match serving.eip() {
         Some((_, eip)) if eip.deleting => Address::Waiting,
+        // Which pools are for it is not known yet.
+        Some((_, eip)) if eip.released().is_some() && serving.namespace_unread() => {
+            unread(serving, since, plan)
+        }
         Some((name, eip)) if eip.released().is_some() => {
             returned(serving, name, eip, request, plan)
         }
@@ -65,12 +70,26 @@ pub(super) fn step(
         // A row that is not seen yet may serve it already.
         None if !serving.world.ovn.known() => Address::Unseen,
         None => match drawn() {
-            // Which pools are for it is not known yet.
-            None if serving.namespace_unread() => Address::Waiting,
+            None if serving.namespace_unread() => unread(serving, since, plan),
             None => draw(serving, request, plan),
             Some(ovn_eip) => granted(serving, ovn_eip, request, since, plan),
         },
     }
+}
+
+/// Pools select by the labels of its namespace, which are not known.
+fn unread(serving: &Serving<'_>, since: &Since, plan: &mut Plan) -> Address {
+    if !plan.overdue(Wait::Namespace, since, serving.now) {
+        return Address::Waiting;
+    }
+    let why = match &serving.tenant.namespaces.reading {
+        Reading::Unread(why) if !why.is_empty() => why.as_str(),
+        _ => "no complete list of them yet",
+    };
+    let text = "the labels of its namespace, by which pools are chosen, cannot be read yet; this \
+                goes on by itself";
+    let problem = Problem::refused(Reason::TenantUnreachable, text);
+    Address::Refused(None, problem.for_operator(format!("namespaces of the tenant: {why}")))
 }
 
 /// Rows of ours serve the Service at an address of which it has no record: an Eip was deleted, or
@@ -124,6 +143,13 @@ fn unrecorded(
 
 /// No `Eip`, no `OvnEip`: take an address that was set aside, or draw one.
 fn draw(serving: &Serving<'_>, request: &Request, plan: &mut Plan) -> Address {
+    let wanted = serving.world.assignments.wanted(serving.key);
+    if wanted.is_some() && request.address.is_none() && request.pool.is_none() {
+        // It wishes for it no more: as anybody else.
+        plan.promise = Promise::Withdrawn;
+        plan.wake_at(serving.now.mono);
+        return Address::Waiting;
+    }
     let wish = serving.wish(request, true);
     let target = match select::choose(serving.world, &wish) {
         Ok(Assigned::New(target) | Assigned::Move { to: target, .. }) => target,
@@ -286,6 +312,9 @@ pub(super) fn keep(serving: &Serving<'_>, plan: &mut Plan) -> Option<Ipv4Addr> {
         return None;
     }
     let address = eip.address()?;
+    if serving.world.assignments.wanted(serving.key).is_some() {
+        plan.promise = Promise::Withdrawn;
+    }
     hold(serving, eip, address, plan);
     Some(address)
 }

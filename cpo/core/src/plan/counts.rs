@@ -62,12 +62,12 @@ pub fn tenant_status(world: &World, tenant: &Tenant, now: Now) -> TenantClusterS
 
 fn namespaces_read(reading: &Reading, now: Now) -> Condition {
     let (read, reason, text) = match reading {
-        Reading::Unread => (false, "Reading", String::new()),
+        Reading::Unread(why) => (false, "Reading", why.clone()),
         Reading::Read => (true, "Read", String::new()),
         Reading::Refused(why) => {
             let text = format!(
-                "no AddressPool with namespaceSelectors is for Services of this tenant: {why}; \
-                 apply manifests/tenant-rbac-namespaces.yaml in its cluster"
+                "namespaceSelectors of AddressPools select nothing of this tenant: {why}; apply \
+                 manifests/tenant-rbac-namespaces.yaml in its cluster"
             );
             (false, "Forbidden", text)
         }

@@ -37,7 +37,8 @@ pub(super) fn release(
     service: Option<&Service>,
     now: Now,
 ) -> Plan {
-    let mut plan = Plan::default();
+    // What it has by a record stays until that is withdrawn.
+    let mut plan = Plan { promise: Promise::Withdrawn, ..Plan::default() };
     if world.ovn.link != OvnLink::Up {
         return plan;
     }
@@ -48,7 +49,6 @@ pub(super) fn release(
         return plan;
     }
     let eips: Vec<_> = eips_of(world, tenant, key).collect();
-    plan.promise = Promise::Withdrawn;
     for (name, eip) in eips.iter().filter(|(_, eip)| eip.released().is_none() && !eip.deleting) {
         plan.effects.push(match eip.spec.reserved {
             true => set_aside(name, eip),

@@ -121,8 +121,14 @@ impl Serving<'_> {
 
     /// A pool may be for it by the labels of its namespace, which are not known yet.
     pub(super) fn namespace_unread(&self) -> bool {
-        self.tenant.namespaces.reading == Reading::Unread
-            && self.world.asks_namespaces(&self.tenant.spec)
+        let namespaces = &self.tenant.namespaces;
+        let unread = match &namespaces.reading {
+            Reading::Unread(_) => true,
+            // It comes by another watch than the Service, and may come later.
+            Reading::Read => !namespaces.labels.contains_key(self.key.namespace()),
+            Reading::Refused(_) => false,
+        };
+        unread && self.world.asks_namespaces(&self.tenant.spec)
     }
 
     /// What the Service wishes of the pools; with `near`, where it has no address yet.

@@ -41,7 +41,7 @@ pub(crate) fn assign(
     let request = Request {
         service: service.get(),
         labels: &NONE,
-        namespace_labels: &NONE,
+        namespace_labels: None,
         families: Families::Only(Family::V4),
         addresses: &[],
         pool,

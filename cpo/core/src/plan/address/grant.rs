@@ -102,6 +102,9 @@ fn ungranted(
     if !plan.overdue(Wait::Grant, since, serving.now) {
         return Address::Waiting;
     }
+    if may_be_away(serving, ovn_eip) && !plan.overdue(Wait::Away, since, serving.now) {
+        return pending(serving);
+    }
     let Some(address) = request.address else {
         let untold = ovn_eip.spec_v4.is_some() && ovn_eip.status_v4.is_none();
         if untold && plan.overdue(Wait::Untold, since, serving.now) {
@@ -111,15 +114,7 @@ fn ungranted(
             plan.effects.push(delete_ovn_eip(serving, ovn_eip));
             return Address::Waiting;
         }
-        let text = "the provider's network has not granted an address yet; this goes on by itself";
-        let why = format!(
-            "OvnEip {} is not ready: look at its events and at the log of kube-ovn-controller",
-            serving.ovn_eip
-        );
-        return Address::Refused(
-            None,
-            Problem::refused(Reason::OvnEipPending, text).for_operator(why),
-        );
+        return pending(serving);
     };
     plan.ungranted = Some(address);
     plan.effects.push(delete_ovn_eip(serving, ovn_eip));
@@ -127,4 +122,22 @@ fn ungranted(
         format!("address {address} is not available to this cluster; ask for another, or none");
     let why = format!("Kube-OVN did not grant {address} to OvnEip {}", serving.ovn_eip);
     Address::Refused(None, Problem::refused(Reason::AddressInUse, text).for_operator(why))
+}
+
+/// Others wait for Kube-OVN as well, and nothing younger was granted: that it grants this address
+/// to nobody is not known then.
+fn may_be_away(serving: &Serving<'_>, ovn_eip: &OvnEip) -> bool {
+    let others = || serving.world.under.ovn_eips.iter().filter(|(n, _)| **n != serving.ovn_eip);
+    let waits = |eip: &OvnEip| eip.service.is_some() && !eip.deleting && eip.granted().is_none();
+    let younger = |eip: &OvnEip| eip.granted().is_some() && eip.created > ovn_eip.created;
+    others().any(|(_, eip)| waits(eip)) && !others().any(|(_, eip)| younger(eip))
+}
+
+fn pending(serving: &Serving<'_>) -> Address {
+    let text = "the provider's network has not granted an address yet; this goes on by itself";
+    let why = format!(
+        "OvnEip {} is not ready: look at its events and at the log of kube-ovn-controller",
+        serving.ovn_eip
+    );
+    Address::Refused(None, Problem::refused(Reason::OvnEipPending, text).for_operator(why))
 }
