@@ -271,7 +271,6 @@ impl Engine {
         }
         self.feed();
         if let Some(address) = plan.ungranted {
-            self.world.unwant(key);
             self.world.claim(Some(address), Claim::Ungranted, true);
             self.chores.ungranted(address, now);
         }
