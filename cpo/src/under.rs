@@ -122,6 +122,19 @@ pub(crate) fn spawn_watches(
     watches.cluster::<ServiceCIDR, _, _>(UnderKind::ServiceCidr, parse::service_cidr, |_, name| {
         Some(UnderObject::ServiceCidr(name.to_owned(), None))
     });
+    spawn_machines(&mut watches);
+    let config = Config::default().fields(&format!("metadata.name={shield}"));
+    watches.spawn::<kinds::OvnDnatRule, _, _>(
+        Api::all(client.clone()),
+        config,
+        UnderKind::Shield,
+        |object| Some(parse::shield(&object)),
+        |_, _| Some(UnderObject::Shield(Shield::Missing)),
+    );
+}
+
+/// The watches of KubeVirt's kinds.
+fn spawn_machines(watches: &mut Watches<'_>) {
     watches.namespaced::<kinds::VirtualMachine, _, _>(
         UnderKind::Machine,
         parse::machine,
@@ -131,14 +144,6 @@ pub(crate) fn spawn_watches(
         UnderKind::Instance,
         parse::instance,
         |namespace, name| Some(UnderObject::Instance((namespace.into(), name.into()), None)),
-    );
-    let config = Config::default().fields(&format!("metadata.name={shield}"));
-    watches.spawn::<kinds::OvnDnatRule, _, _>(
-        Api::all(client.clone()),
-        config,
-        UnderKind::Shield,
-        |object| Some(parse::shield(&object)),
-        |_, _| Some(UnderObject::Shield(Shield::Missing)),
     );
 }
 

@@ -203,11 +203,13 @@ impl Others {
         Self { each, all }
     }
 
-    /// What of them lies in a range.
+    /// What of them lies in the range of a whole Subnet. What holds all of it is the Subnet itself.
     fn within(&self, range: &AddressRange) -> Vec<AddressRange> {
-        let within =
-            |other: &&AddressRange| other.first() <= range.last() && range.first() <= other.last();
-        self.all.ranges().filter(within).copied().collect()
+        let within = |other: &&AddressRange| {
+            let whole = other.first() <= range.first() && range.last() <= other.last();
+            other.first() <= range.last() && range.first() <= other.last() && !whole
+        };
+        self.each.iter().flat_map(|(set, _)| set.ranges()).filter(within).copied().collect()
     }
 
     /// Those that these ranges may touch.

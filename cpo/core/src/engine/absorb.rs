@@ -7,6 +7,7 @@ use super::{Engine, Input, TenantObject, UnderObject};
 use crate::ids::{ServiceKey, TenantName};
 use crate::ovn::{Concern, RowChange};
 use crate::tenant::{Link, Reading, Tenant, TenantSpec};
+use crate::under::{Eip, OvnEip, Pool};
 
 impl Engine {
     /// Takes in one observation.
@@ -103,39 +104,8 @@ impl Engine {
         let under = &mut self.world.under;
         match object {
             UnderObject::TenantCluster(name, spec) => self.tenant_cluster(name, spec),
-            UnderObject::Eip(name, eip) => {
-                let tenants: Vec<_> = [under.eips.get(&name), eip.as_ref()]
-                    .into_iter()
-                    .flatten()
-                    .map(|e| (e.tenant(), e.spec.pool.clone()))
-                    .collect();
-                let reserved = [under.eips.get(&name), eip.as_ref()];
-                let reserved = reserved.into_iter().flatten().find(|eip| eip.spec.reserved);
-                if let Some(address) = reserved.and_then(crate::under::Eip::address) {
-                    self.chores.reserved_changed(address);
-                }
-                let concerned = self.world.put_eip(&name, eip);
-                for (tenant, pool) in tenants {
-                    tenant.into_iter().for_each(|tenant| self.chores.tenant_changed(tenant));
-                    self.chores.pool_changed(pool);
-                }
-                concerned.into_iter().for_each(|key| self.soil(key));
-            }
-            UnderObject::OvnEip(name, eip) => {
-                let reserved = [under.ovn_eips.get(&name), eip.as_ref()];
-                let reserved = reserved.into_iter().flatten().find_map(|eip| eip.reserved);
-                if let Some(address) = reserved {
-                    self.chores.reserved_changed(address);
-                }
-                let concerned = self.world.put_ovn_eip(&name, eip);
-                for key in concerned {
-                    // The last of these may be what the finalizer of a tenant waits for.
-                    if self.world.tenants.get(key.tenant()).is_some_and(|t| t.spec.deleting) {
-                        self.chores.tenant_changed(key.tenant().clone());
-                    }
-                    self.soil(key);
-                }
-            }
+            UnderObject::Eip(name, eip) => self.eip(&name, eip),
+            UnderObject::OvnEip(name, eip) => self.ovn_eip(&name, eip),
             UnderObject::EipGone(name, uid) => {
                 if under.eips.get(&name).is_some_and(|eip| eip.uid == uid) {
                     self.under(UnderObject::Eip(name, None));
@@ -153,18 +123,7 @@ impl Engine {
                     self.soil_everybody();
                 }
             }
-            UnderObject::AddressPool(name, pool) => {
-                let wish = |pool: &crate::under::Pool| crate::under::Pool {
-                    status: cpo_api::AddressPoolStatus::default(),
-                    ..pool.clone()
-                };
-                let same = under.pools.get(&name).map(wish) == pool.as_ref().map(wish);
-                put(&mut under.pools, name.clone(), pool);
-                self.chores.pool_changed(name);
-                if !same {
-                    self.pools_changed();
-                }
-            }
+            UnderObject::AddressPool(name, pool) => self.address_pool(name, pool),
             UnderObject::Subnet(name, subnet) => self.subnet(name, subnet),
             UnderObject::Vpc(name, router) => {
                 if put(&mut under.vpcs, name, router) {
@@ -202,6 +161,55 @@ impl Engine {
                     self.soil_namespace(&id.0);
                 }
             }
+        }
+    }
+
+    fn eip(&mut self, name: &str, eip: Option<Eip>) {
+        let under = &self.world.under;
+        let tenants: Vec<_> = [under.eips.get(name), eip.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|e| (e.tenant(), e.spec.pool.clone()))
+            .collect();
+        let reserved = [under.eips.get(name), eip.as_ref()];
+        let reserved = reserved.into_iter().flatten().find(|eip| eip.spec.reserved);
+        if let Some(address) = reserved.and_then(Eip::address) {
+            self.chores.reserved_changed(address);
+        }
+        let concerned = self.world.put_eip(name, eip);
+        for (tenant, pool) in tenants {
+            tenant.into_iter().for_each(|tenant| self.chores.tenant_changed(tenant));
+            self.chores.pool_changed(pool);
+        }
+        concerned.into_iter().for_each(|key| self.soil(key));
+    }
+
+    fn ovn_eip(&mut self, name: &str, eip: Option<OvnEip>) {
+        let under = &self.world.under;
+        let reserved = [under.ovn_eips.get(name), eip.as_ref()];
+        let reserved = reserved.into_iter().flatten().find_map(|eip| eip.reserved);
+        if let Some(address) = reserved {
+            self.chores.reserved_changed(address);
+        }
+        let concerned = self.world.put_ovn_eip(name, eip);
+        for key in concerned {
+            // The last of these may be what the finalizer of a tenant waits for.
+            if self.world.tenants.get(key.tenant()).is_some_and(|t| t.spec.deleting) {
+                self.chores.tenant_changed(key.tenant().clone());
+            }
+            self.soil(key);
+        }
+    }
+
+    fn address_pool(&mut self, name: String, pool: Option<Pool>) {
+        let under = &mut self.world.under;
+        let wish =
+            |pool: &Pool| Pool { status: cpo_api::AddressPoolStatus::default(), ..pool.clone() };
+        let same = under.pools.get(&name).map(wish) == pool.as_ref().map(wish);
+        put(&mut under.pools, name.clone(), pool);
+        self.chores.pool_changed(name);
+        if !same {
+            self.pools_changed();
         }
     }
 
@@ -304,9 +312,8 @@ impl Engine {
             }
             self.world.reckon_owner(&name);
         }
-        let selecting = |pool: &crate::under::Pool| {
-            pool.tenants.as_ref().is_some_and(|tenants| tenants.selector.is_some())
-        };
+        let selecting =
+            |pool: &Pool| pool.tenants.as_ref().is_some_and(|tenants| tenants.selector.is_some());
         if self.world.under.pools.values().any(selecting) {
             self.pools_changed();
         }
