@@ -239,8 +239,10 @@ impl Election {
             }
             Answer::Written(record) => {
                 self.observe(Some(record), now);
-                self.write_at = if self.stopping { now } else { began + self.timing.retry() };
-                if purpose == Purpose::Hold && !self.stopping && !self.doubt {
+                // What was under way when the term was handed over, or ended, begins none.
+                let ends = self.stopping || self.giving_back;
+                self.write_at = if ends { now } else { began + self.timing.retry() };
+                if purpose == Purpose::Hold && !ends && !self.doubt {
                     self.hold(began + self.timing.renew_deadline(), now);
                 }
             }

@@ -274,6 +274,19 @@ fn who_cannot_do_the_work_any_more_hands_over_after_the_renew_deadline() {
 }
 
 #[test]
+fn a_renewal_that_was_under_way_at_the_handing_over_begins_no_term() {
+    let mut election = leading_since(0);
+    election.handle(Input::Fit(false), ms(1_000));
+    assert!(election.poll_call(ms(5_000)).is_some());
+    election.handle(Input::Ended(Answer::Written(record(2, ME))), ms(5_001));
+    assert!(is_replace(election.poll_call(ms(9_000)).as_ref(), 2, ME));
+    election.handle(Input::Ended(Answer::Written(record(3, ME))), ms(11_000));
+    assert_eq!(ends(&mut election), [End::HandedOver]);
+    assert_eq!(election.term(ms(11_000)), None);
+    assert!(is_replace(election.poll_call(ms(11_000)).as_ref(), 3, ""), "given back at once");
+}
+
+#[test]
 fn who_can_do_the_work_again_in_time_keeps_the_term() {
     let mut election = leading_since(0);
     election.handle(Input::Fit(false), ms(1_000));
