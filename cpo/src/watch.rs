@@ -186,3 +186,20 @@ pub(crate) fn describe(error: &dyn std::error::Error) -> String {
     }
     text.chars().filter(|c| !c.is_control()).take(512).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_apart_whether_a_list_or_a_watch_is_refused() {
+        let status = || Box::new(Status::failure("no", "Forbidden").with_code(403));
+        let list = watcher::Error::InitialListFailed(kube::Error::Api(status()));
+        let start = watcher::Error::WatchStartFailed(kube::Error::Api(status()));
+        let within = watcher::Error::WatchError(status());
+        assert_eq!([list, start, within].map(|error| status_of(&error)), [Some(403); 3]);
+        assert_eq!(status_of(&watcher::Error::NoResourceVersion), None);
+    }
+}

@@ -60,8 +60,8 @@ impl Allocator {
         for (pool, contents) in renewed {
             for range in contents.ranges() {
                 let from = used.partition_point(|slot| slot.address < range.first());
-                let within = used.iter().skip(from).take_while(|s| s.address <= range.last());
-                for slot in within {
+                let to = used.partition_point(|slot| slot.address <= range.last());
+                for slot in used.get(from..to).unwrap_or_default() {
                     let foreign = matches!(slot.usage, Usage::Foreign(_));
                     self.catalog.find_in_use(pool, slot.address, foreign);
                 }

@@ -37,22 +37,20 @@ impl Figure {
             Self::Time(time) => Self::Time(time.mul_f64(factor)),
             Self::Rate(rate) => Self::Rate(rate * factor),
             Self::Bits(bits) => Self::Bits(bits * factor),
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                clippy::cast_precision_loss,
-                reason = "a bound for a reader"
-            )]
-            Self::Bytes(bytes) => Self::Bytes((bytes as f64 * factor) as u64),
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                clippy::cast_precision_loss,
-                reason = "a bound for a reader"
-            )]
-            Self::Count(count) => Self::Count((count as f64 * factor) as u64),
+            Self::Bytes(bytes) => Self::Bytes(scaled(bytes, factor)),
+            Self::Count(count) => Self::Count(scaled(count, factor)),
         }
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a bound for a reader"
+)]
+fn scaled(number: u64, factor: f64) -> u64 {
+    (number as f64 * factor) as u64
 }
 
 impl fmt::Display for Figure {

@@ -166,3 +166,30 @@ fn the_shield_is_up_once_it_is_ready_with_an_address() {
     assert_eq!(read(json!({"ready": true, "v4Ip": ""})), under::Shield::Unready);
     assert_eq!(read(json!(null)), under::Shield::Unready);
 }
+
+#[test]
+fn the_addresses_of_a_node_are_read_and_its_names_are_not() {
+    let object = from(json!({
+        "metadata": {"name": "worker-1"},
+        "status": {"addresses": [
+            {"type": "InternalIP", "address": "192.0.2.7"},
+            {"type": "InternalIP", "address": "2001:db8::7"},
+            {"type": "Hostname", "address": "worker-1"},
+        ]},
+    }));
+    let Some(UnderObject::Node(name, Some(addresses))) = node(object) else { panic!() };
+    let expected = ["192.0.2.7", "2001:db8::7"].map(|ip| ip.parse::<IpAddr>().unwrap());
+    assert_eq!((name.as_str(), addresses.as_slice()), ("worker-1", expected.as_slice()));
+    let bare = from(json!({"metadata": {"name": "worker-2"}}));
+    assert!(matches!(node(bare), Some(UnderObject::Node(_, Some(none))) if none.is_empty()));
+}
+
+#[test]
+fn the_service_ranges_of_both_families_are_read() {
+    let cidrs = json!(["10.96.0.0/12", "2001:db8:1::/112"]);
+    let object = from(json!({"metadata": {"name": "kubernetes"}, "spec": {"cidrs": cidrs}}));
+    let Some(UnderObject::ServiceCidr(_, Some(ranges))) = service_cidr(object) else { panic!() };
+    let expected: Vec<AddressRange> =
+        ["10.96.0.0/12", "2001:db8:1::/112"].iter().map(|cidr| cidr.parse().unwrap()).collect();
+    assert_eq!(ranges, expected);
+}

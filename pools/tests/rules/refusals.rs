@@ -58,6 +58,12 @@ fn edited(scene: &mut Scene, edit: impl FnOnce(&mut PoolSpec)) {
     scene.set([("pool", pool), ("other", spec(&["10.1.0.0/30"]))]);
 }
 
+/// `s` asks for pool `pool` after an edit of it.
+fn closed(scene: &mut Scene, edit: impl FnOnce(&mut PoolSpec)) -> Result<Assigned, Refusal> {
+    edited(scene, edit);
+    scene.assign("s", POOL)
+}
+
 fn limited(scene: &mut Scene, quota: Quota) {
     scene.allocator.set_tenant("tenant", TenantSpec { quota, ..TenantSpec::default() });
 }
@@ -95,10 +101,7 @@ const CASES: &[Case<'_>] = &[
     ),
     (
         "Tenant",
-        |s| {
-            edited(s, |pool| pool.tenants = only("b"));
-            s.assign("s", POOL)
-        },
+        |s| closed(s, |pool| pool.tenants = only("b")),
         "pool \"pool\" is not open to the Service: it is bound to other tenants",
     ),
     (
@@ -115,8 +118,7 @@ const CASES: &[Case<'_>] = &[
         |s| {
             let namespaces = only("web").unwrap();
             let allocation = ServiceAllocation { namespaces, ..ServiceAllocation::default() };
-            edited(s, |pool| pool.allocation = Some(allocation));
-            s.assign("s", POOL)
+            closed(s, |pool| pool.allocation = Some(allocation))
         },
         "pool \"pool\" is not open to the Service: its serviceAllocation selects other Services",
     ),
@@ -127,18 +129,12 @@ const CASES: &[Case<'_>] = &[
     ),
     (
         "Drained",
-        |s| {
-            edited(s, |pool| pool.drain = true);
-            s.assign("s", POOL)
-        },
+        |s| closed(s, |pool| pool.drain = true),
         "pool \"pool\" is not open to the Service: it is being drained",
     ),
     (
         "Delegated",
-        |s| {
-            edited(s, |pool| pool.delegated = true);
-            s.assign("s", POOL)
-        },
+        |s| closed(s, |pool| pool.delegated = true),
         "pool \"pool\" is not open to the Service: it is delegated to a tenant's own MetalLB",
     ),
     (
@@ -152,10 +148,7 @@ const CASES: &[Case<'_>] = &[
     ),
     (
         "Broken",
-        |s| {
-            edited(s, |pool| pool.broken = true);
-            s.assign("s", POOL)
-        },
+        |s| closed(s, |pool| pool.broken = true),
         "pool \"pool\" is not open to the Service: it is not ready: see its condition",
     ),
     (

@@ -104,21 +104,6 @@ impl World {
         }
     }
 
-    /// The tenant that the allocator knows the owner of an `Eip` by. A tenant of the name that is
-    /// another one by now has no part in it.
-    fn owner_of<'e>(&self, eip: &'e Eip) -> Cow<'e, str> {
-        let (name, uid) = (&eip.spec.tenant.name, &eip.spec.tenant.uid);
-        let known = name.parse::<TenantName>().ok().and_then(|name| self.tenants.get(&name));
-        match known {
-            Some(tenant) if !uid.is_empty() && tenant.spec.uid.as_str() != uid => {
-                Cow::Owned(format!("{name}#{uid}"))
-            }
-            _ => Cow::Borrowed(name),
-        }
-    }
-}
-
-impl World {
     /// Notes that something uses another address than before.
     pub(crate) fn reclaim(
         &mut self,
@@ -129,6 +114,19 @@ impl World {
         if before != after {
             self.claim(before, claim.clone(), false);
             self.claim(after, claim.clone(), true);
+        }
+    }
+
+    /// The tenant that the allocator knows the owner of an `Eip` by. A tenant of the name that is
+    /// another one by now has no part in it.
+    fn owner_of<'e>(&self, eip: &'e Eip) -> Cow<'e, str> {
+        let (name, uid) = (&eip.spec.tenant.name, &eip.spec.tenant.uid);
+        let known = name.parse::<TenantName>().ok().and_then(|name| self.tenants.get(&name));
+        match known {
+            Some(tenant) if !uid.is_empty() && tenant.spec.uid.as_str() != uid => {
+                Cow::Owned(format!("{name}#{uid}"))
+            }
+            _ => Cow::Borrowed(name),
         }
     }
 }
