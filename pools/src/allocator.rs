@@ -9,12 +9,15 @@
 mod catalog;
 mod change;
 mod choose;
+mod holder;
 mod names;
 mod ports;
 mod promise;
 mod record;
+mod release;
 mod restore;
 mod rivals;
+mod slot;
 mod table;
 mod tenants;
 
@@ -22,8 +25,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use catalog::{Catalog, PoolId};
-use rivals::{Rivals, Seat};
-use table::{Holder, HolderId, Ports, SlotId, Table, Usage, Wait, Waiting};
+use holder::{Holder, HolderId, Ports};
+use rivals::Rivals;
+use slot::{Usage, Waiting};
+use table::Table;
 use tenants::Tenants;
 
 pub use record::{Bound, Conflict, Entry, Owner, Record, RecordError, State};
@@ -33,6 +38,8 @@ use crate::{
     AddressRange, Afterwards, Assigned, Family, Forbidden, Given, PerFamily, PoolFigures, PoolSpec,
     Refusal, Request, Service,
 };
+
+const BOTH: [Family; 2] = [Family::V4, Family::V6];
 
 /// Pools, what of them is in use, and by whom.
 #[derive(Clone, Debug, Default)]
@@ -117,8 +124,7 @@ impl Allocator {
     /// in vain, and ends its drawing. Gives those that nobody else shares, which are now as
     /// `afterwards` says.
     pub fn release(&mut self, service: &Service<'_>, afterwards: Afterwards<'_>) -> Vec<IpAddr> {
-        let families = [Family::V4, Family::V6].into_iter();
-        families.flat_map(|family| self.release_family(service, family, afterwards)).collect()
+        self.let_go(service, &BOTH, afterwards)
     }
 
     /// The same of one family only.
@@ -128,43 +134,7 @@ impl Allocator {
         family: Family,
         afterwards: Afterwards<'_>,
     ) -> Vec<IpAddr> {
-        let Some(tenant) = self.tenants.find(service.tenant) else { return Vec::new() };
-        let mut free = Vec::new();
-        if let Some(id) = self.table.find(tenant, service) {
-            self.stop_drawing(id, family);
-            let slot = self.table.holder(id).and_then(|holder| holder.slot(family));
-            if let Some(slot) = slot {
-                self.leave(id, slot);
-                free.extend(self.vacant(slot).map(|_| slot));
-            }
-            self.drop_idle(id);
-        }
-        if !self.rivals.is_empty() {
-            free.extend(self.renounce(&Seat::new(tenant, service, family)));
-        }
-        free.into_iter().filter_map(|slot| self.let_wait(slot, service, afterwards)).collect()
-    }
-
-    /// Makes an address that nobody holds wait.
-    fn let_wait(
-        &mut self,
-        slot: SlotId,
-        service: &Service<'_>,
-        afterwards: Afterwards<'_>,
-    ) -> Option<IpAddr> {
-        let address = self.table.slot(slot)?.address;
-        self.under.remove(&address);
-        let own = || Some(table::name_of(service));
-        let (service, why) = match afterwards {
-            Afterwards::Rest(until) => (own(), Wait::Rest(until)),
-            Afterwards::Keep => (own(), Wait::Kept),
-            Afterwards::Reserved(whom) => {
-                let name = |(namespace, name)| Service { namespace, name, ..*service };
-                (whom.map(name).as_ref().map(table::name_of), Wait::Reserved)
-            }
-        };
-        self.use_as(slot, Usage::Waiting(Box::new(Waiting { service, why })));
-        Some(address)
+        self.let_go(service, &[family], afterwards)
     }
 
     /// The addresses whose rest is over, ascending. They stay until they are
@@ -180,7 +150,9 @@ impl Allocator {
     pub fn forget(&mut self, address: IpAddr) {
         let Some((id, slot)) = self.table.at(address) else { return };
         let seats = self.seats_of(slot);
-        self.forget_claims(address);
+        if !self.rivals.is_empty() {
+            self.forget_claims(address);
+        }
         for holder in self.table.slot(id).map(|slot| slot.holders().to_vec()).unwrap_or_default() {
             self.leave(holder, id);
         }
@@ -242,7 +214,7 @@ impl Allocator {
     }
 
     fn holder_of(&self, service: &Service<'_>) -> Option<HolderId> {
-        self.table.find(self.tenants.find(service.tenant)?, service)
+        self.table.find(self.tenants.find(service.tenant)?, service, self.table.hash(service))
     }
 
     fn given(&self, holder: &Holder) -> Option<(PoolId, Given)> {

@@ -5,20 +5,20 @@ use std::net::IpAddr;
 
 use super::Allocator;
 use super::catalog::{Catalog, PoolId};
-use super::table::{Holder, HolderId, Shared, Slot, SlotId, TenantId, Usage, Wait};
+use super::holder::{Holder, HolderId, Name};
+use super::slot::{Shared, Slot, SlotId, Usage, Wait};
+use super::tenants::TenantId;
 use super::tenants::Tenants;
 use crate::{Family, Sharing};
 
 impl Allocator {
     /// A Service as a holder, made if need be.
-    pub(super) fn hold(&mut self, tenant: TenantId, name: &str) -> HolderId {
-        if let Some(id) = self.table.find_named(tenant, name) {
-            return id;
-        }
-        self.add_holder(tenant, name.into())
+    pub(super) fn hold(&mut self, tenant: TenantId, name: &Name) -> HolderId {
+        let known = self.table.find_named(tenant, name);
+        known.unwrap_or_else(|| self.add_holder(tenant, name.clone()))
     }
 
-    pub(super) fn add_holder(&mut self, tenant: TenantId, name: Box<str>) -> HolderId {
+    pub(super) fn add_holder(&mut self, tenant: TenantId, name: Name) -> HolderId {
         if let Some(tenant) = self.tenants.get_mut(tenant) {
             tenant.usage.load_balancers += 1;
         }
@@ -72,42 +72,33 @@ impl Allocator {
 
     /// Takes a Service from those that hold an address. It may be idle then.
     pub(super) fn vacate_seat(&mut self, holder: HolderId, id: SlotId) {
-        let Some(slot) = self.table.slot(id) else { return };
-        let family = Family::of(slot.address);
-        let usage = match &slot.usage {
-            Usage::Shared(shared) => {
-                let others = shared.holders.iter().copied().filter(|other| *other != holder);
-                match (others.collect::<Vec<_>>(), &shared.key) {
-                    (none, _) if none.is_empty() => Usage::Blocked,
-                    (one, key) if key.is_empty() && one.len() == 1 => {
-                        one.first().map_or(Usage::Blocked, |one| Usage::Held(*one))
-                    }
-                    (holders, _) => Usage::Shared(Box::new(Shared { holders, ..*shared.clone() })),
-                }
-            }
-            Usage::Held(_) | Usage::Waiting(_) | Usage::Foreign(_) | Usage::Blocked => {
-                Usage::Blocked
-            }
-        };
-        self.use_as(id, usage);
+        if let Some(usage) = self.stand_up(holder, id) {
+            self.use_as(id, usage);
+        }
+    }
+
+    /// Takes an address from one of those that hold it; gives how it is to be used without.
+    pub(super) fn stand_up(&mut self, holder: HolderId, id: SlotId) -> Option<Usage> {
+        let slot = self.table.slot(id)?;
+        let (family, usage) = (Family::of(slot.address), slot.usage.without(holder));
         if let Some(gone) = self.table.holder_mut(holder) {
             gone.set_slot(family, None);
             *gone.promised.get_mut(family) = false;
         }
         self.forget_ports(holder, family);
+        Some(usage)
     }
 
-    /// Forgets a Service that neither has an address nor draws one.
-    pub(super) fn drop_idle(&mut self, holder: HolderId) {
-        if !self.table.holder(holder).is_some_and(Holder::is_idle) {
-            return;
-        }
-        let Some(gone) = self.table.remove_holder(holder) else { return };
+    /// Forgets a Service that neither has an address nor draws one; gives it then.
+    pub(super) fn drop_idle(&mut self, holder: HolderId) -> Option<Holder> {
+        self.table.holder(holder).filter(|holder| holder.is_idle())?;
+        let gone = self.table.remove_holder(holder)?;
         if let Some(tenant) = self.tenants.get_mut(gone.tenant) {
             tenant.usage.load_balancers -= 1;
             tenant.usage.ports -= gone.ports.as_slice().len() as u64;
         }
         self.tenants.tidy(gone.tenant);
+        Some(gone)
     }
 
     /// Gives an address back that nobody holds.

@@ -6,16 +6,15 @@ mod search;
 
 use std::net::IpAddr;
 
-use super::Allocator;
 use super::catalog::{Fresh, Pool, PoolId};
-use super::table::{Holder, HolderId, TenantId};
+use super::holder::{Holder, HolderId, NameHash};
 use super::tenants::Tenant;
+use super::tenants::TenantId;
+use super::{Allocator, BOTH};
 use crate::{
     Assigned, Closed, Families, Family, Given, PerFamily, Refusal, Request, Resource, Target,
     Unavailable, Wanted,
 };
-
-const BOTH: [Family; 2] = [Family::V4, Family::V6];
 
 /// Addresses of one pool, some of which are to be drawn.
 #[derive(Clone, Copy)]
@@ -30,6 +29,7 @@ struct Chooser<'c> {
     allocator: &'c Allocator,
     request: &'c Request<'c>,
     families: Families,
+    hash: NameHash,
     tenant: Option<(TenantId, &'c Tenant)>,
     /// The Service itself, if it has an address, or draws one.
     own: Option<(HolderId, &'c Holder)>,
@@ -46,22 +46,26 @@ pub(super) struct Chosen {
     pub(super) tenant: Option<TenantId>,
     /// The Service, if it has an address, or draws one.
     pub(super) own: Option<HolderId>,
+    /// Of the Service's name.
+    pub(super) hash: NameHash,
 }
 
 pub(super) fn choose(allocator: &Allocator, request: &Request<'_>) -> Result<Chosen, Refusal> {
     let tenant = allocator.tenants.find(request.service.tenant);
-    let own = tenant.and_then(|tenant| allocator.table.find(tenant, &request.service));
+    let hash = allocator.table.hash(&request.service);
+    let own = tenant.and_then(|tenant| allocator.table.find(tenant, &request.service, hash));
     let chooser = Chooser {
         allocator,
         request,
         families: request.families,
+        hash,
         tenant: tenant.and_then(|id| Some((id, allocator.tenants.get(id)?))),
         own: own.and_then(|id| Some((id, allocator.table.holder(id)?))),
         wish: wish(request.addresses)?,
         asked: request.pool.and_then(|name| allocator.catalog.named(name)),
     };
     let (pool, assigned) = chooser.decide()?;
-    Ok(Chosen { assigned, pool, tenant, own })
+    Ok(Chosen { assigned, pool, tenant, own, hash })
 }
 
 /// The addresses that are asked for, by family.

@@ -1,7 +1,8 @@
 //! The ports of a Service: by its wish while something is promised to it, else by its records.
 
 use super::Allocator;
-use super::table::{Holder, HolderId, Ports, Slot};
+use super::holder::{Holder, HolderId, Ports};
+use super::slot::Slot;
 use crate::{Family, Port};
 
 impl Allocator {

@@ -1,19 +1,19 @@
 //! What was given and has no record yet.
 
 use super::choose::Chosen;
-use super::rivals::Seat;
-use super::table::{self, HolderId, Shared, SlotId, TenantId, Usage};
-use super::{Allocator, PoolId};
+use super::holder::{HolderId, Name};
+use super::slot::{Shared, SlotId, Usage};
+use super::tenants::TenantId;
+use super::{Allocator, BOTH, PoolId};
 use crate::{Assigned, Family, Given, PerFamily, Request, Service, Sharing, Target};
-
-const BOTH: [Family; 2] = [Family::V4, Family::V6];
 
 impl Allocator {
     /// Takes back what is promised to a Service: such addresses are what their records say, or free
     /// if they have none, and it draws no more. What it has by a record stays.
     pub fn withdraw(&mut self, service: &Service<'_>) {
         let Some(tenant) = self.tenants.find(service.tenant) else { return };
-        let Some(id) = self.table.find(tenant, service) else { return };
+        let hash = self.table.hash(service);
+        let Some(id) = self.table.find(tenant, service, hash) else { return };
         for family in BOTH {
             self.stop_drawing(id, family);
             let holder = self.table.holder(id).filter(|holder| *holder.promised.get(family));
@@ -26,7 +26,7 @@ impl Allocator {
             }
         }
         self.drop_idle(id);
-        BOTH.iter().for_each(|family| self.settle(&Seat::new(tenant, service, *family)));
+        self.settle_both(tenant, &Name::new(service, hash));
     }
 
     /// Records what a Service was given, or that it wants other ports of it.
@@ -44,8 +44,8 @@ impl Allocator {
         };
         let tenant = chosen.tenant;
         let tenant = tenant.unwrap_or_else(|| self.tenants.intern(request.service.tenant));
-        let new = || table::name_of(&request.service);
-        let holder = chosen.own.unwrap_or_else(|| self.add_holder(tenant, new()));
+        let name = || Name::new(&request.service, chosen.hash);
+        let holder = chosen.own.unwrap_or_else(|| self.add_holder(tenant, name()));
         self.want_ports(holder, request.ports);
         for address in [given.v4, given.v6].into_iter().flatten() {
             let known = self.table.at(address).map(|(slot, _)| slot);
@@ -61,9 +61,7 @@ impl Allocator {
         self.draw(holder, tenant, chosen.pool, draw);
         if !self.rivals.is_empty() {
             // What it draws no more, it may have by a record.
-            for family in BOTH {
-                self.settle(&Seat::new(tenant, &request.service, family));
-            }
+            self.settle_both(tenant, &name());
         }
     }
 

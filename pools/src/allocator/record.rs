@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Allocator;
-use super::table::{self, Usage, Wait};
+use super::slot::{Slot, Usage, Wait};
 use crate::{Family, Port, Sharing};
 
 /// What the durable record of an address says.
@@ -146,7 +146,7 @@ impl Allocator {
         self.table.at(address).map(|(_, slot)| self.entry_of(slot))
     }
 
-    fn entry_of(&self, slot: &table::Slot) -> Entry {
+    fn entry_of(&self, slot: &Slot) -> Entry {
         let holders = || slot.holders().iter().filter_map(|id| self.table.holder(*id));
         let state = match &slot.usage {
             Usage::Held(_) | Usage::Shared(_) => {

@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 
 use super::Allocator;
+use super::holder::{Holder, HolderId};
 use super::record::{Bound, Owner, Record, RecordError};
 use super::rivals::Seat;
-use super::table::{self, Foreign, HolderId, NONE, Slot, SlotId, Usage, Wait, Waiting};
+use super::slot::{Foreign, Slot, SlotId, Usage, Wait, Waiting};
+use super::table::NONE;
 use crate::{Family, Service, Sharing};
 
 impl Allocator {
@@ -44,7 +46,7 @@ impl Allocator {
             Owner::Resting { tenant, .. }
             | Owner::Kept { tenant, .. }
             | Owner::Reserved { tenant, .. } => {
-                (tenant, waiting(&record.owner).map_or(Usage::Blocked, Usage::Waiting))
+                (tenant, self.waiting(&record.owner).map_or(Usage::Blocked, Usage::Waiting))
             }
         };
         let (tenant_id, pool) = (self.tenants.intern(tenant), self.catalog.intern(record.pool));
@@ -72,7 +74,8 @@ impl Allocator {
         }
         for Bound { namespace, name, ports } in services {
             let service = Service { tenant, namespace, name };
-            let seat = Seat::new(id, &service, Family::of(address));
+            let (family, name) = (Family::of(address), self.table.name(&service));
+            let seat = Seat { tenant: id, family, name };
             self.claim(&seat, slot, ports, sharing);
         }
         let slot = self.table.slot(slot);
@@ -98,11 +101,11 @@ impl Allocator {
         if self.tenants.find(tenant) != Some(slot.tenant) {
             return Vec::new();
         }
-        let stays = |holder: &table::Holder| match record.owner {
+        let stays = |holder: &Holder| match record.owner {
             Owner::Services { services, sharing, .. } => shares(slot, holder, services, sharing),
             _ => false,
         };
-        let waits = waiting(&record.owner);
+        let waits = self.waiting(&record.owner);
         let awaited = waits.is_some_and(|waiting| {
             promised.iter().any(|(_, holder)| waiting.awaits(|name| *name == *holder.name))
         });
@@ -115,7 +118,7 @@ impl Allocator {
     fn clear(&mut self, address: IpAddr, keep: &[HolderId]) -> (Option<Key>, Vec<Seat>) {
         let Some((id, slot)) = self.table.at(address) else { return (None, Vec::new()) };
         let family = Family::of(address);
-        let sharing = slot.sharing().map(|(key, backends)| (key.into(), backends.into()));
+        let sharing = slot.sharing().map(|shares| (shares.key.into(), shares.backends.into()));
         let (holders, mut seats) = (slot.holders().to_vec(), self.seats_of(slot));
         self.forget_claims(address);
         for holder in holders {
@@ -131,6 +134,20 @@ impl Allocator {
         self.vacate(id);
         (sharing, seats)
     }
+
+    /// How an address waits, if this owner lets it.
+    fn waiting(&self, owner: &Owner<'_>) -> Option<Box<Waiting>> {
+        let name = |(namespace, name): (&str, &str)| {
+            self.table.name(&Service { tenant: "", namespace, name })
+        };
+        let (service, why) = match *owner {
+            Owner::Resting { last, until, .. } => (last.map(name), Wait::Rest(until)),
+            Owner::Kept { namespace, name: of, .. } => (Some(name((namespace, of))), Wait::Kept),
+            Owner::Reserved { service, .. } => (service.map(name), Wait::Reserved),
+            Owner::Services { .. } | Owner::Foreign(_) => return None,
+        };
+        Some(Box::new(Waiting { service, why }))
+    }
 }
 
 /// A sharing key, and what must be behind all that share.
@@ -139,7 +156,7 @@ type Key = (Box<str>, Box<str>);
 /// Whether a Service that is promised a shared address still may have it beside these.
 fn shares(
     slot: &Slot,
-    holder: &table::Holder,
+    holder: &Holder,
     services: &[Bound<'_>],
     sharing: Option<Sharing<'_>>,
 ) -> bool {
@@ -150,21 +167,14 @@ fn shares(
     let (namespace, name) = holder.name.split_once('/').unwrap_or_default();
     alike
         && !services.is_empty()
-        && services.iter().all(|bound| {
+        && services.iter().enumerate().all(|(at, bound)| {
+            let is =
+                |other: &Bound<'_>| (other.namespace, other.name) == (bound.namespace, bound.name);
+            // Of a Service that is named twice the last ports count.
+            if services.iter().skip(at + 1).any(is) {
+                return true;
+            }
             let itself = (bound.namespace, bound.name) == (namespace, name);
             !itself && bound.ports.iter().all(|port| !holder.ports.as_slice().contains(port))
         })
-}
-
-/// How an address waits, if this owner lets it.
-fn waiting(owner: &Owner<'_>) -> Option<Box<Waiting>> {
-    let name =
-        |(namespace, name): (&str, &str)| table::name_of(&Service { tenant: "", namespace, name });
-    let (service, why) = match *owner {
-        Owner::Resting { last, until, .. } => (last.map(name), Wait::Rest(until)),
-        Owner::Kept { namespace, name: of, .. } => (Some(name((namespace, of))), Wait::Kept),
-        Owner::Reserved { service, .. } => (service.map(name), Wait::Reserved),
-        Owner::Services { .. } | Owner::Foreign(_) => return None,
-    };
-    Some(Box::new(Waiting { service, why }))
 }

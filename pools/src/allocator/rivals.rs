@@ -7,9 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::Allocator;
+use super::holder::{HolderId, Name, Ports};
 use super::record::Conflict;
-use super::table::{self, HolderId, Ports, Slot, SlotId, TenantId, Usage};
+use super::slot::{Slot, SlotId, Usage};
+use super::tenants::TenantId;
+use super::{Allocator, BOTH};
 use crate::{Family, Port, Service, Sharing};
 
 /// What records say that do not count.
@@ -18,8 +20,10 @@ pub(super) struct Rivals {
     /// The Services that a record names in vain.
     by_address: BTreeMap<IpAddr, Vain>,
     /// The same by Service: `<namespace>/<name>`.
-    by_service: BTreeMap<(TenantId, Family, Box<str>), BTreeSet<IpAddr>>,
+    by_service: BTreeMap<SeatKey, BTreeSet<IpAddr>>,
 }
+
+type SeatKey = (TenantId, Family, Box<str>);
 
 #[derive(Clone, Debug, Default)]
 struct Vain {
@@ -31,8 +35,7 @@ struct Vain {
 pub(super) struct Seat {
     pub(super) tenant: TenantId,
     pub(super) family: Family,
-    /// `<namespace>/<name>`.
-    pub(super) name: Box<str>,
+    pub(super) name: Name,
 }
 
 impl Rivals {
@@ -58,13 +61,13 @@ impl Rivals {
 
     fn add(&mut self, seat: &Seat, address: IpAddr, ports: Ports) {
         let vain = self.by_address.entry(address).or_default();
-        vain.services.insert(seat.name.clone(), ports);
-        let key = (seat.tenant, seat.family, seat.name.clone());
+        vain.services.insert(seat.text(), ports);
+        let key = seat.key();
         self.by_service.entry(key).or_default().insert(address);
     }
 
     fn remove(&mut self, seat: &Seat, address: IpAddr) -> Option<Ports> {
-        let key = (seat.tenant, seat.family, seat.name.clone());
+        let key = seat.key();
         if let Some(addresses) = self.by_service.get_mut(&key) {
             addresses.remove(&address);
             if addresses.is_empty() {
@@ -72,18 +75,25 @@ impl Rivals {
             }
         }
         let vain = self.by_address.get_mut(&address)?;
-        let ports = vain.services.remove(&seat.name);
+        let ports = vain.services.remove(&*seat.name);
         if vain.services.is_empty() {
             self.by_address.remove(&address);
         }
         ports
     }
 
+    /// Forgets a record that names nobody.
+    pub(super) fn drop_empty(&mut self, address: IpAddr) {
+        if self.by_address.get(&address).is_some_and(|vain| vain.services.is_empty()) {
+            self.by_address.remove(&address);
+        }
+    }
+
     fn of(&self, seat: &Seat) -> impl Iterator<Item = IpAddr> + use<> {
         let addresses = if self.by_service.is_empty() {
             BTreeSet::new()
         } else {
-            let key = (seat.tenant, seat.family, seat.name.clone());
+            let key = seat.key();
             self.by_service.get(&key).cloned().unwrap_or_default()
         };
         addresses.into_iter()
@@ -104,7 +114,8 @@ impl Allocator {
         let tenant = self.tenants.get(slot.tenant).map_or("", |tenant| &tenant.name);
         let (namespace, of) = name.split_once('/').unwrap_or_default();
         let service = Service { tenant, namespace, name: of };
-        let holder = self.table.find(slot.tenant, &service).and_then(|id| self.table.holder(id));
+        let found = self.table.find(slot.tenant, &service, self.table.hash(&service));
+        let holder = found.and_then(|id| self.table.holder(id));
         let other = holder.and_then(|holder| holder.slot(Family::of(slot.address)));
         let other = other.and_then(|other| self.table.slot(other)).map(|other| other.address);
         Conflict { address: slot.address, service: service.to_string(), other }
@@ -165,6 +176,13 @@ impl Allocator {
         }
     }
 
+    /// The same in both families.
+    pub(super) fn settle_both(&mut self, tenant: TenantId, name: &Name) {
+        for family in BOTH {
+            self.settle(&Seat { tenant, family, name: name.clone() });
+        }
+    }
+
     /// Gives a Service an address that a record named in vain.
     fn seat(&mut self, seat: &Seat, id: SlotId) {
         let Some(address) = self.table.slot(id).map(|slot| slot.address) else { return };
@@ -182,7 +200,7 @@ impl Allocator {
     fn unseat(&mut self, seat: &Seat, holder: HolderId, id: SlotId) {
         let Some(slot) = self.table.slot(id) else { return };
         let (address, sharing) = (slot.address, slot.sharing());
-        let sharing = sharing.map(|(key, backends)| (key.to_owned(), backends.to_owned()));
+        let sharing = sharing.map(|shares| (shares.key.to_owned(), shares.backends.to_owned()));
         let ports = self.ports_told(holder, seat.family);
         self.vacate_seat(holder, id);
         self.rivals.add(seat, address, ports);
@@ -196,11 +214,25 @@ impl Allocator {
         let mut free = Vec::new();
         for address in self.rivals.of(seat).collect::<Vec<_>>() {
             self.rivals.remove(seat, address);
-            let slot = self.table.at(address).filter(|_| !self.rivals.has(address));
-            let blocked = slot.filter(|(_, slot)| matches!(slot.usage, Usage::Blocked));
-            free.extend(blocked.map(|(id, _)| id));
+            let Some((id, slot)) = self.table.at(address) else { continue };
+            match slot.usage {
+                Usage::Blocked if !self.rivals.has(address) => free.push(id),
+                _ => self.note_empty(id),
+            }
         }
         free
+    }
+
+    /// Notes that the record of an address names nobody any more, if all who have it are only
+    /// promised it: when these are gone it is not free.
+    pub(super) fn note_empty(&mut self, id: SlotId) {
+        let Some(slot) = self.table.slot(id) else { return };
+        let family = Family::of(slot.address);
+        let mut holders = slot.holders().iter().filter_map(|id| self.table.holder(*id));
+        let held = !slot.holders().is_empty();
+        if held && holders.all(|h| *h.promised.get(family)) && !self.rivals.has(slot.address) {
+            self.rivals.note(slot.address, slot.sharing());
+        }
     }
 
     /// Forgets what a record named in vain.
@@ -208,6 +240,8 @@ impl Allocator {
         let Some(tenant) = self.table.at(address).map(|(_, slot)| slot.tenant) else { return };
         let names: Vec<Box<str>> = self.rivals.at(address).map(|(name, _)| name.into()).collect();
         for name in names {
+            let (namespace, name) = name.split_once('/').unwrap_or_default();
+            let name = self.table.name(&Service { tenant: "", namespace, name });
             self.rivals.remove(&Seat { tenant, family: Family::of(address), name }, address);
         }
         self.rivals.by_address.remove(&address);
@@ -225,7 +259,11 @@ impl Allocator {
 }
 
 impl Seat {
-    pub(super) fn new(tenant: TenantId, service: &Service<'_>, family: Family) -> Self {
-        Self { tenant, family, name: table::name_of(service) }
+    fn text(&self) -> Box<str> {
+        (*self.name).into()
+    }
+
+    fn key(&self) -> SeatKey {
+        (self.tenant, self.family, self.text())
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::names::Names;
-use super::table::{SlotId, TenantId};
+use super::slot::SlotId;
 use crate::{Family, PerFamily, Quota, Refusal, Resource, Sharing, Used};
 
 /// What is known of a tenant beside its Services.
@@ -51,6 +51,9 @@ pub(super) struct Change {
     pub(super) takes: u64,
     pub(super) frees: u64,
 }
+
+/// The number of a tenant.
+pub(super) type TenantId = u32;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tenants {

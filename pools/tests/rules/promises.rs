@@ -68,12 +68,52 @@ fn a_promise_to_share_leaves_those_that_share_already() {
     assert_eq!(state(&scene, "10.0.0.0"), assigned(&["s1", "s2"]), "the old record says nothing");
     scene.allocator.withdraw(&service("default", "s2"));
     assert_eq!(state(&scene, "10.0.0.0"), assigned(&["s1"]));
-    // A record that leaves no room ends the promise.
+    // A record that names a Service twice has its last ports.
     scene.gets("s2", with(81));
+    let port = |number| [pools::Port { protocol: pools::Protocol::Tcp, number }];
+    let (before, last) = (port(81), port(82));
+    let twice = [&before, &last].map(|ports| Bound { ports, ..services[0] });
+    let owner = Owner::Services { tenant: "tenant", services: &twice, sharing };
+    tell(&mut scene, "10.0.0.0", owner).unwrap();
+    assert_eq!(state(&scene, "10.0.0.0"), assigned(&["s1", "s2"]));
+    // A record that leaves no room ends the promise.
     let alone = Owner::Services { tenant: "tenant", services: &services, sharing: None };
     tell(&mut scene, "10.0.0.0", alone).unwrap();
     assert_eq!(state(&scene, "10.0.0.0"), assigned(&["s1"]));
     assert_eq!(scene.allocator.of(&service("default", "s2")), None);
+}
+
+#[test]
+fn an_address_whose_record_names_nobody_any_more_is_not_free() {
+    let with = |port| Ask { sharing: Some(("k", "")), port, ..V4 };
+    let services = [Bound { namespace: "default", name: "s1", ports: &[] }];
+    let sharing = Some(pools::Sharing { key: "k", backends: "" });
+    let owner = Owner::Services { tenant: "tenant", services: &services, sharing };
+    let beside = || {
+        let mut scene = pool();
+        tell(&mut scene, "10.0.0.0", owner).unwrap();
+        assert_eq!(scene.gets("s2", with(81)), ["10.0.0.0"]);
+        // Its record has lost its one Service, and has not got the next one yet.
+        let freed = scene.allocator.release(&service("default", "s1"), Afterwards::Rest(60));
+        assert_eq!(freed, [] as [std::net::IpAddr; 0]);
+        assert_eq!(state(&scene, "10.0.0.0"), assigned(&["s2"]));
+        scene
+    };
+    let mut scene = beside();
+    scene.allocator.withdraw(&service("default", "s2"));
+    assert_eq!(state(&scene, "10.0.0.0"), Some(State::Conflicting), "the record is there");
+    assert_eq!(scene.gets("t", V4), ["10.0.0.1"]);
+    scene.allocator.forget(ip("10.0.0.0"));
+    assert_eq!(scene.gets("u", V4), ["10.0.0.0"], "the record is gone");
+
+    let mut scene = beside();
+    let freed = scene.allocator.release(&service("default", "s2"), Afterwards::Rest(60));
+    assert_eq!(freed, [ip("10.0.0.0")]);
+    let rests = State::Resting { last: Some("default/s2".to_owned()), until: 60 };
+    assert_eq!(state(&scene, "10.0.0.0"), Some(rests));
+    assert_eq!(scene.gets("s2", with(81)), ["10.0.0.0"]);
+    scene.allocator.withdraw(&service("default", "s2"));
+    assert_eq!(scene.allocator.rested(60), [ip("10.0.0.0")]);
 }
 
 #[test]

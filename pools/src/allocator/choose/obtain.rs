@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::Chooser;
 use crate::allocator::catalog::{Pool, PoolId};
-use crate::allocator::table::{self, Slot, Usage, Wait};
+use crate::allocator::holder::is_named;
+use crate::allocator::slot::{Slot, Usage, Wait};
 use crate::{Refusal, Unavailable};
 
 impl Chooser<'_> {
@@ -94,7 +95,7 @@ impl Chooser<'_> {
         let us = self.own.map(|(id, _)| id);
         let others = || slot.holders().iter().filter(|id| Some(**id) != us);
         let others = || others().filter_map(|id| holders.holder(*id));
-        let Some(one) = others().min_by_key(|other| &other.name) else { return Ok(()) };
+        let Some(one) = others().min_by_key(|other| &*other.name) else { return Ok(()) };
         let alike = match (&slot.usage, self.request.shares()) {
             (Usage::Shared(shared), Some(sharing)) => {
                 *shared.key == *sharing.key && *shared.backends == *sharing.backends
@@ -110,7 +111,7 @@ impl Chooser<'_> {
         }
         // Also those that records name in vain, for now.
         let vain = self.allocator.rivals.at(slot.address);
-        let vain = vain.filter(|(name, _)| !table::is_named(name, &self.request.service));
+        let vain = vain.filter(|(name, _)| !is_named(name, &self.request.service));
         let ports = others().map(|other| (&*other.name, other.ports.as_slice())).chain(vain);
         for (service, ports) in ports {
             if let Some(port) = self.request.ports.iter().find(|port| ports.contains(port)) {
@@ -127,7 +128,7 @@ impl Chooser<'_> {
 
     /// Whether an address of our tenant's waits for this very Service, or for any that asks.
     pub(super) fn awaits_us(&self, slot: &Slot) -> bool {
-        let named = |name: &str| table::is_named(name, &self.request.service);
+        let named = |name: &str| is_named(name, &self.request.service);
         slot.waits().is_some_and(|waiting| waiting.awaits(named))
     }
 
@@ -135,7 +136,7 @@ impl Chooser<'_> {
     pub(super) fn owner(&self, slot: &Slot) -> String {
         let tenant = self.allocator.tenants.get(slot.tenant).map_or("", |tenant| &tenant.name);
         let holders = slot.holders().iter().filter_map(|id| self.allocator.table.holder(*id));
-        let holder = holders.min_by_key(|holder| &holder.name);
+        let holder = holders.min_by_key(|holder| &*holder.name);
         let name = match &slot.usage {
             Usage::Foreign(foreign) => return foreign.what.to_string(),
             Usage::Waiting(waiting) => waiting.service.as_deref(),

@@ -1,7 +1,7 @@
 //! Whether a tenant may have what was chosen.
 
 use super::{Choice, Chooser};
-use crate::allocator::table::{Slot, Usage, Wait};
+use crate::allocator::slot::{Slot, Usage, Wait};
 use crate::allocator::tenants::{Change, More};
 use crate::{Family, PerFamily, Refusal};
 

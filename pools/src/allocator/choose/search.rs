@@ -5,16 +5,14 @@ use std::net::IpAddr;
 
 use super::{Choice, Chooser};
 use crate::allocator::catalog::Pool;
-use crate::allocator::table::Slot;
+use crate::allocator::slot::Slot;
 use crate::{Families, Family, Refusal, Wanted};
 
 impl Chooser<'_> {
     /// The addresses that wait for this very Service.
     pub(super) fn waiting_for_us(&self) -> impl Iterator<Item = &Slot> {
         let (table, service) = (&self.allocator.table, &self.request.service);
-        // Most of the time nothing waits, and no name need be hashed.
-        let tenant = self.tenant.filter(|_| !table.nothing_waits());
-        tenant.into_iter().flat_map(|(id, _)| table.waiting_for(id, service))
+        self.tenant.into_iter().flat_map(|(id, _)| table.waiting_for(id, service, self.hash))
     }
 
     /// Those of them that can be had: what is kept or reserved, then what was had last.
@@ -66,7 +64,7 @@ impl Chooser<'_> {
     fn pair_of(&self, slot: &Slot) -> Option<Choice> {
         let table = &self.allocator.table;
         let holders = slot.holders().iter().filter_map(|id| table.holder(*id));
-        let addresses = table.addresses(holders.min_by_key(|holder| &holder.name)?);
+        let addresses = table.addresses(holders.min_by_key(|holder| &*holder.name)?);
         let shared = |a: &IpAddr| table.at(*a).is_some_and(|(_, s)| self.share(s).is_ok());
         let all = addresses.v4.iter().chain(&addresses.v6).all(shared);
         all.then_some(Choice { addresses, ..Choice::of(slot.pool) })
