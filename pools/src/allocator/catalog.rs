@@ -145,17 +145,31 @@ impl Catalog {
     }
 
     fn change(&mut self, address: IpAddr, likely: PoolId, change: fn(&mut Space, IpAddr) -> bool) {
-        let sure = self.get(likely).is_some_and(|pool| pool.owns(address)).then_some(likely);
-        let Some(id) = sure.or_else(|| self.owner(address)) else { return };
-        let Some(pool) = self.pools.get_mut(id as usize) else { return };
-        if pool.avoids(address) {
-            return;
+        // Whose own address it is, it need not be looked for among those of all pools.
+        let done = self.change_of(likely, address, change);
+        if !done && let Some(id) = self.owner(address).filter(|id| *id != likely) {
+            self.change_of(id, address, change);
+        }
+    }
+
+    /// The same of one pool; whether it changed.
+    fn change_of(
+        &mut self,
+        id: PoolId,
+        address: IpAddr,
+        change: fn(&mut Space, IpAddr) -> bool,
+    ) -> bool {
+        let Some(pool) = self.pools.get_mut(id as usize) else { return false };
+        let before = pool.space.free(Family::of(address));
+        if pool.avoids(address) || !change(&mut pool.space, address) {
+            return false;
         }
         let family = Family::of(address);
-        let before = pool.has_free(family);
-        if change(&mut pool.space, address) && before != pool.has_free(family) {
+        let now = pool.space.free(family);
+        if before == 0 || now == 0 {
             self.list(id, family);
         }
+        true
     }
 
     /// Counts an address that something else than a Service uses, or no longer.

@@ -7,8 +7,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use lab::components;
 use lab::report::{Figure, Report, Target, machine};
+use one::Times;
 use serde::Deserialize;
 
+#[path = "bench-pools/corners.rs"]
+mod corners;
 #[path = "bench-pools/many.rs"]
 mod many;
 #[path = "bench-pools/one.rs"]
@@ -43,14 +46,21 @@ fn measure() -> Result<()> {
     let peer = components::metallb_peer()?;
     let mut report = Report::default();
     many::measure(&mut report)?;
+    corners::measure(&mut report)?;
+    let (mut empty, mut full) = (Times::new(0), Times::new(one::SIZE * 9 / 10));
+    // Before and after the peer: the processor's speed changes within seconds.
+    empty.measure()?;
+    full.measure()?;
     let output = Command::new(peer).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    empty.measure()?;
+    full.measure()?;
     let theirs: MetalLb = serde_json::from_slice(&output.stdout).context("the peer")?;
-    for (what, used, theirs, faster) in [
-        ("pool of 4,096, empty", 0, theirs.empty, 10.0),
-        ("pool of 4,096, 9 of 10 in use", one::SIZE * 9 / 10, theirs.full, 100.0),
+    for (what, ours, theirs, faster) in [
+        ("pool of 4,096, empty", empty, theirs.empty, 10.0),
+        ("pool of 4,096, 9 of 10 in use", full, theirs.full, 100.0),
     ] {
-        let (assign, release) = one::measure(used)?;
+        let (assign, release) = ours.medians();
         let mut beside = |what: String, ours: Duration, theirs: f64, faster: f64| {
             let theirs = Figure::Time(Duration::from_secs_f64(theirs));
             let target = Target::AtMost(theirs.times(1.0 / faster));

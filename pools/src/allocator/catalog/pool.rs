@@ -76,12 +76,6 @@ impl Pool {
         self.counts() && self.contents.contains(address) && !self.avoids(address)
     }
 
-    /// Whether this address is no other pool's, too.
-    pub(super) fn owns(&self, address: IpAddr) -> bool {
-        let ours = |spec: &PoolSpec| matches!(spec.source, Source::Here);
-        self.spec.as_ref().is_some_and(ours) && self.counts() && self.contents.contains(address)
-    }
-
     /// Whether it leaves this address of its ranges out.
     pub(super) fn avoids(&self, address: IpAddr) -> bool {
         is_buggy(address) && self.spec.as_ref().is_some_and(|spec| spec.avoid_buggy_ips)

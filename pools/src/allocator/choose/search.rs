@@ -49,7 +49,9 @@ impl Chooser<'_> {
     pub(super) fn shared(&self) -> Option<Choice> {
         let ((_, tenant), sharing) = (self.tenant?, self.request.shares()?);
         let slots = tenant.shares(sharing).filter_map(|id| self.allocator.table.slot(id));
-        let mut slots: Vec<&Slot> = slots.filter(|slot| self.share(slot).is_ok()).collect();
+        // The ports first: thousands of Services of one key may want the same.
+        let slots = slots.filter(|slot| self.leaves_ports(slot) && self.share(slot).is_ok());
+        let mut slots: Vec<&Slot> = slots.collect();
         slots.sort_by_key(|slot| slot.address);
         let open = |slot: &&Slot| self.in_open_pool(slot).is_ok();
         slots.into_iter().filter(open).find_map(|slot| {
@@ -57,6 +59,16 @@ impl Chooser<'_> {
             let mut single = Choice::of(slot.pool);
             *single.addresses.get_mut(Family::of(slot.address)) = Some(slot.address);
             pair.or_else(|| self.wanted(single))
+        })
+    }
+
+    /// Whether none of the others that hold an address has a port that is asked for.
+    fn leaves_ports(&self, slot: &Slot) -> bool {
+        let us = self.own.map(|(id, _)| id);
+        let others = slot.holders().iter().filter(|id| Some(**id) != us);
+        let mut others = others.filter_map(|id| self.allocator.table.holder(*id));
+        others.all(|other| {
+            other.ports.as_slice().iter().all(|port| !self.request.ports.contains(port))
         })
     }
 

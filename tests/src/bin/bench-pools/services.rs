@@ -17,8 +17,12 @@ pub(crate) struct Named {
 
 impl Named {
     pub(crate) fn new(number: usize) -> Self {
+        Self::of_tenant(number % TENANTS, number)
+    }
+
+    pub(crate) fn of_tenant(tenant: usize, number: usize) -> Self {
         Self {
-            tenant: format!("tenant-{:03}", number % TENANTS),
+            tenant: format!("tenant-{tenant:03}"),
             namespace: format!("namespace-{}", number % 7),
             name: format!("service-{number}"),
         }
@@ -31,14 +35,10 @@ impl Named {
 
 pub(crate) const PORTS: [Port; 1] = [Port { protocol: Protocol::Tcp, number: 80 }];
 
-/// Assigns an IPv4 address of a pool, or of any.
-pub(crate) fn assign(
-    allocator: &mut Allocator,
-    service: &Named,
-    pool: Option<&str>,
-) -> Result<Assigned> {
+/// An IPv4 address of a pool, or of any.
+pub(crate) fn request<'r>(service: &'r Named, pool: Option<&'r str>) -> Request<'r> {
     static NONE: Labels = Labels::new();
-    let request = Request {
+    Request {
         service: service.get(),
         labels: &NONE,
         namespace_labels: None,
@@ -48,8 +48,16 @@ pub(crate) fn assign(
         ports: &PORTS,
         sharing: None,
         among: None,
-    };
-    allocator.assign(&request).map_err(|refusal| anyhow!("{refusal}"))
+    }
+}
+
+/// Assigns it.
+pub(crate) fn assign(
+    allocator: &mut Allocator,
+    service: &Named,
+    pool: Option<&str>,
+) -> Result<Assigned> {
+    allocator.assign(&request(service, pool)).map_err(|refusal| anyhow!("{refusal}"))
 }
 
 /// Releases what it has, and forgets it at once, as when its rest is over.
