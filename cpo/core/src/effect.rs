@@ -22,6 +22,17 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Whether it changes this `Eip`.
+    #[must_use]
+    pub fn writes_eip(&self, eip: &str) -> bool {
+        match self {
+            Self::Under(
+                UnderEffect::BindEip { name, .. } | UnderEffect::PatchEipStatus { name, .. },
+            ) => name == eip,
+            Self::Under(_) | Self::Tenant(_) | Self::Ovn(_) => false,
+        }
+    }
+
     /// What it is, in one word for the log.
     #[must_use]
     pub const fn name(&self) -> &'static str {

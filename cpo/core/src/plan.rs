@@ -8,6 +8,7 @@
 
 mod address;
 mod counts;
+mod holders;
 mod release;
 mod report;
 mod reserved;
@@ -19,12 +20,13 @@ use std::time::Duration;
 
 use crate::assignments::Wish;
 use crate::effect::Effect;
-use crate::ids::{Install, ServiceKey, Uid};
+use crate::ids::ServiceKey;
 use crate::problem::Problem;
 use crate::time::Now;
 use crate::world::World;
 
 pub use counts::{pool_status, tenant_status};
+pub use holders::{is_ovn_eip_of, ovn_eip_name, reserved_ovn_eip_name};
 pub use report::notice;
 pub use reserved::step as reserved_step;
 
@@ -137,27 +139,6 @@ pub fn plan(world: &World, key: &ServiceKey, since: &Since, now: Now) -> Plan {
         None if tenant.braked.contains(key) => Plan::default(),
         service => release::release(world, tenant, key, service, now),
     }
-}
-
-/// Name of the `OvnEip` of a Service: the same for every incarnation of the Service, so that a
-/// returning one finds its address.
-#[must_use]
-pub fn ovn_eip_name(install: &Install, tenant: &Uid, key: &ServiceKey) -> String {
-    let identity = format!("{install}\0{tenant}\0{}\0{}", key.namespace(), key.name());
-    format!("cpo-{}", digest(&identity))
-}
-
-/// Name of the `OvnEip` that holds an address an operator reserved.
-#[must_use]
-pub fn reserved_ovn_eip_name(install: &Install, address: Ipv4Addr) -> String {
-    format!("cpo-{}", digest(&format!("{install}\0reserved\0{address}")))
-}
-
-/// Twelve hexadecimal digits that stand for a text.
-fn digest(identity: &str) -> String {
-    use sha2::{Digest, Sha256};
-    let digest = Sha256::digest(identity.as_bytes());
-    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ fn occupied() -> World {
         chassis: vec![],
     };
     world.put_row(RowChange::Port(Uuid::from_u128(8), Some(port)));
+    let port = testing::gateway_port("198.51.100.67/24");
+    world.put_row(RowChange::Port(GATEWAY, Some(port)));
     world.under.pools.get_mut("public").unwrap().excludes = vec!["198.51.100.66".parse().unwrap()];
     world
 }
@@ -55,7 +57,7 @@ const REFUSED: [(&str, &str); 13] = [
     ("198.51.100.254", "the gateway"),
     ("198.51.100.5", "in excludeIps"),
     ("198.51.100.66", "in the pool's excludes"),
-    ("198.51.100.10", "a router port of the VPC"),
+    ("198.51.100.67", "a router port of the VPC"),
     ("198.51.100.64", "a router port of another"),
     ("198.51.100.60", "granted to an OvnEip"),
     ("198.51.100.65", "asked for by an OvnEip"),

@@ -17,7 +17,7 @@ use crate::time::Now;
 
 pub(crate) use model::Model;
 pub(crate) use objects::{
-    GATEWAY, POLICY, ROUTER, endpoint, machine, node, only, pool, ranges, row_of,
+    GATEWAY, POLICY, ROUTER, endpoint, gateway_port, machine, node, only, pool, ranges, row_of,
     seen_from_outside, subnet, world,
 };
 pub(crate) use systems::{Applied, apply_edits, apply_effect, kube_ovn, ovn_eip};

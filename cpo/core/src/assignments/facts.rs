@@ -11,7 +11,7 @@ use pools::{
 use super::{Assignments, Claim};
 use crate::ids::{ServiceKey, TenantName};
 use crate::ovn::{self, LoadBalancer};
-use crate::plan::ovn_eip_name;
+use crate::plan::is_ovn_eip_of;
 use crate::service::Protocol as Transport;
 use crate::under::{Eip, OvnEip, Under};
 use crate::world::World;
@@ -269,7 +269,7 @@ impl Assignments {
 fn ours<'e>(world: &World, name: &str, eip: &'e OvnEip) -> Option<&'e ServiceKey> {
     let key = eip.service.as_ref()?;
     let tenant = world.tenants.get(key.tenant())?;
-    (name == ovn_eip_name(&world.install, &tenant.spec.uid, key)).then_some(key)
+    is_ovn_eip_of(name, &world.install, &tenant.spec.uid, key).then_some(key)
 }
 
 /// The Service a live row of ours serves, if its tenant still is the one it was made for.

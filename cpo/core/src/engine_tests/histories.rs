@@ -217,6 +217,16 @@ fn holds(
         let Some(now) = after.get(uid).filter(|_| !wishes.contains(uid)) else { continue };
         prop_assert_eq!(now, address, "{} was moved by {:?}", uid, what);
     }
+    // What one lets go of rests: in the same step it is nobody else's. A rest that nobody knows of
+    // is none.
+    if matches!(what, Happening::Seconds(_) | Happening::ClockSet(_) | Happening::EipDeleted(_)) {
+        return Ok(());
+    }
+    let name = |uid: &str| uid.rsplit_once('-').map(|(name, _)| name.to_owned());
+    for (uid, address) in &after {
+        let had = before.iter().find(|(_, other)| *other == address).map(|(had, _)| name(had));
+        prop_assert!(had.is_none_or(|had| had == name(uid)), "{} did not rest", address);
+    }
     Ok(())
 }
 

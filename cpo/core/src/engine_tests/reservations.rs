@@ -78,7 +78,8 @@ fn bound() -> Bench {
     let mut bench = Bench::told(with_services(world(), 1));
     bench.when(|w| drop(w.put_eip("198.51.100.77", Some(reserved("198.51.100.77", "a")))));
     bench.when(|w| w.service(&key(0)).load_balancer_ip = Some("198.51.100.77".into()));
-    bench.wait(2);
+    // Until what it had before has rested.
+    bench.wait(70);
     assert_eq!(bench.published(&key(0)).as_deref(), Some("198.51.100.77"));
     bench
 }

@@ -1,5 +1,7 @@
 //! The steps, one by one.
 
+use std::collections::BTreeSet;
+
 use cpo_api::{CleanupPolicy, Condition, ConditionStatus, Reason};
 
 use super::{Chain, Facts, Mark, Step, UNDER_WAY};
@@ -160,7 +162,12 @@ impl Chain<'_> {
             return;
         }
         let of_eip = facts.live_eip().and_then(|eip| eip.spec.overlay.as_ref());
-        let drawn = under.ovn_eips_of.get(facts.key).and_then(|names| names.first());
+        // Those of addresses that it had before rest with these.
+        let eips = under.eips_of.get(facts.key).into_iter().flatten();
+        let eips = eips.filter_map(|name| under.eips.get(name)?.spec.overlay.as_ref());
+        let resting: BTreeSet<&String> = eips.map(|overlay| &overlay.ovn_eip).collect();
+        let mut drawn = under.ovn_eips_of.get(facts.key).into_iter().flatten();
+        let drawn = drawn.find(|name| !resting.contains(name));
         let name = of_eip.map(|overlay| &overlay.ovn_eip).or(drawn);
         match name.and_then(|name| Some((name, under.ovn_eips.get(name)?))) {
             Some((name, ovn_eip)) => match ovn_eip.granted() {

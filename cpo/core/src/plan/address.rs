@@ -5,7 +5,7 @@ mod record;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use cpo_api::Reason;
+use cpo_api::{EipSpec, Reason};
 use pools::{Assigned, Given, Target};
 
 use super::serve::Serving;
@@ -59,20 +59,14 @@ pub(super) fn step(
     }
     match serving.eip() {
         Some((_, eip)) if eip.deleting => Address::Waiting,
-        // Which pools are for it is not known yet.
-        Some((_, eip)) if eip.released().is_some() && serving.namespace_unread() => {
-            unread(serving, since, plan)
-        }
-        Some((name, eip)) if eip.released().is_some() => {
-            returned(serving, name, eip, request, plan)
-        }
         Some((name, eip)) => assigned(serving, name, eip, request, since, plan),
         // A row that is not seen yet may serve it already.
         None if !serving.world.ovn.known() => Address::Unseen,
         None => match drawn() {
+            Some(ovn_eip) => granted(serving, ovn_eip, request, since, plan),
+            // Which pools are for it is not known yet.
             None if serving.namespace_unread() => unread(serving, since, plan),
             None => draw(serving, request, plan),
-            Some(ovn_eip) => granted(serving, ovn_eip, request, since, plan),
         },
     }
 }
@@ -141,7 +135,7 @@ fn unrecorded(
     Address::Refused(Some(live), Problem::refused(Reason::AddressConflict, text).for_operator(why))
 }
 
-/// No `Eip`, no `OvnEip`: take an address that was set aside, or draw one.
+/// Nothing is under way: take an address that rests or was set aside for it, or draw one.
 fn draw(serving: &Serving<'_>, request: &Request, plan: &mut Plan) -> Address {
     let wanted = serving.world.assignments.wanted(serving.key);
     if wanted.is_some() && request.address.is_none() && request.pool.is_none() {
@@ -166,8 +160,11 @@ fn draw(serving: &Serving<'_>, request: &Request, plan: &mut Plan) -> Address {
         Target::Draw { pool, .. } => (pool, None),
         Target::These(given) => (given.pool.clone(), v4(&given)),
     };
-    let reserved = address.and_then(|v4| under.eips.get_key_value(&v4.to_string()));
-    if let (Some((name, eip)), Some(address)) = (reserved, address) {
+    let waits = address.and_then(|v4| under.eips.get_key_value(&v4.to_string()));
+    if let (Some((name, eip)), Some(address)) = (waits, address) {
+        if eip.deleting {
+            return Address::Waiting;
+        }
         return bind(name, eip, spec(serving, Some(eip), address, &pool, request), plan);
     }
     let subnet = match address {
@@ -184,39 +181,6 @@ fn v4(given: &Given) -> Option<Ipv4Addr> {
     match given.addresses.v4 {
         Some(IpAddr::V4(v4)) => Some(v4),
         Some(IpAddr::V6(_)) | None => None,
-    }
-}
-
-/// An address that rests since a Service of this name was released, or is kept for it.
-fn returned(
-    serving: &Serving<'_>,
-    name: &str,
-    eip: &Eip,
-    request: &Request,
-    plan: &mut Plan,
-) -> Address {
-    let Some(address) = eip.address() else { return Address::Waiting };
-    let wish = serving.wish(request, true);
-    let up = serving.world.ovn.link == OvnLink::Up;
-    match select::choose(serving.world, &wish) {
-        Ok(Assigned::New(Target::These(given)) | Assigned::Kept(given))
-            if v4(&given) == Some(address) =>
-        {
-            plan.promise = Promise::Made(Box::new(wish));
-            bind(name, eip, spec(serving, Some(eip), address, &given.pool, request), plan)
-        }
-        // The name of its OvnEip is needed for another address.
-        Ok(Assigned::New(to) | Assigned::Move { to, .. }) if up => {
-            plan.promise = moving(&to);
-            give_up(serving, name, eip, plan)
-        }
-        Ok(Assigned::Kept(_)) if up => give_up(serving, name, eip, plan),
-        Ok(_) => Address::Waiting,
-        Err(problem) => {
-            plan.hungry = true;
-            release::expire(serving.world, serving.tenant, name, eip, serving.now, plan);
-            Address::Refused(None, problem)
-        }
     }
 }
 
@@ -308,7 +272,7 @@ pub(super) fn keep(serving: &Serving<'_>, plan: &mut Plan) -> Option<Ipv4Addr> {
         plan.promise = Promise::Withdrawn;
         return None;
     };
-    if eip.deleting || eip.released().is_some() {
+    if eip.deleting {
         return None;
     }
     let address = eip.address()?;
@@ -357,25 +321,21 @@ fn label(serving: &Serving<'_>, address: Ipv4Addr) -> Effect {
     Effect::Under(UnderEffect::LabelOvnEip { name, purpose })
 }
 
-/// Lets go of the present address so that another can be drawn: rows, `OvnEip`, `Eip`.
+/// Lets go of the present address so that another can be drawn: first the rows, then the `Eip`,
+/// whose address rests then.
 fn give_up(serving: &Serving<'_>, name: &str, eip: &Eip, plan: &mut Plan) -> Address {
     let live = rows::withdraw(&serving.world.ovn, serving.key);
-    if !live.is_empty() {
-        plan.effects.push(Effect::Ovn(live));
-        return Address::Waiting;
-    }
-    if eip.spec.reserved {
-        plan.effects.push(release::set_aside(name, eip));
-        return Address::Waiting;
-    }
-    match serving.world.under.ovn_eips.get(&serving.ovn_eip) {
-        Some(ovn_eip) if ovn_eip.deleting => {}
-        Some(ovn_eip) => plan.effects.push(delete_ovn_eip(serving, ovn_eip)),
-        None => plan.effects.push(Effect::Under(UnderEffect::DeleteEip {
-            name: name.to_owned(),
-            uid: eip.uid.clone(),
-            version: eip.version,
-        })),
-    }
+    plan.effects.push(if !live.is_empty() {
+        Effect::Ovn(live)
+    } else if eip.spec.reserved {
+        release::set_aside(name, eip)
+    } else if eip.spec.keep {
+        // What it leaves for another address it does not keep.
+        let spec = EipSpec { keep: false, ..eip.spec.clone() };
+        let (name, version) = (name.to_owned(), eip.version);
+        Effect::Under(UnderEffect::BindEip { name, version, spec })
+    } else {
+        release::quarantine(name, eip, serving.now)
+    });
     Address::Waiting
 }

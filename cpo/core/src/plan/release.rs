@@ -1,10 +1,12 @@
 //! A Service that is no longer to be served, or is gone: withdraw, release, let go.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cpo_api::{CleanupPolicy, EipSpec, EipStatus};
 use jiff::Timestamp;
 
+use super::holders::Holders;
 use super::{Plan, Promise, report};
 use crate::effect::{Effect, Notice, Purpose, TenantEffect, UnderEffect};
 use crate::ids::ServiceKey;
@@ -48,17 +50,19 @@ pub(super) fn release(
         plan.effects.extend(news(key, service, "DeletingLoadBalancer", "Deleting load balancer"));
         return plan;
     }
-    let eips: Vec<_> = eips_of(world, tenant, key).collect();
+    let holders = Holders { world, tenant, key };
+    let eips: Vec<_> = holders.eips().collect();
     for (name, eip) in eips.iter().filter(|(_, eip)| eip.released().is_none() && !eip.deleting) {
         plan.effects.push(match eip.spec.reserved {
             true => set_aside(name, eip),
             false => quarantine(name, eip, now),
         });
     }
-    // The Eip of an earlier tenant of this name keeps its OvnEip.
-    if !world.under.eips_of.contains_key(key) {
-        discard_ovn_eips(world, key, &mut plan);
-    }
+    // What never became an Eip. The Eip of an earlier tenant of this name keeps its OvnEip.
+    let all = world.under.ovn_eips_of.get(key).filter(|_| !world.under.eips_of.contains_key(key));
+    let drawn = holders.unrecorded().chain(all.into_iter().flatten());
+    let drawn: BTreeSet<&String> = drawn.collect();
+    plan.effects.extend(drawn.into_iter().filter_map(|name| delete_ovn_eip(world, name)));
     if !plan.effects.is_empty() {
         return plan;
     }
@@ -99,19 +103,8 @@ fn news(
     })
 }
 
-fn eips_of<'a>(
-    world: &'a World,
-    tenant: &'a Tenant,
-    key: &ServiceKey,
-) -> impl Iterator<Item = (&'a String, &'a Eip)> {
-    let names = world.under.eips_of.get(key).into_iter().flatten();
-    names
-        .filter_map(|name| world.under.eips.get_key_value(name))
-        .filter(|(_, eip)| eip.spec.tenant.uid == tenant.spec.uid.as_str())
-}
-
 /// The address rests: it answers no more, and nobody else may get it yet.
-fn quarantine(name: &str, eip: &Eip, now: Now) -> Effect {
+pub(super) fn quarantine(name: &str, eip: &Eip, now: Now) -> Effect {
     let status = EipStatus {
         conditions: report::resting(eip, now),
         announced_by: None,
@@ -133,14 +126,7 @@ pub(super) fn set_aside(name: &str, eip: &Eip) -> Effect {
     Effect::Under(UnderEffect::BindEip { name, version, spec })
 }
 
-/// An `OvnEip` that never became an `Eip`.
-fn discard_ovn_eips(world: &World, key: &ServiceKey, plan: &mut Plan) {
-    for name in world.under.ovn_eips_of.get(key).into_iter().flatten() {
-        plan.effects.extend(delete_ovn_eip(world, name));
-    }
-}
-
-fn delete_ovn_eip(world: &World, name: &str) -> Option<Effect> {
+pub(super) fn delete_ovn_eip(world: &World, name: &str) -> Option<Effect> {
     let ovn_eip = world.under.ovn_eips.get(name).filter(|e| !e.deleting)?;
     let (name, uid) = (name.to_owned(), ovn_eip.uid.clone());
     Some(Effect::Under(UnderEffect::DeleteOvnEip { name, uid }))

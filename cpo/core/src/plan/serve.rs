@@ -6,8 +6,9 @@ use std::time::Duration;
 use cpo_api::Reason;
 
 use super::address::{self, Address};
+use super::holders::Holders;
 use super::report::{self, Report};
-use super::{Plan, Since, Wait};
+use super::{Plan, Since, Wait, release};
 use crate::assignments::Wish;
 use crate::backends::{self, Resolved};
 use crate::effect::{Effect, LbEdit, Notice, RouterRef, TenantEffect};
@@ -35,6 +36,8 @@ pub(super) struct Serving<'a> {
     pub(super) key: &'a ServiceKey,
     pub(super) service: &'a Service,
     pub(super) now: Now,
+    pub(super) holders: Holders<'a>,
+    /// The name of the `OvnEip` that holds its address, or is to.
     pub(super) ovn_eip: String,
     pub(super) resolved: Resolved,
 }
@@ -49,13 +52,11 @@ pub(super) fn serve(
     now: Now,
 ) -> Plan {
     let mut plan = Plan::default();
-    let ovn_eip = super::ovn_eip_name(&world.install, &tenant.spec.uid, key);
+    let holders = Holders { world, tenant, key };
     let resolved = backends::resolve(tenant, &world.under, key, service, now);
-    let mut serving = Serving { world, tenant, key, service, now, ovn_eip, resolved };
-    let reserved = serving.eip().filter(|(_, eip)| eip.spec.reserved);
-    if let Some(address) = reserved.and_then(|(_, eip)| eip.address()) {
-        serving.ovn_eip = super::reserved_ovn_eip_name(&world.install, address);
-    }
+    let mut serving =
+        Serving { world, tenant, key, service, now, holders, ovn_eip: String::new(), resolved };
+    serving.ovn_eip = serving.which_ovn_eip();
     if !service.finalizer {
         plan.effects.push(report::add_finalizer(&serving));
         plan.effects
@@ -74,20 +75,40 @@ pub(super) fn serve(
             serving.refuse(problem, &mut plan, &mut report);
         }
     }
+    serving.tidy(&mut plan);
     report.problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
     serving.tell(report, &mut plan);
     plan
 }
 
 impl Serving<'_> {
-    /// The `Eip` of this Service, of this tenant; one that is not released before one that is.
+    /// The `Eip` that gives this Service its address.
     pub(super) fn eip(&self) -> Option<(&String, &Eip)> {
-        let under = &self.world.under;
-        let names = under.eips_of.get(self.key).into_iter().flatten();
-        names
-            .filter_map(|name| under.eips.get_key_value(name))
-            .filter(|(_, eip)| eip.spec.tenant.uid == self.tenant.spec.uid.as_str())
-            .min_by_key(|(_, eip)| eip.released().is_some())
+        self.holders.live()
+    }
+
+    /// The name of the `OvnEip` that holds its address, or was drawn for it, or is to be.
+    fn which_ovn_eip(&self) -> String {
+        if let Some((_, eip)) = self.eip() {
+            return self.holders.of(eip);
+        }
+        let served = self.served_address();
+        let address = |name: &String| self.world.under.ovn_eips.get(name)?.address();
+        let serves = |name: &&String| served.is_none() || address(name) != served;
+        let drawn = self.holders.unrecorded().min_by_key(serves);
+        drawn.cloned().unwrap_or_else(|| self.holders.next())
+    }
+
+    /// Ends the rest of addresses it had before, and removes what was drawn in vain.
+    fn tidy(&self, plan: &mut Plan) {
+        for (name, eip) in self.holders.eips() {
+            if !plan.effects.iter().any(|effect| effect.writes_eip(name)) {
+                release::expire(self.world, self.tenant, name, eip, self.now, plan);
+            }
+        }
+        let unrecorded = self.holders.unrecorded().filter(|name| **name != self.ovn_eip);
+        plan.effects
+            .extend(unrecorded.filter_map(|name| release::delete_ovn_eip(self.world, name)));
     }
 
     /// The address at which rows of ours serve it.

@@ -59,18 +59,82 @@ fn another_address_on_request_replaces_the_first() {
     let mut model = served();
     model.when(|w| ask(w.service(WEB), "198.51.100.50"));
     assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.50"));
-    assert_eq!(model.world.under.eips.len(), 1);
-    let order = [
-        "rows emptied",
-        "OvnEip deleted",
-        "Eip deleted",
-        "OvnEip",
-        "Eip",
-        "rows changed",
-        "status",
-        "Eip status",
-    ];
+    assert_eq!(model.eip_reason("198.51.100.10"), "Quarantined");
+    let order =
+        ["rows emptied", "Eip released", "OvnEip", "Eip", "rows changed", "status", "Eip status"];
     assert_eq!(done(&model), order);
+    model.after_seconds(61);
+    assert_eq!(model.world.under.eips.keys().collect::<Vec<_>>(), ["198.51.100.50"]);
+    assert_eq!(model.world.under.ovn_eips.len(), 1);
+}
+
+#[test]
+fn what_a_service_moved_off_rests_with_its_ovn_eip_and_comes_back_on_request() {
+    let mut model = served();
+    let names = |model: &Model| -> Vec<String> {
+        let granted = |name: &String| model.world.under.ovn_eips[name].granted().unwrap();
+        let names = model.world.under.ovn_eips.keys();
+        names.map(|name| format!("{} {}", &name[16..], granted(name))).collect()
+    };
+    model.when(|w| ask(w.service(WEB), "198.51.100.50"));
+    model.when(|w| ask(w.service(WEB), "198.51.100.60"));
+    assert_eq!(names(&model), [" 198.51.100.10", "-1 198.51.100.50", "-2 198.51.100.60"]);
+    for rests in ["198.51.100.10", "198.51.100.50"] {
+        assert_eq!(model.eip_reason(rests), "Quarantined");
+        let other = Service { uid: Uid::new("uid-other"), ..new_service() };
+        model.world.put_service("a/default/other", Some(other));
+        model.when(|w| ask(w.service("a/default/other"), rests));
+        assert_eq!(model.published("a/default/other"), None, "it rests for its Service alone");
+    }
+    model.world.put_service("a/default/other", None);
+    model.settle();
+    model.when(|w| ask(w.service(WEB), "198.51.100.50"));
+    assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.50"));
+    assert_eq!(names(&model).len(), 3, "it has its OvnEip still");
+    model.after_seconds(61);
+    assert_eq!(names(&model), ["-1 198.51.100.50"]);
+    model.log.clear();
+    model.restart();
+    assert!(model.settle().log.is_empty(), "the name stays");
+    model.when(|w| ask(w.service(WEB), "198.51.100.60"));
+    assert_eq!(names(&model), [" 198.51.100.60", "-1 198.51.100.50"], "the first name is free");
+}
+
+#[test]
+fn an_address_that_was_to_be_kept_is_not_kept_by_who_moves_off() {
+    let mut model = created();
+    let keep = (names::ANNOTATION_KEEP.to_owned(), "true".to_owned());
+    model.when(|w| w.service(WEB).annotations.extend([keep]));
+    model.when(|w| ask(w.service(WEB), "198.51.100.50")).after_seconds(61);
+    let kept: Vec<_> = model.world.under.eips.iter().map(|(n, e)| (&**n, e.spec.keep)).collect();
+    assert_eq!(kept, [("198.51.100.50", true)]);
+    model.delete(WEB).after_seconds(3_600);
+    assert_eq!(model.eip_reason("198.51.100.50"), "Kept");
+}
+
+#[test]
+fn what_was_drawn_in_vain_goes_with_its_service_and_what_rests_stays() {
+    let mut model = served();
+    model.kube_ovn = false;
+    model.when(|w| ask(w.service(WEB), "198.51.100.50"));
+    assert_eq!(model.world.under.ovn_eips.len(), 2);
+    model.kube_ovn = true;
+    model.delete(WEB);
+    assert_eq!(model.world.under.ovn_eips.len(), 1);
+    assert_eq!(model.eip_reason("198.51.100.10"), "Quarantined");
+    model.after_seconds(61);
+    assert!(model.world.under.ovn_eips.is_empty() && model.world.under.eips.is_empty());
+}
+
+#[test]
+fn a_name_of_an_ovn_eip_is_known_with_its_number() {
+    let (install, tenant, key) = ("default".parse().unwrap(), Uid::new("uid-a"), key(WEB));
+    let first = crate::plan::ovn_eip_name(&install, &tenant, &key);
+    let known =
+        |rest: &str| crate::plan::is_ovn_eip_of(&format!("{first}{rest}"), &install, &tenant, &key);
+    assert!(["", "-1", "-2", "-10"].into_iter().all(known));
+    assert!(!["-", "-0", "-01", "-+1", "-x", "1", "-1-1"].into_iter().any(known));
+    assert!(!crate::plan::is_ovn_eip_of(&first, &install, &Uid::new("uid-b"), &key));
 }
 
 #[test]

@@ -128,7 +128,7 @@ pub(crate) fn world() -> World {
     world
         .with_machine("vm1", "10.0.0.2")
         .with_machine("vm2", "10.0.0.3")
-        .with_row(RowChange::Port(GATEWAY, Some(gateway_port("198.51.100.10/24"))))
+        .with_row(RowChange::Port(GATEWAY, Some(gateway_port("198.51.100.9/24"))))
         .with_row(RowChange::Policy(POLICY, Some(reroute_policy())))
         .with_router(|router| {
             router.ports.insert(GATEWAY);
@@ -136,7 +136,7 @@ pub(crate) fn world() -> World {
         })
 }
 
-fn gateway_port(network: &str) -> RouterPort {
+pub(crate) fn gateway_port(network: &str) -> RouterPort {
     RouterPort {
         name: "vpc-a-external".into(),
         networks: vec![network.parse().unwrap()],

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use cpo_api::{EipMode, EipOverlay, EipPort, EipService, EipSpec, EipTenant};
 
+use super::super::Plan;
 use super::super::serve::Serving;
-use super::super::{Plan, ovn_eip_name, reserved_ovn_eip_name};
 use super::Address;
 use crate::effect::{Effect, UnderEffect};
 use crate::request::Request;
@@ -58,11 +58,7 @@ pub(super) fn spec(
     ports.sort();
     let tenant = &serving.tenant.spec;
     let reserved = eip.is_some_and(|eip| eip.spec.reserved);
-    let ovn_eip = if reserved {
-        reserved_ovn_eip_name(&serving.world.install, address)
-    } else {
-        ovn_eip_name(&serving.world.install, &tenant.uid, serving.key)
-    };
+    let ovn_eip = eip.map_or_else(|| serving.ovn_eip.clone(), |eip| serving.holders.of(eip));
     EipSpec {
         address: address.to_string(),
         mode: EipMode::Overlay,

@@ -1,0 +1,112 @@
+//! Which `OvnEip` holds which address of a Service.
+//!
+//! A Service has one address, and beside it those that rest since it moved on: each with an
+//! `OvnEip` of its own, or Kube-OVN would give it away.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use crate::ids::{Install, ServiceKey, Uid};
+use crate::tenant::Tenant;
+use crate::under::Eip;
+use crate::world::World;
+
+/// Name of the first `OvnEip` of a Service: the same for every incarnation of the Service, so that
+/// a returning one finds its address.
+#[must_use]
+pub fn ovn_eip_name(install: &Install, tenant: &Uid, key: &ServiceKey) -> String {
+    let identity = format!("{install}\0{tenant}\0{}\0{}", key.namespace(), key.name());
+    format!("cpo-{}", digest(&identity))
+}
+
+/// Name of the `OvnEip` that holds an address an operator reserved.
+#[must_use]
+pub fn reserved_ovn_eip_name(install: &Install, address: Ipv4Addr) -> String {
+    format!("cpo-{}", digest(&format!("{install}\0reserved\0{address}")))
+}
+
+/// Twelve hexadecimal digits that stand for a text.
+fn digest(identity: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(identity.as_bytes());
+    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether this is the name of an `OvnEip` of a Service: the first, or `-1`, `-2` and so on.
+#[must_use]
+pub fn is_ovn_eip_of(name: &str, install: &Install, tenant: &Uid, key: &ServiceKey) -> bool {
+    let Some(rest) = name.strip_prefix(&ovn_eip_name(install, tenant, key)) else { return false };
+    let number = rest.strip_prefix('-').and_then(|number| number.parse::<u32>().ok());
+    rest.is_empty() || number.is_some_and(|number| number > 0 && format!("-{number}") == rest)
+}
+
+/// The `OvnEip`s and `Eip`s of one Service.
+#[derive(Clone, Copy)]
+pub(super) struct Holders<'a> {
+    pub(super) world: &'a World,
+    pub(super) tenant: &'a Tenant,
+    pub(super) key: &'a ServiceKey,
+}
+
+impl<'a> Holders<'a> {
+    /// The `Eip`s of the Service, of this tenant.
+    pub(super) fn eips(self) -> impl Iterator<Item = (&'a String, &'a Eip)> {
+        let under = &self.world.under;
+        let names = under.eips_of.get(self.key).into_iter().flatten();
+        names
+            .filter_map(|name| under.eips.get_key_value(name))
+            .filter(move |(_, eip)| eip.spec.tenant.uid == self.tenant.spec.uid.as_str())
+    }
+
+    /// The `Eip` that gives the Service its address.
+    pub(super) fn live(self) -> Option<(&'a String, &'a Eip)> {
+        self.eips().find(|(_, eip)| eip.released().is_none())
+    }
+
+    /// The name of the `OvnEip` that holds the address of an `Eip`: of the one that was granted it,
+    /// or else as the record says.
+    pub(super) fn of(self, eip: &Eip) -> String {
+        let (install, under) = (&self.world.install, &self.world.under);
+        let Some(address) = eip.address() else { return self.first() };
+        if eip.spec.reserved {
+            return reserved_ovn_eip_name(install, address);
+        }
+        let has = |name: &&String| {
+            under.ovn_eips.get(*name).is_some_and(|held| held.address() == Some(address))
+        };
+        let recorded = eip.spec.overlay.as_ref().map(|overlay| &overlay.ovn_eip);
+        let recorded = || recorded.filter(|name| self.is_ours(name));
+        self.ours().find(has).or_else(recorded).cloned().unwrap_or_else(|| self.first())
+    }
+
+    /// The `OvnEip`s that hold no recorded address: what was drawn last, and leftovers.
+    pub(super) fn unrecorded(self) -> impl Iterator<Item = &'a String> {
+        let taken = self.taken();
+        self.ours().filter(move |name| !taken.contains(*name))
+    }
+
+    /// The name under which another address is drawn.
+    pub(super) fn next(self) -> String {
+        let (taken, first) = (self.taken(), self.first());
+        let mut more = (1..=u32::MAX).map(|number| format!("{first}-{number}"));
+        let is_free = |name: &String| !taken.contains(name);
+        Some(first.clone()).filter(is_free).or_else(|| more.find(is_free)).unwrap_or_default()
+    }
+
+    fn taken(self) -> BTreeSet<String> {
+        self.eips().map(|(_, eip)| self.of(eip)).collect()
+    }
+
+    fn ours(self) -> impl Iterator<Item = &'a String> {
+        let names = self.world.under.ovn_eips_of.get(self.key).into_iter().flatten();
+        names.filter(move |name| self.is_ours(name))
+    }
+
+    fn is_ours(self, name: &str) -> bool {
+        is_ovn_eip_of(name, &self.world.install, &self.tenant.spec.uid, self.key)
+    }
+
+    fn first(self) -> String {
+        ovn_eip_name(&self.world.install, &self.tenant.spec.uid, self.key)
+    }
+}
