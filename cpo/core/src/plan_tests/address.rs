@@ -127,6 +127,28 @@ fn what_was_drawn_in_vain_goes_with_its_service_and_what_rests_stays() {
 }
 
 #[test]
+fn what_holds_the_address_is_told_by_the_grant_and_what_holds_none_is_deleted() {
+    let mut model = served();
+    let first = model.world.under.ovn_eips.keys().next().unwrap().clone();
+    model.when(|w| {
+        let mut eip = w.under.eips["198.51.100.10"].clone();
+        eip.spec.overlay.as_mut().unwrap().ovn_eip = format!("{first}-7");
+        w.put_eip("198.51.100.10", Some(eip));
+    });
+    assert_eq!(done(&model), ["Eip bound"], "the record is put right");
+    model.log.clear();
+    model.when(|w| {
+        let mut stray = w.under.ovn_eips[&first].clone();
+        stray.spec_v4 = "198.51.100.60".parse().ok();
+        stray.status_v4 = stray.spec_v4;
+        w.put_ovn_eip(&format!("{first}-3"), Some(stray));
+    });
+    assert_eq!(done(&model), ["OvnEip deleted"]);
+    assert_eq!(model.world.under.ovn_eips.keys().collect::<Vec<_>>(), [&first]);
+    assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.10"));
+}
+
+#[test]
 fn a_name_of_an_ovn_eip_is_known_with_its_number() {
     let (install, tenant, key) = ("default".parse().unwrap(), Uid::new("uid-a"), key(WEB));
     let first = crate::plan::ovn_eip_name(&install, &tenant, &key);
