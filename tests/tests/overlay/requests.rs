@@ -59,6 +59,7 @@ pub(crate) async fn overlay_requested_address_is_checked() -> Result<()> {
 
     free_ones_are_granted(lab, a).await?;
     a_corrected_wish_is_granted(lab, a).await?;
+    who_moves_can_go_back(lab, a).await?;
     ensure!(bed::address(b, "holder").await? == taken, "the holder lost {taken}");
     Ok(())
 }
@@ -125,6 +126,29 @@ async fn a_corrected_wish_is_granted(lab: &Lab, tenant: &Tenant) -> Result<()> {
             holds("AddressAssigned") && holds("Programmed")
         };
         wait::for_object(&api, name, "both conditions to hold", SOON, holds).await?;
+    }
+    Ok(())
+}
+
+/// What a Service moves off rests with its `OvnEip`, and is its own again for the asking.
+async fn who_moves_can_go_back(lab: &Lab, tenant: &Tenant) -> Result<()> {
+    const NAME: &str = "mover";
+    let [first, second] = [Ipv4Addr::new(198, 51, 100, 170), Ipv4Addr::new(198, 51, 100, 171)];
+    bed::create(tenant, &asking(NAME, Wish::Field, first)).await?;
+    let api = bed::services(tenant);
+    for (to, from) in [(second, first), (first, second)] {
+        let wish = json!({"spec": {"loadBalancerIP": to.to_string()}});
+        api.patch(NAME, &PatchParams::default(), &Patch::Merge(&wish)).await?;
+        let moved = |service: &Service| bed::published(service) == Some(to);
+        wait::for_object(&api, NAME, &format!("to move to {to}"), SOON, moved).await?;
+        let url = format!("http://{to}/");
+        wait::until(&url, SOON, || traffic::get(lab.far(), &url)).await?;
+        let rests = seen::eips(lab).await?.get(&from.to_string()).await?;
+        ensure!(!rests.data["status"]["releasedAt"].is_null(), "{from} does not rest");
+        let holder = rests.data["spec"]["overlay"]["ovnEip"].as_str().context("no OvnEip")?;
+        let holder = seen::ovn_eips(lab).await?.get(holder).await?;
+        let granted = holder.data["status"]["v4Ip"].as_str();
+        ensure!(granted == Some(from.to_string().as_str()), "{from} is not held: {granted:?}");
     }
     Ok(())
 }
