@@ -212,8 +212,8 @@ impl Heart {
         let tenants = self.engine.world().tenants.iter();
         let wanted = tenants.map(|(name, tenant)| {
             let secret = tenant.spec.kubeconfig.clone();
-            let namespaces = self.engine.world().asks_namespaces(&tenant.spec);
-            (name.clone(), Wanted { incarnation: tenant.incarnation, secret, namespaces })
+            let (incarnation, namespaces) = (tenant.incarnation, tenant.namespaces.round);
+            (name.clone(), Wanted { incarnation, secret, namespaces })
         });
         let wanted: BTreeMap<_, _> = wanted.collect();
         self.tenants.send_if_modified(|current| {

@@ -53,8 +53,8 @@ where
         (self.gone)(namespace, name).map(Input::Under)
     }
 
-    fn listing(&self) -> Input {
-        Input::UnderListing(self.kind)
+    fn listing(&self) -> Option<Input> {
+        Some(Input::UnderListing(self.kind))
     }
 
     fn listed(&self, names: BTreeSet<String>) -> Input {

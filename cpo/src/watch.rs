@@ -35,8 +35,10 @@ pub(crate) trait Kind: Send + Sync + 'static {
     /// The object of that namespace and name is gone, or of no concern. `None` for a name that no
     /// object of ours can have.
     fn gone(&self, namespace: &str, name: &str) -> Option<Input>;
-    /// A list begins.
-    fn listing(&self) -> Input;
+    /// A list begins, where that is to be told.
+    fn listing(&self) -> Option<Input> {
+        None
+    }
     /// A list is complete.
     fn listed(&self, names: BTreeSet<String>) -> Input;
     /// The list or watch failed.
@@ -118,7 +120,7 @@ async fn follow<K: Kind>(
         let input = match event? {
             Event::Init => {
                 names.clear();
-                Some(kind.listing())
+                kind.listing()
             }
             Event::InitApply(object) => {
                 let (namespace, name) = identity(&object);

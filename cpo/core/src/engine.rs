@@ -15,6 +15,7 @@ mod contention;
 mod input;
 mod job;
 mod lists;
+mod namespaces;
 mod orders;
 mod standby;
 mod timers;
@@ -22,13 +23,14 @@ mod timers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-pub use input::{Input, TenantKind, TenantObject, UnderKind, UnderObject};
+pub use input::{Input, NamespacesSeen, TenantKind, TenantObject, UnderKind, UnderObject};
 pub use job::{Counters, Job, JobId, Note, Outcome};
 
 use crate::assignments::{Claim, Reserved};
 use crate::effect::{Effect, TenantEffect};
 use crate::ids::{Install, ServiceKey, TenantName};
 use crate::plan::{Plan, Promise, plan};
+use crate::tenant::Round;
 use crate::time::Now;
 use crate::world::World;
 
@@ -63,6 +65,7 @@ pub struct Engine {
     /// Services that are refused for what others have.
     hungry: BTreeSet<ServiceKey>,
     tenants_learnt: u64,
+    last_round: Round,
     jobs: BTreeMap<JobId, Waiter>,
     jobs_of: BTreeMap<TenantName, Load>,
     next_job: JobId,
@@ -91,6 +94,7 @@ impl Engine {
             pools_changed: false,
             hungry: BTreeSet::new(),
             tenants_learnt: 0,
+            last_round: Round::default(),
             jobs: BTreeMap::new(),
             jobs_of: BTreeMap::new(),
             next_job: 0,

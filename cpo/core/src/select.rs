@@ -11,7 +11,7 @@ use crate::ids::{ServiceKey, TenantName};
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::service::Service;
-use crate::tenant::{Namespaces, TenantSpec};
+use crate::tenant::TenantSpec;
 use crate::under::{OvnEip, Pool, PoolSource};
 use crate::world::World;
 
@@ -89,19 +89,8 @@ impl World {
     /// Whether a pool for this tenant selects by the labels of namespaces: then they are read.
     #[must_use]
     pub fn asks_namespaces(&self, tenant: &TenantSpec) -> bool {
-        let selects = |pool: &Pool| {
-            pool.allocation.as_ref().is_some_and(|a| !a.namespace_selectors.is_empty())
-        };
         let mut pools = self.under.pools.iter();
-        pools.any(|(name, pool)| selects(pool) && is_for(name, pool, tenant))
-    }
-
-    /// What is not read any more of a tenant is not known.
-    pub(crate) fn forget_namespaces(&mut self, name: &TenantName) {
-        let asked = self.tenants.get(name).is_some_and(|t| self.asks_namespaces(&t.spec));
-        if let Some(tenant) = self.tenants.get_mut(name).filter(|_| !asked) {
-            tenant.namespaces = Namespaces::default();
-        }
+        pools.any(|(name, pool)| pool.selects_namespaces() && is_for(name, pool, tenant))
     }
 }
 

@@ -126,10 +126,25 @@ pub struct Tenant {
 /// A tenant's namespaces, which are read where a pool selects by their labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Namespaces {
+    /// The round in which they are read; none while no pool asks for them.
+    pub round: Option<Round>,
     /// Labels by name.
     pub labels: BTreeMap<String, Labels>,
     /// How far they are known.
     pub reading: Reading,
+}
+
+/// Counts how often namespaces began to be read: what was seen in an earlier round may be older
+/// than what was forgotten since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Round(u64);
+
+impl Round {
+    /// The one after it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
 }
 
 /// How far something of a tenant is known that is not always read.
@@ -181,6 +196,7 @@ impl Tenant {
             services: BTreeMap::new(),
             nodes: BTreeMap::new(),
             namespaces: Namespaces {
+                round: None,
                 labels: BTreeMap::new(),
                 reading: Reading::Unread(String::new()),
             },

@@ -143,6 +143,12 @@ impl Pool {
             PoolSource::Ranges(_) => None,
         }
     }
+
+    /// Whether the labels of Services' namespaces count for it.
+    #[must_use]
+    pub fn selects_namespaces(&self) -> bool {
+        self.allocation.as_ref().is_some_and(|a| !a.namespace_selectors.is_empty())
+    }
 }
 
 /// An `Eip`.

@@ -96,7 +96,7 @@ async fn of_tenant(
     spec: &TenantSpec,
     key: &ServiceKey,
 ) -> Option<String> {
-    let namespaces = engine.world().asks_namespaces(spec);
+    let namespaces = engine.world().tenants.get(&spec.name).and_then(|t| t.namespaces.round);
     match tenant::look(client, &server, spec, key, namespaces).await {
         Ok(inputs) => {
             inputs.into_iter().for_each(|input| engine.handle(input));

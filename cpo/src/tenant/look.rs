@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use cpo_core::engine::{Input, TenantKind};
-use cpo_core::ids::{ServiceKey, TenantName};
+use cpo_core::engine::{Input, NamespacesSeen};
+use cpo_core::ids::ServiceKey;
 use cpo_core::kubeconfig::{self, Server};
-use cpo_core::tenant::{SecretKey, TenantSpec};
+use cpo_core::tenant::{Round, SecretKey, TenantSpec};
 use k8s_openapi::api::core::v1::{Namespace, Node, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
@@ -29,7 +29,7 @@ pub(crate) async fn look(
     server: &Server,
     spec: &TenantSpec,
     key: &ServiceKey,
-    namespaces: bool,
+    namespaces: Option<Round>,
 ) -> anyhow::Result<Vec<Input>> {
     let kubeconfig = kubeconfig::parse(&content(under, &spec.kubeconfig).await?)?;
     let client = client::connect(&kubeconfig, server)?;
@@ -51,23 +51,22 @@ pub(crate) async fn look(
     let objects = objects.chain(nodes.filter_map(parse::node));
     let mut inputs: Vec<_> =
         objects.map(|object| Input::Tenant(spec.name.clone(), object)).collect();
-    if namespaces {
-        inputs.extend(namespace_of(client, &spec.name, namespace).await);
+    if let Some(round) = namespaces {
+        let seen = namespace_of(client, namespace).await;
+        let seen = seen.into_iter().map(|seen| Input::Namespaces(spec.name.clone(), round, seen));
+        inputs.extend(seen);
     }
     Ok(inputs)
 }
 
 /// The labels of a Namespace, or why they are not to be had.
-async fn namespace_of(client: Client, tenant: &TenantName, name: &str) -> Vec<Input> {
+async fn namespace_of(client: Client, name: &str) -> Vec<NamespacesSeen> {
     let namespaces: Api<Namespace> = Api::all(client);
-    let unread = |refused, why| vec![Input::NamespacesUnread(tenant.clone(), refused, why)];
+    let unread = |refused, why| vec![NamespacesSeen::Unread(refused, why)];
     match timeout(PATIENCE, namespaces.list(&named(name))).await {
         Ok(Ok(found)) => {
-            let objects = found.items.into_iter().filter_map(parse::namespace);
-            let objects = objects.map(|object| Input::Tenant(tenant.clone(), object));
-            let (kind, names) = (TenantKind::Namespace, BTreeSet::from([name.to_owned()]));
-            let listed = Input::TenantListed(tenant.clone(), kind, names);
-            objects.chain([listed]).collect()
+            let listed = NamespacesSeen::Listed(BTreeSet::from([name.to_owned()]));
+            found.items.iter().map(parse::namespace).chain([listed]).collect()
         }
         Ok(Err(error)) => {
             let refused = matches!(&error, kube::Error::Api(status) if status.code == 403);

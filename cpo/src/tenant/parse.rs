@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cpo_api::{Condition, names};
-use cpo_core::engine::TenantObject;
+use cpo_core::engine::{NamespacesSeen, TenantObject};
 use cpo_core::ids::{Uid, Version};
 use cpo_core::service::{
     Endpoint, EndpointSlice, Ingress, Port, Protocol, PublishedStatus, Service, TrafficPolicy,
@@ -28,9 +28,8 @@ pub(super) fn service(object: core::Service) -> TenantObject {
 }
 
 /// A Namespace: its labels.
-pub(super) fn namespace(object: core::Namespace) -> Option<TenantObject> {
-    let labels = object.labels().clone();
-    Some(TenantObject::Namespace(object.name_any(), Some(labels)))
+pub(super) fn namespace(object: &core::Namespace) -> NamespacesSeen {
+    NamespacesSeen::One(object.name_any(), Some(object.labels().clone()))
 }
 
 fn parsed(object: core::Service) -> Service {

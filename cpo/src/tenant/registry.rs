@@ -7,7 +7,7 @@ use cpo_core::effect::{Effect, Notice, TenantEffect};
 use cpo_core::engine::Input;
 use cpo_core::ids::TenantName;
 use cpo_core::kubeconfig::Server;
-use cpo_core::tenant::SecretKey;
+use cpo_core::tenant::{Round, SecretKey};
 use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -68,15 +68,22 @@ impl Routes {
     }
 }
 
-/// One incarnation of a tenant, and where its kubeconfig is kept.
+/// One incarnation of a tenant, where its kubeconfig is kept, and what is read of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     /// Which of the tenants of this name it is, as the engine counts them.
     pub(crate) incarnation: u64,
     /// Where the kubeconfig is kept.
     pub(crate) secret: SecretKey,
-    /// Its namespaces are read, too.
-    pub(crate) namespaces: bool,
+    /// The round in which its namespaces are read, too; none while nobody asks for them.
+    pub(crate) namespaces: Option<Round>,
+}
+
+impl Wanted {
+    /// Whether one session serves both: what it reads besides comes and goes within it.
+    fn same_session(&self, other: &Self) -> bool {
+        self.incarnation == other.incarnation && self.secret == other.secret
+    }
 }
 
 /// Something observed of one incarnation of a tenant.
@@ -111,7 +118,16 @@ pub(crate) struct Registry {
 
 struct Running {
     wanted: Wanted,
+    namespaces: watch::Sender<Option<Round>>,
     stop: CancellationToken,
+}
+
+impl Running {
+    /// Begins or ends the reading of namespaces, if that is asked for.
+    fn read(&self, namespaces: Option<Round>) {
+        self.namespaces
+            .send_if_modified(|current| std::mem::replace(current, namespaces) != namespaces);
+    }
 }
 
 impl Registry {
@@ -122,17 +138,21 @@ impl Registry {
         loop {
             let wanted = self.wanted.borrow_and_update().clone();
             running.retain(|name, session| {
-                let stays = wanted.get(name) == Some(&session.wanted);
-                if !stays {
-                    session.stop.cancel();
-                    self.routes.set(name, None);
+                let same = |wanted: &&Wanted| wanted.same_session(&session.wanted);
+                let stays = wanted.get(name).filter(same);
+                match stays {
+                    Some(wanted) => session.read(wanted.namespaces),
+                    None => {
+                        session.stop.cancel();
+                        self.routes.set(name, None);
+                    }
                 }
-                stays
+                stays.is_some()
             });
             for (name, wanted) in wanted.iter() {
                 if !running.contains_key(name) {
-                    let stop = self.start(name, wanted, &mut sessions);
-                    running.insert(name.clone(), Running { wanted: wanted.clone(), stop });
+                    let session = self.start(name, wanted, &mut sessions);
+                    running.insert(name.clone(), session);
                 }
             }
             // Cancel safe: a change seen stays seen, and the set loses nothing.
@@ -148,22 +168,18 @@ impl Registry {
         }
     }
 
-    fn start(
-        &self,
-        name: &TenantName,
-        wanted: &Wanted,
-        sessions: &mut JoinSet<bool>,
-    ) -> CancellationToken {
+    fn start(&self, name: &TenantName, wanted: &Wanted, sessions: &mut JoinSet<bool>) -> Running {
         let stop = CancellationToken::new();
         let (jobs, job_queue) = mpsc::channel(JOBS);
         let (notices, notice_queue) = mpsc::channel(NOTICES);
         let (content, kubeconfig) = watch::channel(Content::Unknown);
+        let (namespaces, rounds) = watch::channel(wanted.namespaces);
         let session = Session {
             tenant: name.clone(),
             incarnation: wanted.incarnation,
             kubeconfig,
             under: self.under.clone(),
-            namespaces: wanted.namespaces,
+            namespaces: rounds,
             jobs: job_queue,
             notices: notice_queue,
             inputs: self.inputs.clone(),
@@ -174,6 +190,10 @@ impl Registry {
         let secret = follow(self.client.clone(), wanted.secret.clone(), content);
         sessions.spawn(session.run(secret));
         self.routes.set(name, Some(Route { jobs, notices }));
-        stop
+        Running { wanted: wanted.clone(), namespaces, stop }
     }
 }
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

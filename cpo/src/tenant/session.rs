@@ -11,11 +11,11 @@ use cpo_core::effect::{Effect, Notice};
 use cpo_core::engine::{Input, TenantKind, TenantObject};
 use cpo_core::ids::TenantName;
 use cpo_core::kubeconfig::{self, Kubeconfig, Server};
-use cpo_core::tenant::Link;
-use k8s_openapi::api::core::v1::{Namespace, Node, Service};
+use cpo_core::tenant::{Link, Round};
+use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::DeserializeGuard;
-use kube::runtime::watcher::{self, Config};
+use kube::runtime::watcher::Config;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
@@ -25,12 +25,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::Events;
 use super::execute::TenantExecutor;
+use super::namespaces::Namespaces;
 use super::registry::FromTenant;
 use super::secret::Content;
 use super::{client, parse};
 use crate::leadership::{Leadership, Order};
 use crate::outbox::{self, Finished};
-use crate::watch::{Kind, describe, status_of, watch as watch_kind};
+use crate::watch::{Kind, describe, watch as watch_kind};
 
 /// Calls to one tenant's API server under way at a time.
 const CALLS: usize = 16;
@@ -41,7 +42,7 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(10);
 /// First wait before a tenant that did not answer is tried again, doubled with each.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// Longest wait.
-const LAST_RETRY: Duration = Duration::from_secs(10);
+pub(super) const LAST_RETRY: Duration = Duration::from_secs(10);
 
 /// What a session reads from and writes to.
 pub(super) struct Session {
@@ -49,8 +50,8 @@ pub(super) struct Session {
     pub(super) incarnation: u64,
     pub(super) kubeconfig: watch::Receiver<Content>,
     pub(super) under: Server,
-    /// Its namespaces are read, too.
-    pub(super) namespaces: bool,
+    /// The round in which its namespaces are read, too; none while nobody asks for them.
+    pub(super) namespaces: watch::Receiver<Option<Round>>,
     pub(super) jobs: mpsc::Receiver<Order<Effect>>,
     pub(super) notices: mpsc::Receiver<Notice>,
     pub(super) inputs: mpsc::Sender<FromTenant>,
@@ -117,7 +118,7 @@ struct Connector {
     tenant: TenantName,
     kubeconfig: watch::Receiver<Content>,
     under: Server,
-    namespaces: bool,
+    namespaces: watch::Receiver<Option<Round>>,
     inputs: mpsc::Sender<Input>,
     current: Arc<ArcSwapOption<Client>>,
 }
@@ -219,12 +220,13 @@ impl Connector {
         self.spawn::<EndpointSlice>(watches, client, link, kind, parse::slice, |n, s| {
             Some(TenantObject::Slice(n.to_owned(), s.to_owned(), None))
         });
-        if self.namespaces {
-            let (kind, present) = (TenantKind::Namespace, parse::namespace);
-            self.spawn::<Namespace>(watches, client, link, kind, present, |_, name| {
-                Some(TenantObject::Namespace(name.to_owned(), None))
-            });
-        }
+        let namespaces = Namespaces {
+            tenant: self.tenant.clone(),
+            client: client.clone(),
+            rounds: self.namespaces.clone(),
+            inputs: self.inputs.clone(),
+        };
+        watches.spawn(namespaces.run());
     }
 
     fn spawn<O>(
@@ -302,8 +304,8 @@ where
         Some(Input::Tenant(self.tenant.clone(), (self.gone)(namespace, name)?))
     }
 
-    fn listing(&self) -> Input {
-        Input::TenantListing(self.tenant.clone(), self.kind)
+    fn listing(&self) -> Option<Input> {
+        Some(Input::TenantListing(self.tenant.clone(), self.kind))
     }
 
     fn listed(&self, names: BTreeSet<String>) -> Input {
@@ -314,24 +316,15 @@ where
         LAST_RETRY
     }
 
-    /// The right to read namespaces is one that a tenant need not give.
-    fn without(&self, error: &watcher::Error) -> Option<Input> {
-        let refused = self.kind == TenantKind::Namespace && status_of(error) == Some(403);
-        refused.then(|| Input::NamespacesUnread(self.tenant.clone(), true, describe(error)))
-    }
-
-    /// A watch that not every tenant has does not speak for how we stand with it.
     fn lost(&self, error: String) -> Input {
-        match self.kind {
-            TenantKind::Namespace => Input::NamespacesUnread(self.tenant.clone(), false, error),
-            TenantKind::Service | TenantKind::Node | TenantKind::EndpointSlice => {
-                Input::TenantLink(self.tenant.clone(), Link::Down(error))
-            }
-        }
+        Input::TenantLink(self.tenant.clone(), Link::Down(error))
     }
 
     fn recovered(&self) -> Option<Input> {
-        let speaks = self.kind != TenantKind::Namespace;
-        speaks.then(|| Input::TenantLink(self.tenant.clone(), self.link.clone()))
+        Some(Input::TenantLink(self.tenant.clone(), self.link.clone()))
     }
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

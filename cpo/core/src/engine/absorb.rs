@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use super::{Engine, Input, TenantObject, UnderObject};
 use crate::ids::{ServiceKey, TenantName};
 use crate::ovn::{Concern, RowChange};
-use crate::tenant::{Link, Reading, Tenant, TenantSpec};
+use crate::tenant::{Link, Tenant, TenantSpec};
 use crate::under::{Eip, OvnEip, Pool};
 
 impl Engine {
@@ -27,17 +27,7 @@ impl Engine {
             }
             Input::Tenant(tenant, object) => self.tenant(&tenant, object),
             Input::TenantListed(tenant, kind, names) => self.tenant_listed(tenant, kind, &names),
-            Input::NamespacesUnread(name, refused, why) => {
-                let tenant = self.world.tenants.get(&name);
-                let reading = tenant.map(|tenant| &tenant.namespaces.reading);
-                match (refused, reading) {
-                    (true, _) => self.namespaces_settled(&name, Reading::Refused(why)),
-                    (false, Some(Reading::Unread(_))) => {
-                        self.namespaces_settled(&name, Reading::Unread(why));
-                    }
-                    (false, _) => {}
-                }
-            }
+            Input::Namespaces(tenant, round, seen) => self.namespaces(&tenant, round, seen),
             Input::TenantLink(name, link) => {
                 if let Some(tenant) = self.world.tenants.get_mut(&name) {
                     let up = |link: &Link| matches!(link, Link::Up { .. });
@@ -205,11 +195,18 @@ impl Engine {
         let under = &mut self.world.under;
         let wish =
             |pool: &Pool| Pool { status: cpo_api::AddressPoolStatus::default(), ..pool.clone() };
-        let same = under.pools.get(&name).map(wish) == pool.as_ref().map(wish);
+        let before = under.pools.get(&name);
+        let same = before.map(wish) == pool.as_ref().map(wish);
+        let labels = before.into_iter().chain(&pool).any(Pool::selects_namespaces);
         put(&mut under.pools, name.clone(), pool);
         self.chores.pool_changed(name);
         if !same {
             self.pools_changed();
+        }
+        if !same && labels {
+            for tenant in self.world.tenants.keys().cloned().collect::<Vec<_>>() {
+                self.ask_for_namespaces(&tenant);
+            }
         }
     }
 
@@ -251,9 +248,6 @@ impl Engine {
             return;
         }
         self.world.reckon_pools();
-        for name in self.world.tenants.keys().cloned().collect::<Vec<_>>() {
-            self.world.forget_namespaces(&name);
-        }
         for name in self.world.under.pools.keys().cloned().collect::<Vec<_>>() {
             self.chores.pool_changed(name);
         }
@@ -305,7 +299,7 @@ impl Engine {
         }
         let known = self.world.tenants.get(&name).map(uid);
         self.world.reckon_tenant(&name);
-        self.world.forget_namespaces(&name);
+        self.ask_for_namespaces(&name);
         if known != before {
             for key in &keys {
                 self.world.withdraw_promise(key);
@@ -366,11 +360,6 @@ impl Engine {
                     self.soil_tenant(name);
                 }
             }
-            TenantObject::Namespace(namespace, labels) => {
-                if put(&mut tenant.namespaces.labels, namespace.clone(), labels) {
-                    tenant.services_in(&namespace).into_iter().for_each(|key| self.soil(key));
-                }
-            }
             TenantObject::Slice(namespace, slice, value) => {
                 for (namespace, service) in tenant.put_slice(&namespace, &slice, value) {
                     if let Ok(key) = ServiceKey::new(name, &namespace, &service) {
@@ -383,7 +372,7 @@ impl Engine {
 }
 
 /// Stores, or with `None` forgets, a value; tells whether anything changed.
-fn put<K: Ord, V: PartialEq>(
+pub(super) fn put<K: Ord, V: PartialEq>(
     map: &mut std::collections::BTreeMap<K, V>,
     key: K,
     value: Option<V>,

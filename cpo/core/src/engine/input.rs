@@ -8,7 +8,7 @@ use pools::{AddressRange, Labels};
 use crate::ids::{NodeName, TenantName, Uid};
 use crate::ovn::{OvnLink, RowChange};
 use crate::service::{EndpointSlice, Service};
-use crate::tenant::{Link, Node, TenantSpec};
+use crate::tenant::{Link, Node, Round, TenantSpec};
 use crate::under::{Eip, Ip, Machine, OvnEip, Pool, Shield, Subnet};
 
 /// One thing that was observed.
@@ -30,9 +30,8 @@ pub enum Input {
     TenantListing(TenantName, TenantKind),
     /// A list of a tenant is complete: what it does not name is gone.
     TenantListed(TenantName, TenantKind, BTreeSet<String>),
-    /// The namespaces of a tenant cannot be read, for this reason; `true` where its API server does
-    /// not let us. What is known of them stays.
-    NamespacesUnread(TenantName, bool, String),
+    /// What the watch of a tenant's namespaces says, and the round it was begun for.
+    Namespaces(TenantName, Round, NamespacesSeen),
     /// How a tenant's API server stands.
     TenantLink(TenantName, Link),
     /// Rows of the Northbound database.
@@ -126,7 +125,7 @@ pub enum UnderObject {
     Instance((String, String), Option<bool>),
 }
 
-/// The kinds watched in a tenant.
+/// The kinds that are always watched in a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TenantKind {
     /// `services`
@@ -135,12 +134,10 @@ pub enum TenantKind {
     Node,
     /// `endpointslices.discovery.k8s.io`
     EndpointSlice,
-    /// `namespaces`, where a pool selects by their labels
-    Namespace,
 }
 
 impl TenantKind {
-    /// Those that are always watched: before each is listed once, an absent object proves nothing.
+    /// All of them: before each is listed once, an absent object proves nothing.
     pub const ALL: [Self; 3] = [Self::Service, Self::Node, Self::EndpointSlice];
 }
 
@@ -153,6 +150,16 @@ pub enum TenantObject {
     Node(NodeName, Option<Node>),
     /// An EndpointSlice, by namespace and name.
     Slice(String, String, Option<EndpointSlice>),
-    /// A Namespace: its labels.
-    Namespace(String, Option<Labels>),
+}
+
+/// What the watch of a tenant's namespaces says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamespacesSeen {
+    /// The labels of a namespace; `None` where it is gone.
+    One(String, Option<Labels>),
+    /// A list is complete: what it does not name is gone.
+    Listed(BTreeSet<String>),
+    /// They cannot be read, for this reason; `true` where the API server does not let us. What is
+    /// known of them stays.
+    Unread(bool, String),
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Engine, TenantKind, TenantObject, UnderKind, UnderObject};
 use crate::ids::{TenantName, Version};
-use crate::tenant::Reading;
 use crate::under::Shield;
 
 impl Engine {
@@ -39,7 +38,7 @@ impl Engine {
             TenantKind::Service => {
                 tenant.listing_services();
             }
-            TenantKind::Node | TenantKind::EndpointSlice | TenantKind::Namespace => {}
+            TenantKind::Node | TenantKind::EndpointSlice => {}
         }
     }
 
@@ -134,18 +133,10 @@ impl Engine {
                 .filter(|(namespace, slice)| !names.contains(&format!("{namespace}/{slice}")))
                 .map(|(n, s)| TenantObject::Slice(n.clone(), s.clone(), None))
                 .collect(),
-            TenantKind::Namespace => {
-                let known = tenant.namespaces.labels.keys();
-                let gone = known.filter(|name| !names.contains(*name));
-                gone.map(|name| TenantObject::Namespace(name.clone(), None)).collect()
-            }
         };
         gone.into_iter().for_each(|object| self.tenant(&name, object));
         if kind == TenantKind::Service {
             self.brake(&name, names);
-        }
-        if kind == TenantKind::Namespace {
-            self.namespaces_settled(&name, Reading::Read);
         }
         let listed = self.tenant_listed.entry(name.clone()).or_default();
         listed.insert(kind);
@@ -158,14 +149,5 @@ impl Engine {
             self.soil_tenant(&name);
         }
         self.chores.tenant_changed(name);
-    }
-
-    /// Whether the labels of a tenant's namespaces are known is known: who waited for that may draw.
-    pub(super) fn namespaces_settled(&mut self, name: &TenantName, reading: Reading) {
-        let Some(tenant) = self.world.tenants.get_mut(name) else { return };
-        if std::mem::replace(&mut tenant.namespaces.reading, reading.clone()) != reading {
-            self.soil_tenant(name);
-            self.chores.tenant_changed(name.clone());
-        }
     }
 }

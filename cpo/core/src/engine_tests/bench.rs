@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::effect::Effect;
 use crate::engine::{
-    Engine, Input, Job, Outcome, TenantKind, TenantObject, UnderKind, UnderObject,
+    Engine, Input, Job, NamespacesSeen, Outcome, TenantKind, TenantObject, UnderKind, UnderObject,
 };
 use crate::ovn::RowChange;
 use crate::service::Service;
@@ -277,10 +277,6 @@ fn of_tenant(name: &crate::ids::TenantName, known: &World, truth: &World) -> Vec
     let concerned = truth.services.iter().filter(|(_, service)| service.concerns_us());
     let services = concerned.map(|(key, service)| (key.clone(), service.clone())).collect();
     let mut objects: Vec<_> = differ(&known.services, &services).map(service).collect();
-    let (labels, wanted) = (&known.namespaces.labels, &truth.namespaces.labels);
-    objects.extend(
-        differ(labels, wanted).map(|(n, v)| TenantObject::Namespace(n.clone(), v.cloned())),
-    );
     objects.extend(
         differ(&known.nodes, &truth.nodes).map(|(n, v)| TenantObject::Node(n.clone(), v.cloned())),
     );
@@ -289,6 +285,11 @@ fn of_tenant(name: &crate::ids::TenantName, known: &World, truth: &World) -> Vec
             .map(|((n, s), v)| TenantObject::Slice(n.clone(), s.clone(), v.cloned())),
     );
     let mut inputs: Vec<_> = objects.into_iter().map(|o| Input::Tenant(name.clone(), o)).collect();
+    let (labels, wanted) = (&known.namespaces.labels, &truth.namespaces.labels);
+    inputs.extend(known.namespaces.round.into_iter().flat_map(|round| {
+        let seen = differ(labels, wanted).map(|(n, v)| NamespacesSeen::One(n.clone(), v.cloned()));
+        seen.map(move |seen| Input::Namespaces(name.clone(), round, seen))
+    }));
     let link =
         (known.link != truth.link).then(|| Input::TenantLink(name.clone(), truth.link.clone()));
     inputs.extend(link);

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use pools::{Labels, Selector, ServiceAllocation};
 
 use super::bench::{Bench, key, published, with_services};
-use crate::engine::{Input, TenantKind};
+use crate::engine::{Input, NamespacesSeen, UnderObject};
 use crate::ids::TenantName;
-use crate::tenant::Namespaces;
+use crate::tenant::{Namespaces, Round};
 use crate::testing::{ranges, world};
 use crate::under::Pool;
 
@@ -41,13 +41,23 @@ fn tenant() -> TenantName {
     "a".parse().unwrap()
 }
 
+/// The round in which the tenant's namespaces are read.
+fn round(bench: &Bench) -> Option<Round> {
+    bench.engine.world().tenants[&tenant()].namespaces.round
+}
+
+/// The watch of this round says something.
+fn say(bench: &mut Bench, round: Option<Round>, seen: NamespacesSeen) {
+    bench.engine.handle(Input::Namespaces(tenant(), round.unwrap(), seen));
+}
+
 /// The tenant's only namespace has this label, and the list is complete.
 fn read(bench: &mut Bench, exposure: &str) {
     let tenant = bench.truth.tenants.get_mut(&tenant()).unwrap();
     tenant.namespaces.labels = [("default".to_owned(), labels(exposure))].into();
     bench.feed();
     let names = BTreeSet::from(["default".to_owned()]);
-    bench.engine.handle(Input::TenantListed(self::tenant(), TenantKind::Namespace, names));
+    say(bench, round(bench), NamespacesSeen::Listed(names));
     bench.run();
     bench.wait(2);
 }
@@ -55,7 +65,7 @@ fn read(bench: &mut Bench, exposure: &str) {
 /// The tenant does not show its namespaces.
 fn refuse(bench: &mut Bench) {
     let why = "namespaces is forbidden".to_owned();
-    bench.engine.handle(Input::NamespacesUnread(tenant(), true, why));
+    say(bench, round(bench), NamespacesSeen::Unread(true, why));
 }
 
 /// Reason of the condition `NamespacesRead` of the tenant, if it has one.
@@ -105,8 +115,8 @@ fn a_tenant_that_does_not_show_its_namespaces_has_the_other_pools() {
 #[test]
 fn a_service_that_comes_before_its_namespace_waits_for_it() {
     let mut bench = bench();
-    let none = BTreeSet::new();
-    bench.engine.handle(Input::TenantListed(tenant(), TenantKind::Namespace, none));
+    let now = round(&bench);
+    say(&mut bench, now, NamespacesSeen::Listed(BTreeSet::new()));
     bench.run();
     bench.wait(2);
     assert!(bench.truth.under.ovn_eips.is_empty(), "its labels are not known");
@@ -118,7 +128,8 @@ fn a_service_that_comes_before_its_namespace_waits_for_it() {
 fn a_service_that_waits_for_labels_is_told_so_after_a_while() {
     let mut bench = bench();
     let why = "connection reset".to_owned();
-    bench.engine.handle(Input::NamespacesUnread(tenant(), false, why));
+    let now = round(&bench);
+    say(&mut bench, now, NamespacesSeen::Unread(false, why));
     bench.run();
     bench.wait(12);
     let conditions = &bench.truth.service(&key(0)).status.conditions;
@@ -163,4 +174,49 @@ fn without_such_a_pool_nothing_is_read() {
     assert!(!world.asks_namespaces(&known.spec) && known.namespaces.labels.is_empty());
     assert_eq!(published(&mut bench, 1), ["198.51.100.100"], "what is assigned stays");
     assert_eq!(told(&bench), None);
+}
+
+#[test]
+fn what_an_earlier_round_saw_counts_for_nothing_in_the_next() {
+    let mut bench = bench();
+    let first = round(&bench);
+    bench.when(|w| drop(w.under.pools.remove("office")));
+    assert_eq!(round(&bench), None, "nobody asks");
+    let old = || NamespacesSeen::One("default".into(), Some(labels("shop")));
+    let listed = || NamespacesSeen::Listed(BTreeSet::from(["default".to_owned()]));
+    say(&mut bench, first, old());
+    say(&mut bench, first, listed());
+    bench.when(|w| drop(w.under.pools.insert("office".into(), office())));
+    let second = round(&bench);
+    assert!(second > first, "it is read anew");
+    say(&mut bench, first, old());
+    say(&mut bench, first, listed());
+    let known = &bench.engine.world().tenants[&tenant()].namespaces;
+    assert_eq!(*known, Namespaces { round: second, ..Namespaces::default() });
+    // Its Service is assigned; another comes, and waits for the labels that are.
+    let uid = crate::ids::Uid::new("uid-1");
+    let late = crate::service::Service { uid, ..*super::bench::new_service() };
+    bench.when(|w| w.put_service(&key(1), Some(late)));
+    bench.wait(2);
+    assert_eq!(bench.published(&key(1)), None);
+    read(&mut bench, "office");
+    assert_eq!(bench.published(&key(1)).as_deref(), Some("198.51.100.100"));
+}
+
+#[test]
+fn a_pool_that_goes_and_comes_at_once_begins_a_round() {
+    let mut bench = bench();
+    read(&mut bench, "shop");
+    let first = round(&bench);
+    for pool in [None, Some(office())] {
+        let pool = UnderObject::AddressPool("office".into(), pool);
+        bench.engine.handle(Input::Under(pool));
+    }
+    assert!(round(&bench) > first);
+    // A pool that changes otherwise, and one that asks besides, begin none.
+    let second = round(&bench);
+    bench.when(|w| w.under.pools.get_mut("office").unwrap().drain = true);
+    bench.when(|w| drop(w.under.pools.insert("office-2".into(), office())));
+    bench.when(|w| drop(w.under.pools.remove("office")));
+    assert_eq!(round(&bench), second);
 }
