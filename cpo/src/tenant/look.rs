@@ -62,17 +62,15 @@ pub(crate) async fn look(
 /// The labels of a Namespace, or why they are not to be had.
 async fn namespace_of(client: Client, name: &str) -> Vec<NamespacesSeen> {
     let namespaces: Api<Namespace> = Api::all(client);
-    let unread = |refused, why| vec![NamespacesSeen::Unread(refused, why)];
+    let refused = |error: &_| matches!(error, kube::Error::Api(status) if status.code == 403);
     match timeout(PATIENCE, namespaces.list(&named(name))).await {
         Ok(Ok(found)) => {
             let listed = NamespacesSeen::Listed(BTreeSet::from([name.to_owned()]));
             found.items.iter().map(parse::namespace).chain([listed]).collect()
         }
-        Ok(Err(error)) => {
-            let refused = matches!(&error, kube::Error::Api(status) if status.code == 403);
-            unread(refused, describe(&error))
-        }
-        Err(_) => unread(false, "no answer in time".to_owned()),
+        Ok(Err(error)) if refused(&error) => vec![NamespacesSeen::Refused(describe(&error))],
+        Ok(Err(error)) => vec![NamespacesSeen::Unread(describe(&error))],
+        Err(_) => vec![NamespacesSeen::Unread("no answer in time".to_owned())],
     }
 }
 

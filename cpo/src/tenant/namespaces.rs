@@ -95,10 +95,10 @@ impl Kind for NamespaceWatch {
     /// The right to read them is one that a tenant need not give.
     fn without(&self, error: &watcher::Error) -> Option<Input> {
         let refused = status_of(error) == Some(403);
-        refused.then(|| self.seen(NamespacesSeen::Unread(true, describe(error))))
+        refused.then(|| self.seen(NamespacesSeen::Refused(describe(error))))
     }
 
     fn lost(&self, error: String) -> Input {
-        self.seen(NamespacesSeen::Unread(false, error))
+        self.seen(NamespacesSeen::Unread(error))
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// How long anything may take.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What became of a call, and the plural of what it was for.
 #[derive(Clone, Debug, PartialEq, Eq)]

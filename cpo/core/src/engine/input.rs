@@ -159,7 +159,8 @@ pub enum NamespacesSeen {
     One(String, Option<Labels>),
     /// A list is complete: what it does not name is gone.
     Listed(BTreeSet<String>),
-    /// They cannot be read, for this reason; `true` where the API server does not let us. What is
-    /// known of them stays.
-    Unread(bool, String),
+    /// They cannot be read for now, for this reason. What is known of them stays.
+    Unread(String),
+    /// The API server does not let us read them, for this reason. What is known of them stays.
+    Refused(String),
 }

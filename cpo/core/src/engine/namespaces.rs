@@ -41,14 +41,11 @@ impl Engine {
                 }
                 self.namespaces_settled(name, Reading::Read);
             }
-            NamespacesSeen::Unread(true, why) => {
-                self.namespaces_settled(name, Reading::Refused(why));
-            }
-            NamespacesSeen::Unread(false, why) => {
-                if matches!(known.reading, Reading::Unread(_)) {
-                    self.namespaces_settled(name, Reading::Unread(why));
-                }
-            }
+            NamespacesSeen::Refused(why) => self.namespaces_settled(name, Reading::Refused(why)),
+            NamespacesSeen::Unread(why) => match known.reading {
+                Reading::Unread(_) => self.namespaces_settled(name, Reading::Unread(why)),
+                Reading::Read | Reading::Refused(_) => {}
+            },
         }
     }
 

@@ -65,7 +65,7 @@ fn read(bench: &mut Bench, exposure: &str) {
 /// The tenant does not show its namespaces.
 fn refuse(bench: &mut Bench) {
     let why = "namespaces is forbidden".to_owned();
-    say(bench, round(bench), NamespacesSeen::Unread(true, why));
+    say(bench, round(bench), NamespacesSeen::Refused(why));
 }
 
 /// Reason of the condition `NamespacesRead` of the tenant, if it has one.
@@ -129,7 +129,7 @@ fn a_service_that_waits_for_labels_is_told_so_after_a_while() {
     let mut bench = bench();
     let why = "connection reset".to_owned();
     let now = round(&bench);
-    say(&mut bench, now, NamespacesSeen::Unread(false, why));
+    say(&mut bench, now, NamespacesSeen::Unread(why));
     bench.run();
     bench.wait(12);
     let conditions = &bench.truth.service(&key(0)).status.conditions;
@@ -219,4 +219,16 @@ fn a_pool_that_goes_and_comes_at_once_begins_a_round() {
     bench.when(|w| drop(w.under.pools.insert("office-2".into(), office())));
     bench.when(|w| drop(w.under.pools.remove("office")));
     assert_eq!(round(&bench), second);
+}
+
+#[test]
+fn a_watch_that_fails_makes_nothing_unknown() {
+    let mut bench = bench();
+    read(&mut bench, "office");
+    let known = bench.engine.world().tenants[&tenant()].namespaces.clone();
+    let now = round(&bench);
+    say(&mut bench, now, NamespacesSeen::Unread("connection reset".to_owned()));
+    assert_eq!(bench.engine.world().tenants[&tenant()].namespaces, known);
+    bench.wait(2);
+    assert_eq!(told(&bench).as_deref(), Some("Read"));
 }
