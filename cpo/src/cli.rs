@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use cpo_core::assignments::Reserved;
+use cpo_core::engine::Engine;
 use cpo_core::ids::Install;
 use ovn_client::{ClientConfig, TlsFiles, TlsSource, Verify};
 use pools::{AddressRange, AddressSet};
@@ -119,11 +121,8 @@ pub(crate) struct RunArgs {
     pub(crate) ovn: OvnArgs,
     #[command(flatten)]
     pub(crate) lease: LeaseArgs,
-    /// Ranges that no pool of addresses may hold, a comma list of addresses, `first-last` and CIDRs:
-    /// other machines on the provider network, for example. Gateways, pod Subnets, nodes and
-    /// `ServiceCIDR`s of the under cluster are known.
-    #[arg(long, env = "CPO_RESERVED_RANGES", value_delimiter = ',')]
-    pub(crate) reserved_ranges: Vec<AddressRange>,
+    #[command(flatten)]
+    reserved: ReservedArgs,
     /// Address of `/healthz`, `/readyz` and `/metrics`.
     #[arg(long, env = "CPO_LISTEN", default_value = "0.0.0.0:9464")]
     pub(crate) listen: SocketAddr,
@@ -131,15 +130,33 @@ pub(crate) struct RunArgs {
     /// each makes ovn-northd compute everything anew, which takes it seconds where it serves
     /// thousands of load balancers.
     #[arg(long, env = "CPO_SWEEP_PERIOD", default_value = "60s", value_parser = duration)]
-    pub(crate) sweep_period: Duration,
+    sweep_period: Duration,
     /// Write the log as JSON.
     #[arg(long, env = "CPO_LOG_JSON")]
     pub(crate) log_json: bool,
 }
 
 impl RunArgs {
-    /// What no pool of addresses may hold, with what it is.
-    pub(crate) fn reserved(&self) -> Vec<(AddressSet, String)> {
+    /// The engine as it is configured, which knows nothing yet.
+    pub(crate) fn engine(&self) -> Engine {
+        let engine = Engine::new(self.ovn.access.install.clone());
+        engine.sweep_every(self.sweep_period).reserving(self.reserved.ranges())
+    }
+}
+
+/// What no pool of addresses may hold.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReservedArgs {
+    /// Ranges that no pool of addresses may hold, a comma list of addresses, `first-last` and CIDRs:
+    /// other machines on the provider network, for example. Gateways, pod Subnets, nodes and
+    /// `ServiceCIDR`s of the under cluster are known.
+    #[arg(long, env = "CPO_RESERVED_RANGES", value_delimiter = ',')]
+    reserved_ranges: Vec<AddressRange>,
+}
+
+impl ReservedArgs {
+    /// These ranges, with what they are.
+    pub(crate) fn ranges(&self) -> Reserved {
         let named = |range: &AddressRange| {
             (AddressSet::from_iter([*range]), format!("{range} of --reserved-ranges"))
         };
@@ -222,6 +239,24 @@ mod tests {
     fn the_command_line_is_well_formed() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_explains_keeps_the_same_ranges_out_of_pools_as_what_runs() {
+        let reserved = ["--reserved-ranges", "203.0.113.7,203.0.113.64/28"];
+        let read = |args: &[&str]| {
+            let cli = Cli::try_parse_from([&["cpo"], args, &reserved].concat()).unwrap();
+            match cli.command {
+                Command::Run(args) => args.engine().world().reserved.clone(),
+                Command::Explain(args) => args.engine().world().reserved.clone(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let runs = read(&["run", "--ovn-nb", "tcp:127.0.0.1:6641"]);
+        let told: Vec<_> = runs.iter().map(|(_, what)| what.as_str()).collect();
+        let of = |range: &str| format!("{range} of --reserved-ranges");
+        assert_eq!(told, [of("203.0.113.7"), of("203.0.113.64-203.0.113.79")]);
+        assert_eq!(read(&["explain", "a/default/web"]), runs);
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use cpo_core::engine::Engine;
 use cpo_core::kubeconfig::Server;
 use cpo_core::rows::row_name;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -102,7 +101,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
 
     under::spawn_watches(&mut tasks, &client, &row_name(&install), &under_inputs);
     drop(under_inputs);
-    let executor = UnderExecutor::new(client.clone(), install.clone());
+    let executor = UnderExecutor::new(client.clone(), install);
     let (outbox_results, outbox_stop) = (results.clone(), stop.clone());
     let outbox = outbox::run(
         executor,
@@ -129,7 +128,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     let server = http::serve(listener, snapshots, ovn_client, leadership.clone());
     spawn(&mut tasks, "http server", server);
     let heart = Heart {
-        engine: Engine::new(install).sweep_every(args.sweep_period).reserving(args.reserved()),
+        engine: args.engine(),
         clock,
         sources: Sources {
             under: under_source,

@@ -5,6 +5,7 @@
 //! was found, and compared with what the controller wrote into objects.
 
 mod address;
+mod namespaces;
 mod steps;
 mod trouble;
 
@@ -37,6 +38,8 @@ pub enum Step {
     Tenant,
     /// Its API server answers.
     Connected,
+    /// The labels of its namespaces are known, where pools select by them.
+    Namespaces,
     /// The Service is there and ours to serve.
     Service,
     /// What it asks for can be read and given.
@@ -60,6 +63,7 @@ impl Step {
         match self {
             Self::Tenant => "tenant",
             Self::Connected => "connected",
+            Self::Namespaces => "namespaces",
             Self::Service => "service",
             Self::Wish => "wish",
             Self::Pool => "pool",

@@ -7,6 +7,9 @@ use crate::testing::{self, at, key, only, ranges, service, world};
 use crate::under::Eip;
 use crate::world::World;
 
+#[path = "explain_tests/namespaces.rs"]
+mod namespaces;
+
 const WEB: &str = "a/default/web";
 const ADDRESS: &str = "198.51.100.20";
 
@@ -200,6 +203,20 @@ fn a_pool_closed_to_the_tenant_leaves_none() {
     {
         assert!(told.cause.starts_with("PoolNotFound: "), "{told:?}");
     }
+}
+
+#[test]
+fn a_pool_within_the_ranges_that_are_reserved_gives_nothing() {
+    let mut world = connected();
+    world.under.pools.insert("public".into(), ranges(&["198.51.100.20-198.51.100.29"]));
+    let reserved = ["198.51.100.25".parse().unwrap()].into_iter().collect();
+    world.reserved = vec![(reserved, "198.51.100.25 of --reserved-ranges".to_owned())];
+    world.reckon_pools();
+    let told = ask(&world.clone().with_service(WEB, service()), None);
+    assert!(told.cause.starts_with("PoolNotFound: "), "{told:?}");
+    let named = asking(names::ANNOTATION_POOL, "public");
+    let told = ask(&world.with_service(WEB, named), None);
+    assert!(told.cause.contains("of --reserved-ranges"), "{told:?}");
 }
 
 #[test]

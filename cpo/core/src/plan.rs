@@ -25,6 +25,7 @@ use crate::problem::Problem;
 use crate::time::Now;
 use crate::world::World;
 
+pub(crate) use counts::not_shown;
 pub use counts::{pool_status, tenant_status};
 pub use holders::{is_ovn_eip_of, ovn_eip_name, reserved_ovn_eip_name};
 pub use report::notice;

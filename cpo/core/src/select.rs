@@ -89,8 +89,13 @@ impl World {
     /// Whether a pool for this tenant selects by the labels of namespaces: then they are read.
     #[must_use]
     pub fn asks_namespaces(&self, tenant: &TenantSpec) -> bool {
-        let mut pools = self.under.pools.iter();
-        pools.any(|(name, pool)| pool.selects_namespaces() && is_for(name, pool, tenant))
+        self.under.pools.keys().any(|name| self.asks_namespaces_for(name, tenant))
+    }
+
+    /// Whether this pool does.
+    pub(crate) fn asks_namespaces_for(&self, pool: &str, tenant: &TenantSpec) -> bool {
+        let found = self.under.pools.get(pool);
+        found.is_some_and(|found| found.selects_namespaces() && is_for(pool, found, tenant))
     }
 }
 

@@ -1,12 +1,13 @@
 //! `cpo explain`: why a Service is served or not, and what to do.
 
 use clap::Args;
+use cpo_core::engine::Engine;
 use cpo_core::explain::{self, Explanation, Facts};
 use cpo_core::ids::ServiceKey;
 use serde::Serialize;
 
 use super::{LookArgs, gather};
-use crate::cli::OvnAccess;
+use crate::cli::{OvnAccess, ReservedArgs};
 use crate::clock::Clock;
 
 /// Settings of `cpo explain`.
@@ -22,14 +23,22 @@ pub(crate) struct ExplainArgs {
     ovn_nb: Option<String>,
     #[command(flatten)]
     access: OvnAccess,
+    #[command(flatten)]
+    reserved: ReservedArgs,
+}
+
+impl ExplainArgs {
+    /// An engine that is configured as that of `cpo run`, and knows nothing yet.
+    pub(crate) fn engine(&self) -> Engine {
+        Engine::new(self.access.install.clone()).reserving(self.reserved.ranges())
+    }
 }
 
 /// Prints the chain; tells whether the Service is served.
 pub(crate) async fn explain(args: &ExplainArgs) -> anyhow::Result<bool> {
     let config = args.look.config().await?;
     let database = args.ovn_nb.as_ref().map(|ovn_nb| args.access.client_config(ovn_nb));
-    let install = args.access.install.clone();
-    let found = gather::gather(config, database.transpose()?, install, &args.service).await?;
+    let found = gather::gather(config, database.transpose()?, args.engine(), &args.service).await?;
     let told = explain::explain(&Facts {
         key: &args.service,
         unmanaged: found.unmanaged,

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use cpo_api::{AddressPool, Eip, TenantCluster};
 use cpo_core::engine::{Engine, Input, UnderObject};
-use cpo_core::ids::{Install, ServiceKey};
+use cpo_core::ids::ServiceKey;
 use cpo_core::kubeconfig::Server;
 use cpo_core::ovn::OvnLink;
 use cpo_core::tenant::TenantSpec;
@@ -30,16 +30,15 @@ pub(super) struct Found {
 }
 
 /// Reads the under cluster, the Northbound database where it is given, and the tenant where its
-/// kubeconfig may be read and leads to an API server that answers.
+/// kubeconfig may be read and leads to an API server that answers, into this engine's world.
 pub(super) async fn gather(
     config: Config,
     database: Option<ClientConfig>,
-    install: Install,
+    mut engine: Engine,
     key: &ServiceKey,
 ) -> anyhow::Result<Found> {
     let server = crate::run::server_of(&config)?;
     let client = Client::try_from(config).context("make a client of the under cluster")?;
-    let mut engine = Engine::new(install);
     let tenants = list::<TenantCluster>(&Api::all(client.clone())).await?;
     let named = tenants.iter().any(|tenant| tenant.name_any() == key.tenant().as_str());
     feed(&mut engine, tenants.iter().filter_map(parse::tenant_cluster));

@@ -39,7 +39,7 @@ pub(super) fn condition<'c>(conditions: &'c [Condition], type_: &str) -> Option<
     conditions.iter().find(|condition| condition.type_ == type_)
 }
 
-fn holds(condition: Option<&Condition>) -> bool {
+pub(super) fn holds(condition: Option<&Condition>) -> bool {
     condition.is_some_and(|condition| condition.status == ConditionStatus::True)
 }
 
@@ -49,6 +49,7 @@ impl Chain<'_> {
         let Some(tenant) = facts.tenant() else { return self.no_tenant() };
         self.tenant(&tenant.spec);
         self.connected(&tenant.spec);
+        self.namespaces(tenant);
         self.service(&tenant.spec);
         self.wish();
         self.pool(tenant);

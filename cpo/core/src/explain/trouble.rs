@@ -30,7 +30,9 @@ impl Trouble {
     /// The step it is in the way of.
     pub(super) const fn step(&self) -> Step {
         match self.reason {
-            Reason::TenantUnreachable | Reason::KubeconfigRejected => Step::Connected,
+            Reason::KubeconfigRejected => Step::Connected,
+            // Of a Service, it is said of the labels of its namespace alone.
+            Reason::TenantUnreachable => Step::Namespaces,
             Reason::ContendedService => Step::Service,
             Reason::AddressInUse
             | Reason::AddressNotInPool
@@ -107,6 +109,7 @@ fn planned(facts: &Facts<'_>) -> Vec<Problem> {
         Wait::Inconsistent,
         Wait::Lost,
         Wait::Precondition,
+        Wait::Namespace,
     ];
     let since: Since = waits.map(|wait| (wait, Duration::ZERO)).into();
     let now = Now { mono: Duration::from_secs(3_600), ..facts.now };

@@ -65,14 +65,16 @@ fn namespaces_read(reading: &Reading, now: Now) -> Condition {
         Reading::Unread(why) => (false, "Reading", why.clone()),
         Reading::Read => (true, "Read", String::new()),
         Reading::Refused(why) => {
-            let text = format!(
-                "namespaceSelectors of AddressPools select nothing of this tenant: {why}; apply \
-                 manifests/tenant-rbac-namespaces.yaml in its cluster"
-            );
-            (false, "Forbidden", text)
+            let remedy = "apply manifests/tenant-rbac-namespaces.yaml in its cluster";
+            (false, "Forbidden", format!("{}; {remedy}", not_shown(why)))
         }
     };
     report::condition("NamespacesRead", read, reason, &text, now)
+}
+
+/// What it means that a tenant does not show its namespaces.
+pub(crate) fn not_shown(why: &str) -> String {
+    format!("namespaceSelectors of AddressPools select nothing of this tenant: {why}")
 }
 
 fn braked(tenant: &Tenant, now: Now) -> Condition {
