@@ -227,7 +227,11 @@ impl Heart {
 
     fn handle(&mut self, input: Input) {
         match &input {
-            Input::Tenant(tenant, TenantObject::Service(namespace, name, _)) => {
+            Input::Tenant(
+                tenant,
+                TenantObject::Service(namespace, name, _)
+                | TenantObject::Patched(namespace, name, _),
+            ) => {
                 tracing::debug!(target: STEPS, service = %format_args!("{tenant}/{namespace}/{name}"), "service seen");
             }
             Input::Under(UnderObject::OvnEip(name, Some(eip))) => {

@@ -17,6 +17,7 @@ mod job;
 mod lists;
 mod namespaces;
 mod orders;
+mod services;
 mod standby;
 mod timers;
 

@@ -1,5 +1,7 @@
 //! The engine, fed and obeyed by a bench.
 
+#[path = "engine_tests/answers.rs"]
+mod answers;
 #[path = "engine_tests/assignments.rs"]
 mod assignments;
 #[path = "engine_tests/bench.rs"]

@@ -111,9 +111,11 @@ pub struct Tenant {
     pub braked: BTreeSet<ServiceKey>,
     /// Services by key: those that are of our concern.
     pub services: BTreeMap<ServiceKey, Service>,
-    /// The last state of Services that ceased to be of our concern: what an answer that comes
-    /// late tells of such a one may be older.
+    /// The last state of Services that ceased to be of our concern: an answer may have told so
+    /// before the watch, which then tells what is older.
     passed: BTreeMap<ServiceKey, (Uid, Version)>,
+    /// Services that the list under way has not named yet.
+    unlisted: BTreeSet<ServiceKey>,
     /// Nodes by name.
     pub nodes: BTreeMap<NodeName, Node>,
     /// Its namespaces.
@@ -193,6 +195,7 @@ impl Tenant {
             synced: false,
             braked: BTreeSet::new(),
             passed: BTreeMap::new(),
+            unlisted: BTreeSet::new(),
             services: BTreeMap::new(),
             nodes: BTreeMap::new(),
             namespaces: Namespaces {
@@ -205,23 +208,40 @@ impl Tenant {
         }
     }
 
-    /// Stores a Service, or passes over one that is of no concern; tells whether anything of our
-    /// concern may be another. A state older than the last that is known is dropped.
+    /// Stores a Service as the watch tells it, or passes over one that is of no concern; tells
+    /// whether anything of our concern may be another. A state older than the last that is known is
+    /// dropped, unless it is from a list.
     pub fn put_service(&mut self, key: &ServiceKey, service: Service) -> bool {
+        match self.unlisted.remove(key) {
+            true => self.store(key, service),
+            false => self.store_newer(key, service),
+        }
+    }
+
+    /// Stores a Service that we patched as the answer has it, unless it is gone meanwhile or a
+    /// namesake has come; tells the same as [`Self::put_service`].
+    pub fn put_patched(&mut self, key: &ServiceKey, service: Service) -> bool {
+        let known = self.services.get(key).is_some_and(|known| known.uid == service.uid);
+        known && self.store_newer(key, service)
+    }
+
+    fn store_newer(&mut self, key: &ServiceKey, service: Service) -> bool {
         let stored = self.services.get(key).map(|known| (&known.uid, known.version));
         let passed = || self.passed.get(key).map(|(uid, version)| (uid, *version));
         let known = stored.or_else(passed);
-        if known.is_some_and(|(uid, version)| *uid == service.uid && version > service.version) {
-            return false;
-        }
+        let newer =
+            known.is_some_and(|(uid, version)| *uid == service.uid && version > service.version);
+        !newer && self.store(key, service)
+    }
+
+    fn store(&mut self, key: &ServiceKey, service: Service) -> bool {
         if service.concerns_us() {
             self.passed.remove(key);
             self.services.insert(key.clone(), service);
             return true;
         }
-        let was_known = known.is_some();
         let changed = self.services.remove(key).is_some();
-        if was_known {
+        if changed || self.passed.contains_key(key) {
             self.passed.insert(key.clone(), (service.uid, service.version));
         }
         changed
@@ -239,12 +259,18 @@ impl Tenant {
     pub fn remove_service(&mut self, key: &ServiceKey) {
         self.services.remove(key);
         self.passed.remove(key);
+        self.unlisted.remove(key);
     }
 
     /// A list begins: however old it says its objects are, they replace what is known.
     pub fn listing_services(&mut self) {
-        self.services.values_mut().for_each(|service| service.version = Version::default());
+        self.unlisted = self.services.keys().cloned().collect();
         self.passed.clear();
+    }
+
+    /// A list is complete, and what it does not name was removed.
+    pub fn listed_services(&mut self) {
+        self.unlisted.clear();
     }
 
     /// Stores, or with `None` forgets, a slice; returns the namespace and name of every Service

@@ -65,11 +65,13 @@ fn seen(tenant: &TenantName, service: Service) -> Vec<Input> {
     if meta.deletion_timestamp.is_some() && meta.finalizers.as_ref().is_none_or(Vec::is_empty) {
         return Vec::new();
     }
-    vec![Input::Tenant(tenant.clone(), parse::service(service))]
+    vec![Input::Tenant(tenant.clone(), parse::patched(service))]
 }
 
 #[cfg(test)]
 mod tests {
+    use cpo_core::engine::TenantObject;
+
     use super::*;
 
     #[test]
@@ -86,6 +88,7 @@ mod tests {
             .unwrap()
         };
         assert!(seen(&tenant, service(&[])).is_empty());
-        assert_eq!(seen(&tenant, service(&["example.org/other"])).len(), 1);
+        let held = seen(&tenant, service(&["example.org/other"]));
+        assert!(matches!(&held[..], [Input::Tenant(_, TenantObject::Patched(..))]), "{held:?}");
     }
 }

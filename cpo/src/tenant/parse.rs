@@ -27,6 +27,12 @@ pub(super) fn service(object: core::Service) -> TenantObject {
     TenantObject::Service(namespace, name, Some(Box::new(parsed(object))))
 }
 
+/// A Service as the answer to a patch has it.
+pub(super) fn patched(object: core::Service) -> TenantObject {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    TenantObject::Patched(namespace, name, Box::new(parsed(object)))
+}
+
 /// A Namespace: its labels.
 pub(super) fn namespace(object: &core::Namespace) -> NamespacesSeen {
     NamespacesSeen::One(object.name_any(), Some(object.labels().clone()))

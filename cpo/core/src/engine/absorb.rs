@@ -331,29 +331,11 @@ impl Engine {
     pub(super) fn tenant(&mut self, name: &TenantName, object: TenantObject) {
         let Some(tenant) = self.world.tenants.get_mut(name) else { return };
         match object {
-            TenantObject::Service(namespace, service_name, service) => {
-                let Ok(key) = ServiceKey::new(name, &namespace, &service_name) else { return };
-                match service {
-                    Some(service) => {
-                        let load_balancer = service.load_balancer;
-                        if !tenant.put_service(&key, *service) {
-                            return;
-                        }
-                        if !load_balancer {
-                            // The API server itself empties the status then: nobody contends.
-                            self.contention.forget(&key);
-                        }
-                        tenant.braked.remove(&key);
-                    }
-                    None => {
-                        self.contention.forget(&key);
-                        tenant.remove_service(&key);
-                        // Where nothing else tells of it, no plan would take this back.
-                        self.world.withdraw_promise(&key);
-                    }
-                }
-                self.chores.tenant_changed(name.clone());
-                self.soil(key);
+            TenantObject::Service(namespace, service, value) => {
+                self.service(name, &namespace, &service, value.map(|value| *value));
+            }
+            TenantObject::Patched(namespace, service, value) => {
+                self.patched(name, &namespace, &service, *value);
             }
             TenantObject::Node(node, value) => {
                 if put(&mut tenant.nodes, node, value) {

@@ -146,6 +146,9 @@ impl TenantKind {
 pub enum TenantObject {
     /// A Service, by namespace and name.
     Service(String, String, Option<Box<Service>>),
+    /// A Service as the answer to our patch of it has it. Answers are not in order with what the
+    /// watch says, so one brings no Service back, and none in the place of another.
+    Patched(String, String, Box<Service>),
     /// A Node.
     Node(NodeName, Option<Node>),
     /// An EndpointSlice, by namespace and name.

@@ -136,6 +136,9 @@ impl Engine {
         };
         gone.into_iter().for_each(|object| self.tenant(&name, object));
         if kind == TenantKind::Service {
+            if let Some(tenant) = self.world.tenants.get_mut(&name) {
+                tenant.listed_services();
+            }
             self.brake(&name, names);
         }
         let listed = self.tenant_listed.entry(name.clone()).or_default();

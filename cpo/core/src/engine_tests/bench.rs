@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::effect::Effect;
+use crate::effect::{Effect, TenantEffect};
 use crate::engine::{
     Engine, Input, Job, NamespacesSeen, Outcome, TenantKind, TenantObject, UnderKind, UnderObject,
 };
+use crate::ids::ServiceKey;
 use crate::ovn::RowChange;
 use crate::service::Service;
 use crate::testing::{self, Applied, at};
@@ -23,6 +24,8 @@ pub(super) struct Bench {
     pub(super) now: Now,
     /// Every job's effect so far.
     pub(super) log: Vec<Effect>,
+    /// What each patch of a Service was answered.
+    pub(super) answers: Vec<(ServiceKey, Service)>,
 }
 
 /// A Service nobody has touched yet.
@@ -57,7 +60,7 @@ impl Bench {
     pub(super) fn untold(truth: World) -> Self {
         let mut engine = Engine::new("default".parse().unwrap());
         engine.lead();
-        Self { engine, truth, now: at(1_000_000), log: Vec::new() }
+        Self { engine, truth, now: at(1_000_000), log: Vec::new(), answers: Vec::new() }
     }
 
     /// An engine that was told everything, and has not been polled.
@@ -153,8 +156,15 @@ impl Bench {
     /// Executes a job as the systems would, and tells the engine.
     pub(super) fn finish(&mut self, job: &Job) {
         self.log.push(job.effect.clone());
+        let patched = match &job.effect {
+            Effect::Tenant(TenantEffect::PatchService { key, .. }) => Some(key),
+            _ => None,
+        };
         let applied = testing::apply_effect(&mut self.truth, &job.effect, self.now);
         let outcome = if applied == Applied::Done { Outcome::Done } else { Outcome::Failed };
+        let answer = patched
+            .and_then(|key| Some((key, self.truth.tenants.get(key.tenant())?.services.get(key)?)));
+        self.answers.extend(answer.map(|(key, service)| (key.clone(), service.clone())));
         self.feed();
         self.engine.done(job.id, outcome, self.now);
     }
@@ -269,7 +279,7 @@ fn of_tenant(name: &crate::ids::TenantName, known: &World, truth: &World) -> Vec
     let empty = crate::tenant::Tenant::new(truth.spec.clone());
     // A namesake begins with nothing.
     let known = known.tenants.get(name).filter(|k| k.spec.uid == truth.spec.uid).unwrap_or(&empty);
-    let service = |(key, v): (&crate::ids::ServiceKey, Option<&Service>)| {
+    let service = |(key, v): (&ServiceKey, Option<&Service>)| {
         let v = v.cloned().map(Box::new);
         TenantObject::Service(key.namespace().into(), key.name().into(), v)
     };

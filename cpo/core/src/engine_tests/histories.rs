@@ -1,5 +1,5 @@
 //! Random histories of Services, pools, quotas, restarts, changes of leadership, events that come
-//! late or twice, and clocks that are set: after each step no address is another's, none has moved
+//! late or twice, answers that come late, and clocks that are set: after each step no address is another's, none has moved
 //! unasked, and what is counted equals a recount (which each rest of the bench holds); in the end
 //! nothing is left over.
 
@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::bench::{Bench, new_service};
-use crate::engine::{Input, UnderKind};
+use crate::engine::{Input, TenantObject, UnderKind};
 use crate::ids::Uid;
 use crate::ovn::RowChange;
 use crate::service::Service;
@@ -39,6 +39,7 @@ enum Happening {
     LeaderChange,
     ListedAnew,
     ToldAgain,
+    LateAnswer(prop::sample::Index),
     ClockSet(i64),
     Seconds(u64),
 }
@@ -66,6 +67,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(LeaderChange),
         1 => Just(ListedAnew),
         1 => Just(ToldAgain),
+        2 => any_of().prop_map(LateAnswer),
         1 => (-100_000_i64..100_000).prop_map(ClockSet),
         3 => (0_u64..20).prop_map(Seconds),
     ]
@@ -179,11 +181,35 @@ fn happen(bench: &mut Bench, what: &Happening, count: usize) {
             bench.list_all();
         }
         Happening::ToldAgain => bench.tell_again(),
+        Happening::LateAnswer(index) => late_answer(bench, index),
         Happening::ClockSet(seconds) => bench.now.wall += SignedDuration::from_secs(*seconds),
         Happening::Seconds(seconds) => bench.wait(*seconds),
         _ => {}
     }
     bench.run();
+}
+
+/// One of the answers to patches so far comes only now. It brings no Service, exchanges none, and
+/// makes none older; what follows from it is done before the watch tells more.
+fn late_answer(bench: &mut Bench, index: &prop::sample::Index) {
+    if bench.answers.is_empty() {
+        return;
+    }
+    let known = |bench: &Bench| -> BTreeMap<_, _> {
+        let services = &bench.engine.world().tenants[&"a".parse().unwrap()].services;
+        services.iter().map(|(key, s)| ((key.clone(), s.uid.clone()), s.version)).collect()
+    };
+    let (key, service) = index.get(&bench.answers).clone();
+    let before = known(bench);
+    let (namespace, name) = (key.namespace().to_owned(), key.name().to_owned());
+    let answer = TenantObject::Patched(namespace, name, Box::new(service));
+    bench.engine.handle(Input::Tenant(key.tenant().clone(), answer));
+    for (service, version) in known(bench) {
+        assert!(before.get(&service).is_some_and(|before| *before <= version), "{service:?}");
+    }
+    for job in bench.poll() {
+        bench.finish(&job);
+    }
 }
 
 /// The address that is published on each Service, by its UID.

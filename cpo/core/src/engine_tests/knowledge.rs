@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, WEB, new_service};
 use crate::effect::{Effect, UnderEffect};
-use crate::engine::{Input, Outcome, TenantKind, TenantObject, UnderKind, UnderObject};
+use crate::engine::{Input, Outcome, TenantKind, UnderKind, UnderObject};
 use crate::ids::{TenantName, Uid};
 use crate::ovn::{OvnLink, RowChange};
 use crate::testing::{self, key, row_of, version, world};
@@ -119,26 +119,6 @@ fn what_a_complete_list_does_not_name_is_gone() {
     bench.truth.put_ip("vm1.tenant-a", None);
     bench.list(UnderKind::Ip);
     assert_eq!(bench.engine.world().under.ips.len(), 1);
-}
-
-#[test]
-fn an_older_state_of_an_object_is_dropped() {
-    let mut bench = Bench::served();
-    let name = "a".parse().unwrap();
-    let newest = bench.truth.service(WEB).version;
-    let mut older = new_service();
-    (older.uid, older.version) = (bench.truth.service(WEB).uid.clone(), version(0));
-    bench.engine.handle(Input::Tenant(
-        name,
-        TenantObject::Service("default".into(), "web".into(), Some(older)),
-    ));
-    let known = &bench.engine.world().tenants[&"a".parse().unwrap()].services[&key(WEB)];
-    assert_eq!(known.version, newest);
-    let (eip, mut stale) =
-        bench.truth.under.eips.first_key_value().map(|(n, e)| (n.clone(), e.clone())).unwrap();
-    stale.version = version(0);
-    bench.engine.handle(Input::Under(UnderObject::Eip(eip.clone(), Some(stale))));
-    assert_ne!(bench.engine.world().under.eips[&eip].version, version(0));
 }
 
 #[test]
@@ -290,25 +270,6 @@ fn what_a_tenant_is_told_is_noted_for_the_operator_once() {
 }
 
 #[test]
-fn an_answer_that_the_watch_overtook_brings_nothing_back() {
-    let mut bench = Bench::served();
-    let under = &bench.engine.world().under;
-    let (name, ovn_eip) = under.ovn_eips.first_key_value().unwrap();
-    let (name, ovn_eip) = (name.clone(), OvnEip { deleting: true, ..ovn_eip.clone() });
-    let eip = under.eips["198.51.100.10"].clone();
-    for object in [
-        UnderObject::OvnEip(name.clone(), None),
-        UnderObject::OvnEip(name, Some(ovn_eip)),
-        UnderObject::Eip("198.51.100.10".into(), None),
-        UnderObject::Eip("198.51.100.10".into(), Some(eip)),
-    ] {
-        bench.engine.handle(Input::Under(object));
-    }
-    let under = &bench.engine.world().under;
-    assert!(under.ovn_eips.is_empty() && under.eips.is_empty());
-}
-
-#[test]
 fn a_namesake_of_a_tenant_has_to_be_listed_completely_again() {
     let mut bench = Bench::served();
     let name: TenantName = "a".parse().unwrap();
@@ -320,77 +281,6 @@ fn a_namesake_of_a_tenant_has_to_be_listed_completely_again() {
         bench.engine.handle(Input::TenantListed(name.clone(), kind, Default::default()));
     }
     assert!(bench.engine.world().tenants[&name].synced);
-}
-
-#[test]
-fn what_a_list_names_replaces_what_is_known_though_it_is_numbered_lower() {
-    let mut bench = Bench::served();
-    let tenant: TenantName = "a".parse().unwrap();
-    let mut restored = bench.truth.service(WEB).clone();
-    (restored.version, restored.deleting) = (version(1), true);
-    let object = || {
-        let service = Some(Box::new(restored.clone()));
-        TenantObject::Service("default".into(), "web".into(), service)
-    };
-    let known = |bench: &Bench| bench.engine.world().tenants[&tenant].services[&key(WEB)].deleting;
-    bench.engine.handle(Input::Tenant(tenant.clone(), object()));
-    assert!(!known(&bench), "an old answer is no news");
-    bench.engine.handle(Input::TenantListing(tenant.clone(), TenantKind::Service));
-    bench.engine.handle(Input::Tenant(tenant.clone(), object()));
-    assert!(known(&bench));
-}
-
-#[test]
-fn the_answer_to_a_deletion_removes_no_namesake() {
-    let mut bench = Bench::served();
-    let name = bench.truth.under.eips.keys().next().unwrap().clone();
-    let other = UnderObject::EipGone(name.clone(), Uid::new("another"));
-    bench.engine.handle(Input::Under(other));
-    assert!(bench.engine.world().under.eips.contains_key(&name));
-}
-
-#[test]
-fn an_answer_of_before_does_not_make_a_service_forgotten() {
-    let mut bench = Bench::served();
-    let name: TenantName = "a".parse().unwrap();
-    let seen = |bench: &mut Bench, service: crate::service::Service| {
-        let object = TenantObject::Service("default".into(), "web".into(), Some(Box::new(service)));
-        bench.engine.handle(Input::Tenant(name.clone(), object));
-    };
-    let of_version = |number: u64, load_balancer: bool| crate::service::Service {
-        version: version(number),
-        load_balancer,
-        finalizer: false,
-        ..*new_service()
-    };
-    // Let go of as a ClusterIP, and a load balancer again before the answer comes.
-    seen(&mut bench, of_version(2_000, true));
-    seen(&mut bench, of_version(1_999, false));
-    let kept = |bench: &Bench| bench.engine.world().tenants[&name].services.get(&key(WEB)).cloned();
-    assert!(kept(&bench).is_some_and(|service| service.load_balancer));
-    // And the other way round: what has passed by is not brought back.
-    seen(&mut bench, of_version(2_001, false));
-    seen(&mut bench, of_version(2_000, true));
-    assert!(kept(&bench).is_none());
-    seen(&mut bench, of_version(2_002, true));
-    assert!(kept(&bench).is_some());
-}
-
-#[test]
-fn a_list_brings_back_what_was_gone() {
-    let mut bench = Bench::served();
-    let eip = bench.truth.under.eips["198.51.100.10"].clone();
-    let handle = |bench: &mut Bench, eip| {
-        bench.engine.handle(Input::Under(UnderObject::Eip("198.51.100.10".into(), eip)));
-    };
-    let known = |bench: &Bench| bench.engine.world().under.eips.contains_key("198.51.100.10");
-    handle(&mut bench, None);
-    handle(&mut bench, Some(eip.clone()));
-    assert!(!known(&bench), "an answer that comes late");
-    bench.engine.handle(Input::UnderListing(UnderKind::Eip));
-    handle(&mut bench, Some(eip));
-    bench.engine.handle(Input::UnderListed(UnderKind::Eip, ["198.51.100.10".to_owned()].into()));
-    assert!(known(&bench), "etcd was set back");
 }
 
 #[test]
