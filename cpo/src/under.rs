@@ -204,3 +204,33 @@ impl Watches<'_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn without(kind: UnderKind, code: u16) -> Option<Input> {
+        let status = Status::failure("no", "Whatever").with_code(code);
+        let error = watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status)));
+        let (present, gone) = (|_: Node| None, |_: &str, _: &str| None);
+        UnderWatch { kind, present, gone, object: PhantomData }.without(&error)
+    }
+
+    #[test]
+    fn a_server_that_lacks_service_cidrs_has_none_and_every_other_kind_is_missed() {
+        for kind in UnderKind::ALL {
+            for code in [403, 404, 410, 500] {
+                let tolerated = (kind, code) == (UnderKind::ServiceCidr, 404);
+                let told = without(kind, code);
+                let none = matches!(
+                    &told,
+                    Some(Input::UnderListed(UnderKind::ServiceCidr, names)) if names.is_empty()
+                );
+                assert_eq!(none, tolerated, "{kind:?} {code}: {told:?}");
+                assert_eq!(told.is_some(), tolerated, "{kind:?} {code}: {told:?}");
+            }
+        }
+    }
+}

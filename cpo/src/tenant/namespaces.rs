@@ -102,3 +102,22 @@ impl Kind for NamespaceWatch {
         self.seen(NamespacesSeen::Unread(error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn only_a_right_that_is_missing_is_waited_for_with_patience() {
+        let kind = NamespaceWatch { tenant: "a".parse().unwrap(), round: Round::default() };
+        for code in [401, 403, 404, 410, 500] {
+            let status = Status::failure("no", "Whatever").with_code(code);
+            let error = watcher::Error::WatchStartFailed(kube::Error::Api(Box::new(status)));
+            let told = kind.without(&error);
+            let refused = matches!(told, Some(Input::Namespaces(_, _, NamespacesSeen::Refused(_))));
+            assert_eq!((refused, told.is_some()), (code == 403, code == 403), "{code}: {told:?}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Event;
 use kube::Api;
 use kube::ResourceExt as _;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use lab::builders::service;
 use lab::cluster::AuditEntry;
 use lab::overlay::Tenant;
@@ -30,6 +30,8 @@ pub(crate) async fn rbac_is_sufficient_and_minimal() -> Result<()> {
     let bed = bed().await?;
     let lab = &bed.lab;
     let tenant = lab.tenant("b")?;
+    // Long before it is used: a role counts when the API server has seen it.
+    cpo::grant_namespaces(tenant).await?;
     bed.cpo.process().stop().await?;
     let marks = (lab.under().audit_mark()?, tenant.cluster().audit_mark()?);
     // As at the first start ever.
@@ -38,6 +40,7 @@ pub(crate) async fn rbac_is_sufficient_and_minimal() -> Result<()> {
     bed.cpo.process().start_again()?;
     bed.cpo.ready().await?;
     exercise_a_service(lab, tenant).await?;
+    exercise_namespaces(lab).await?;
     exercise_the_operators_objects(lab).await?;
     // A watch is in the audit log when it has ended.
     bed.cpo.process().stop().await?;
@@ -52,7 +55,8 @@ pub(crate) async fn rbac_is_sufficient_and_minimal() -> Result<()> {
     ensure!(refused.is_empty(), "rights are missing: {refused:#?}");
     of_one_lease(&under)?;
     all_used("rbac.yaml", &under)?;
-    all_used("tenant-rbac.yaml", &tenants)
+    all_used("tenant-rbac.yaml", &tenants)?;
+    all_used("tenant-rbac-namespaces.yaml", &tenants)
 }
 
 /// The rights on Leases are used on that of the product alone.
@@ -147,6 +151,35 @@ async fn lose_a_row(lab: &Lab, tenant: &Tenant, owner: &str) -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// A pool for the tenant selects by the labels of namespaces for a while.
+async fn exercise_namespaces(lab: &Lab) -> Result<()> {
+    let pool = json!({
+        "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": "AddressPool",
+        "metadata": {"name": "office"},
+        "spec": {
+            "addresses": ["198.51.100.213"],
+            "autoAssign": false,
+            "tenants": {"names": ["b"]},
+            "serviceAllocation": {
+                "namespaceSelectors": [{"matchLabels": {"exposure": "office"}}],
+            },
+        },
+    });
+    lab.under().apply(&pool).await?;
+    let tenants = lab.under().api("cloud-provider-ovn.io/v1alpha1", "TenantCluster", "").await?;
+    let read = |tenant: &DynamicObject| {
+        let condition = look::condition(&tenant.data, "NamespacesRead");
+        condition.map(|condition| condition.reason)
+    };
+    let is_read = |tenant: &DynamicObject| read(tenant).as_deref() == Some("Read");
+    wait::for_object(&tenants, "b", "its namespaces to be read", SOON, is_read).await?;
+    let pools = lab.under().api("cloud-provider-ovn.io/v1alpha1", "AddressPool", "").await?;
+    pools.delete("office", &DeleteParams::default()).await?;
+    let unread = |tenant: &DynamicObject| read(tenant).is_none();
+    wait::for_object(&tenants, "b", "its namespaces not to be read", SOON, unread).await?;
+    Ok(())
 }
 
 /// The shield is lost; a tenant is to be cleaned up after, and then not.

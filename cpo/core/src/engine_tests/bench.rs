@@ -160,7 +160,7 @@ impl Bench {
             Effect::Tenant(TenantEffect::PatchService { key, .. }) => Some(key),
             _ => None,
         };
-        let applied = testing::apply_effect(&mut self.truth, &job.effect, self.now);
+        let applied = testing::apply_effect(&mut self.truth, &job.effect);
         let outcome = if applied == Applied::Done { Outcome::Done } else { Outcome::Failed };
         let answer = patched
             .and_then(|key| Some((key, self.truth.tenants.get(key.tenant())?.services.get(key)?)));

@@ -50,7 +50,7 @@ impl Model {
     /// Executes one effect.
     pub(crate) fn execute(&mut self, effect: &Effect) -> Applied {
         self.log.push(effect.clone());
-        apply_effect(&mut self.world, effect, self.now)
+        apply_effect(&mut self.world, effect)
     }
 
     /// `cpo` forgets everything it had not written down.

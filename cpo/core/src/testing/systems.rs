@@ -15,7 +15,6 @@ use crate::ids::{ServiceKey, Uid, Version};
 use crate::ovn::{self, LoadBalancer, RowChange};
 use crate::rows;
 use crate::service::{Ingress, Protocol};
-use crate::time::Now;
 use crate::under::{Eip, OvnEip, Shield};
 use crate::world::World;
 
@@ -42,7 +41,7 @@ fn next(before: Version) -> Version {
 }
 
 /// Executes one effect on the world as the systems would.
-pub(crate) fn apply_effect(world: &mut World, effect: &Effect, _now: Now) -> Applied {
+pub(crate) fn apply_effect(world: &mut World, effect: &Effect) -> Applied {
     match effect {
         Effect::Tenant(TenantEffect::PatchService { key, patch }) => {
             patch_service(world, key, patch)
