@@ -147,13 +147,13 @@ impl Engine {
         self.may_decide() && self.world.ovn.known()
     }
 
-    /// Every kind of the under cluster was listed, and no watch of it is broken.
     /// Whether a list of this kind is complete.
     #[must_use]
     pub fn knows(&self, kind: UnderKind) -> bool {
         self.listed.contains(&kind)
     }
 
+    /// Every kind of the under cluster was listed, and no watch of it is broken.
     fn may_decide(&self) -> bool {
         self.listed.len() == UnderKind::ALL.len() && self.lost.is_empty()
     }

@@ -1,13 +1,13 @@
 //! Observations into the world, and the Services each concerns.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Engine, Input, TenantObject, UnderObject};
 use crate::ids::{ServiceKey, TenantName};
 use crate::ovn::{Concern, RowChange};
 use crate::tenant::{Link, Tenant, TenantSpec};
-use crate::under::{Eip, OvnEip, Pool};
+use crate::under::{Eip, Ip, OvnEip, Pool, Shield};
 
 impl Engine {
     /// Takes in one observation.
@@ -106,13 +106,7 @@ impl Engine {
                     self.under(UnderObject::OvnEip(name, None));
                 }
             }
-            UnderObject::Shield(shield) => {
-                if under.shield != shield {
-                    under.shield = shield;
-                    self.chores.shield_changed();
-                    self.soil_everybody();
-                }
-            }
+            UnderObject::Shield(shield) => self.shield_seen(shield),
             UnderObject::AddressPool(name, pool) => self.address_pool(name, pool),
             UnderObject::Subnet(name, subnet) => self.subnet(name, subnet),
             UnderObject::Vpc(name, router) => {
@@ -121,26 +115,13 @@ impl Engine {
                 }
             }
             UnderObject::Vip(name, address) => self.world.put_vip(&name, address),
-            UnderObject::Node(name, addresses) => {
-                let both = [under.nodes.get(&name), addresses.as_ref()];
-                let near = both.into_iter().flatten().flatten().any(|a| under.in_a_pool(*a));
-                if put(&mut under.nodes, name, addresses) && near {
-                    self.pools_changed();
-                }
-            }
+            UnderObject::Node(name, addresses) => self.node(name, addresses),
             UnderObject::ServiceCidr(name, ranges) => {
                 if put(&mut under.service_cidrs, name, ranges) {
                     self.pools_changed();
                 }
             }
-            UnderObject::Ip(name, ip) => {
-                let namespaces = [under.ips.get(&name), ip.as_ref()];
-                let namespaces: BTreeSet<_> =
-                    namespaces.into_iter().flatten().map(|ip| ip.namespace.clone()).collect();
-                if self.world.put_ip(&name, ip) {
-                    namespaces.iter().for_each(|namespace| self.soil_namespace(namespace));
-                }
-            }
+            UnderObject::Ip(name, ip) => self.ip(&name, ip),
             UnderObject::Machine(id, machine) => {
                 if put(&mut under.machines, id.clone(), machine) {
                     self.soil_namespace(&id.0);
@@ -151,6 +132,31 @@ impl Engine {
                     self.soil_namespace(&id.0);
                 }
             }
+        }
+    }
+
+    fn shield_seen(&mut self, shield: Shield) {
+        if std::mem::replace(&mut self.world.under.shield, shield) != shield {
+            self.chores.shield_changed();
+            self.soil_everybody();
+        }
+    }
+
+    fn node(&mut self, name: String, addresses: Option<Vec<IpAddr>>) {
+        let under = &mut self.world.under;
+        let both = [under.nodes.get(&name), addresses.as_ref()];
+        let near = both.into_iter().flatten().flatten().any(|a| under.in_a_pool(*a));
+        if put(&mut under.nodes, name, addresses) && near {
+            self.pools_changed();
+        }
+    }
+
+    fn ip(&mut self, name: &str, ip: Option<Ip>) {
+        let namespaces = [self.world.under.ips.get(name), ip.as_ref()];
+        let namespaces: BTreeSet<_> =
+            namespaces.into_iter().flatten().map(|ip| ip.namespace.clone()).collect();
+        if self.world.put_ip(name, ip) {
+            namespaces.iter().for_each(|namespace| self.soil_namespace(namespace));
         }
     }
 
