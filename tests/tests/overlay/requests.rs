@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Service;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use lab::builders::service;
 use lab::overlay::Tenant;
 use lab::{Lab, traffic, wait};
@@ -144,11 +144,13 @@ async fn who_moves_can_go_back(lab: &Lab, tenant: &Tenant) -> Result<()> {
         let url = format!("http://{to}/");
         wait::until(&url, SOON, || traffic::get(lab.far(), &url)).await?;
         let rests = seen::eips(lab).await?.get(&from.to_string()).await?;
-        ensure!(!rests.data["status"]["releasedAt"].is_null(), "{from} does not rest");
-        let holder = rests.data["spec"]["overlay"]["ovnEip"].as_str().context("no OvnEip")?;
-        let holder = seen::ovn_eips(lab).await?.get(holder).await?;
-        let granted = holder.data["status"]["v4Ip"].as_str();
-        ensure!(granted == Some(from.to_string().as_str()), "{from} is not held: {granted:?}");
+        let text = |object: &DynamicObject, place: &str| {
+            object.data.pointer(place).and_then(Value::as_str).map(str::to_owned)
+        };
+        ensure!(text(&rests, "/status/releasedAt").is_some(), "{from} does not rest");
+        let holder = text(&rests, "/spec/overlay/ovnEip").context("no OvnEip")?;
+        let granted = text(&seen::ovn_eips(lab).await?.get(&holder).await?, "/status/v4Ip");
+        ensure!(granted == Some(from.to_string()), "{from} is not held: {granted:?}");
     }
     Ok(())
 }
