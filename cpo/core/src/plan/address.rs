@@ -5,7 +5,7 @@ mod record;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use cpo_api::{EipSpec, Reason};
+use cpo_api::Reason;
 use pools::{Assigned, Given, Target};
 
 use super::serve::Serving;
@@ -330,10 +330,7 @@ fn give_up(serving: &Serving<'_>, name: &str, eip: &Eip, plan: &mut Plan) -> Add
     } else if eip.spec.reserved {
         release::set_aside(name, eip)
     } else if eip.spec.keep {
-        // What it leaves for another address it does not keep.
-        let spec = EipSpec { keep: false, ..eip.spec.clone() };
-        let (name, version) = (name.to_owned(), eip.version);
-        Effect::Under(UnderEffect::BindEip { name, version, spec })
+        release::keep_no_more(name, eip)
     } else {
         release::quarantine(name, eip, serving.now)
     });

@@ -126,6 +126,13 @@ pub(super) fn set_aside(name: &str, eip: &Eip) -> Effect {
     Effect::Under(UnderEffect::BindEip { name, version, spec })
 }
 
+/// An address whose Service has another one by now is not kept for it.
+pub(super) fn keep_no_more(name: &str, eip: &Eip) -> Effect {
+    let spec = EipSpec { keep: false, ..eip.spec.clone() };
+    let (name, version) = (name.to_owned(), eip.version);
+    Effect::Under(UnderEffect::BindEip { name, version, spec })
+}
+
 pub(super) fn delete_ovn_eip(world: &World, name: &str) -> Option<Effect> {
     let ovn_eip = world.under.ovn_eips.get(name).filter(|e| !e.deleting)?;
     let (name, uid) = (name.to_owned(), ovn_eip.uid.clone());

@@ -101,8 +101,12 @@ impl Serving<'_> {
 
     /// Ends the rest of addresses it had before, and removes what was drawn in vain.
     fn tidy(&self, plan: &mut Plan) {
+        let moved_on = self.eip().is_some();
         for (name, eip) in self.holders.eips() {
-            if !plan.effects.iter().any(|effect| effect.writes_eip(name)) {
+            if moved_on && eip.spec.keep && eip.released().is_some() && !eip.deleting {
+                // It waited for a Service that has another address now.
+                plan.effects.push(release::keep_no_more(name, eip));
+            } else if !plan.effects.iter().any(|effect| effect.writes_eip(name)) {
                 release::expire(self.world, self.tenant, name, eip, self.now, plan);
             }
         }

@@ -110,6 +110,11 @@ fn an_address_that_was_to_be_kept_is_not_kept_by_who_moves_off() {
     assert_eq!(kept, [("198.51.100.50", true)]);
     model.delete(WEB).after_seconds(3_600);
     assert_eq!(model.eip_reason("198.51.100.50"), "Kept");
+    // It comes back, and asks for another one.
+    let again = Service { uid: Uid::new("uid-again"), ..new_service() };
+    model.world.put_service(WEB, Some(again));
+    model.when(|w| ask(w.service(WEB), "198.51.100.60")).after_seconds(61);
+    assert_eq!(model.world.under.eips.keys().collect::<Vec<_>>(), ["198.51.100.60"]);
 }
 
 #[test]
