@@ -22,9 +22,9 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Whether it changes this `Eip`.
+    /// Whether it binds this `Eip`, or says something new of it.
     #[must_use]
-    pub fn writes_eip(&self, eip: &str) -> bool {
+    pub fn binds_eip(&self, eip: &str) -> bool {
         match self {
             Self::Under(
                 UnderEffect::BindEip { name, .. } | UnderEffect::PatchEipStatus { name, .. },

@@ -116,6 +116,8 @@ pub struct Tenant {
     passed: BTreeMap<ServiceKey, (Uid, Version)>,
     /// Services that the list under way has not named yet.
     unlisted: BTreeSet<ServiceKey>,
+    /// Services of which an answer came while a list is under way that did not name them yet.
+    answered: BTreeSet<ServiceKey>,
     /// Nodes by name.
     pub nodes: BTreeMap<NodeName, Node>,
     /// Its namespaces.
@@ -196,6 +198,7 @@ impl Tenant {
             braked: BTreeSet::new(),
             passed: BTreeMap::new(),
             unlisted: BTreeSet::new(),
+            answered: BTreeSet::new(),
             services: BTreeMap::new(),
             nodes: BTreeMap::new(),
             namespaces: Namespaces {
@@ -222,7 +225,11 @@ impl Tenant {
     /// namesake has come; tells the same as [`Self::put_service`].
     pub fn put_patched(&mut self, key: &ServiceKey, service: Service) -> bool {
         let known = self.services.get(key).is_some_and(|known| known.uid == service.uid);
-        known && self.store_newer(key, service)
+        let stored = known && self.store_newer(key, service);
+        if stored && self.unlisted.remove(key) {
+            self.answered.insert(key.clone());
+        }
+        stored
     }
 
     fn store_newer(&mut self, key: &ServiceKey, service: Service) -> bool {
@@ -260,17 +267,25 @@ impl Tenant {
         self.services.remove(key);
         self.passed.remove(key);
         self.unlisted.remove(key);
+        self.answered.remove(key);
     }
 
     /// A list begins: however old it says its objects are, they replace what is known.
     pub fn listing_services(&mut self) {
         self.unlisted = self.services.keys().cloned().collect();
+        self.answered.clear();
         self.passed.clear();
     }
 
-    /// A list is complete, and what it does not name was removed.
+    /// A list is complete, and what it does not name was removed. Where it was not believed, or
+    /// could not be read, the next event is.
     pub fn listed_services(&mut self) {
-        self.unlisted.clear();
+        let unsure = std::mem::take(&mut self.unlisted).into_iter();
+        for key in unsure.chain(std::mem::take(&mut self.answered)) {
+            if let Some(service) = self.services.get_mut(&key) {
+                service.version = Version::default();
+            }
+        }
     }
 
     /// Stores, or with `None` forgets, a slice; returns the namespace and name of every Service

@@ -96,6 +96,11 @@ fn unrecorded(
     plan: &mut Plan,
 ) -> Address {
     let world = serving.world;
+    let own = serving.holders.eips().find(|(_, eip)| eip.address() == Some(live));
+    if let (None, Some((name, eip))) = (serving.eip(), own.filter(|(_, eip)| !eip.deleting)) {
+        // Its record says that it rests: that is of before.
+        return bind(name, eip, spec(serving, Some(eip), live, &eip.spec.pool, request), plan);
+    }
     let wish = Wish { address: None, pool: None, ..serving.wish(request, false) };
     let kept = match (serving.eip(), select::choose(world, &wish)) {
         (None, Ok(Assigned::Kept(given))) => v4(&given) == Some(live),
@@ -162,7 +167,8 @@ fn draw(serving: &Serving<'_>, request: &Request, plan: &mut Plan) -> Address {
     };
     let waits = address.and_then(|v4| under.eips.get_key_value(&v4.to_string()));
     if let (Some((name, eip)), Some(address)) = (waits, address) {
-        if eip.deleting {
+        let holder = under.ovn_eips.get(&serving.holders.of(eip));
+        if eip.deleting || holder.is_some_and(|holder| holder.deleting) {
             return Address::Waiting;
         }
         return bind(name, eip, spec(serving, Some(eip), address, &pool, request), plan);

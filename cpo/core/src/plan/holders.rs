@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use crate::ids::{Install, ServiceKey, Uid};
+use crate::rows;
 use crate::tenant::Tenant;
 use crate::under::Eip;
 use crate::world::World;
@@ -58,9 +59,17 @@ impl<'a> Holders<'a> {
             .filter(move |(_, eip)| eip.spec.tenant.uid == self.tenant.spec.uid.as_str())
     }
 
-    /// The `Eip` that gives the Service its address.
+    /// The `Eip` that gives the Service its address: of several the one that rows serve, or else
+    /// the oldest.
     pub(super) fn live(self) -> Option<(&'a String, &'a Eip)> {
-        self.eips().find(|(_, eip)| eip.released().is_none())
+        let served = self.served();
+        let live = self.eips().filter(|(_, eip)| eip.released().is_none());
+        live.min_by_key(|(_, eip)| (served.is_none() || eip.address() != served, eip.created))
+    }
+
+    /// The address at which rows of ours serve the Service.
+    pub(super) fn served(self) -> Option<Ipv4Addr> {
+        rows::served_address(&self.world.ovn, self.key)
     }
 
     /// The name of the `OvnEip` that holds the address of an `Eip`: of the one that was granted it,

@@ -162,12 +162,12 @@ pub(super) fn expire(
         if let Some(left) = left.filter(|_| !kept) {
             plan.wake_at(now.mono + left);
         }
-        plan.effects.extend(hold(world, eip));
+        plan.effects.extend(hold(world, tenant, eip));
         return;
     }
-    let ovn_eip = eip.spec.overlay.as_ref().map(|o| o.ovn_eip.as_str());
-    if let Some(ovn_eip) = ovn_eip.filter(|name| world.under.ovn_eips.contains_key(*name)) {
-        plan.effects.extend(delete_ovn_eip(world, ovn_eip));
+    let ovn_eip = eip.owner.as_ref().map(|key| Holders { world, tenant, key }.of(eip));
+    if let Some(ovn_eip) = ovn_eip.filter(|name| world.under.ovn_eips.contains_key(name)) {
+        plan.effects.extend(delete_ovn_eip(world, &ovn_eip));
         return;
     }
     plan.effects.push(Effect::Under(UnderEffect::DeleteEip {
@@ -178,16 +178,17 @@ pub(super) fn expire(
 }
 
 /// Sees to it that Kube-OVN gives an address that waits to nobody else.
-fn hold(world: &World, eip: &Eip) -> Option<Effect> {
-    let overlay = eip.spec.overlay.as_ref()?;
-    if world.under.ovn_eips.contains_key(&overlay.ovn_eip) {
+fn hold(world: &World, tenant: &Tenant, eip: &Eip) -> Option<Effect> {
+    let key = eip.owner.as_ref()?;
+    let holder = Holders { world, tenant, key }.of(eip);
+    if world.under.ovn_eips.contains_key(&holder) {
         return None;
     }
     let (address, pool) = (eip.address()?, eip.spec.pool.clone());
     let subnet = world.under.subnet_for(&pool, address)?;
     Some(Effect::Under(UnderEffect::CreateOvnEip {
-        name: overlay.ovn_eip.clone(),
-        purpose: Purpose::Service(eip.owner.clone()?),
+        name: holder,
+        purpose: Purpose::Service(key.clone()),
         pool,
         subnet,
         v4: Some(address),

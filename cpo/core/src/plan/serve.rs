@@ -94,30 +94,37 @@ impl Serving<'_> {
         }
         let served = self.served_address();
         let address = |name: &String| self.world.under.ovn_eips.get(name)?.address();
-        let serves = |name: &&String| served.is_none() || address(name) != served;
-        let drawn = self.holders.unrecorded().min_by_key(serves);
+        let serves_not = |name: &&String| served.is_none() || address(name) != served;
+        let drawn = self.holders.unrecorded().min_by_key(serves_not);
         drawn.cloned().unwrap_or_else(|| self.holders.next())
-    }
-
-    /// Ends the rest of addresses it had before, and removes what was drawn in vain.
-    fn tidy(&self, plan: &mut Plan) {
-        let moved_on = self.eip().is_some();
-        for (name, eip) in self.holders.eips() {
-            if moved_on && eip.spec.keep && eip.released().is_some() && !eip.deleting {
-                // It waited for a Service that has another address now.
-                plan.effects.push(release::keep_no_more(name, eip));
-            } else if !plan.effects.iter().any(|effect| effect.writes_eip(name)) {
-                release::expire(self.world, self.tenant, name, eip, self.now, plan);
-            }
-        }
-        let unrecorded = self.holders.unrecorded().filter(|name| **name != self.ovn_eip);
-        plan.effects
-            .extend(unrecorded.filter_map(|name| release::delete_ovn_eip(self.world, name)));
     }
 
     /// The address at which rows of ours serve it.
     pub(super) fn served_address(&self) -> Option<Ipv4Addr> {
-        rows::served_address(&self.world.ovn, self.key)
+        self.holders.served()
+    }
+
+    /// Ends the rest of addresses it had before, and removes what was drawn in vain; nothing that
+    /// is served, or that it is on its way back to.
+    fn tidy(&self, plan: &mut Plan) {
+        if self.world.ovn.link != OvnLink::Up {
+            return;
+        }
+        let needed = [self.served_address(), self.world.assignments.wanted(self.key)];
+        let needed = |address: Option<Ipv4Addr>| address.is_some() && needed.contains(&address);
+        let moved_on = self.eip().is_some();
+        for (name, eip) in self.holders.eips().filter(|(_, eip)| !needed(eip.address())) {
+            if moved_on && eip.spec.keep && eip.released().is_some() && !eip.deleting {
+                // It waited for a Service that has another address now.
+                plan.effects.push(release::keep_no_more(name, eip));
+            } else if !plan.effects.iter().any(|effect| effect.binds_eip(name)) {
+                release::expire(self.world, self.tenant, name, eip, self.now, plan);
+            }
+        }
+        let address = |name: &String| self.world.under.ovn_eips.get(name)?.address();
+        let vain = self.holders.unrecorded().filter(|name| **name != self.ovn_eip);
+        let vain = vain.filter(|name| !needed(address(name)));
+        plan.effects.extend(vain.filter_map(|name| release::delete_ovn_eip(self.world, name)));
     }
 
     /// The VPC of the machines, if it is certain.

@@ -154,6 +154,39 @@ fn what_holds_the_address_is_told_by_the_grant_and_what_holds_none_is_deleted() 
 }
 
 #[test]
+fn what_is_served_is_neither_freed_nor_refused_because_its_record_says_that_it_rests() {
+    for keep in [false, true] {
+        let mut model = served();
+        model.when(|w| {
+            let mut eip = w.under.eips["198.51.100.10"].clone();
+            eip.spec.keep = keep;
+            eip.status.released_at = Some("2026-01-01T00:00:00Z".into());
+            w.put_eip("198.51.100.10", Some(eip));
+        });
+        model.after_seconds(3_600);
+        assert!(model.world.under.eips["198.51.100.10"].released().is_none(), "bound again");
+        assert_eq!(model.programmed(WEB), (true, "Programmed".into()));
+        let words = done(&model);
+        assert!(
+            !words.contains(&"OvnEip deleted") && !words.contains(&"rows emptied"),
+            "{words:?}"
+        );
+    }
+}
+
+#[test]
+fn a_rest_does_not_end_while_the_rows_are_not_seen() {
+    let mut model = served();
+    model.when(|w| ask(w.service(WEB), "198.51.100.50"));
+    model.world.ovn.link = OvnLink::Down("cut".into());
+    model.after_seconds(3_600);
+    assert_eq!(model.world.under.ovn_eips.len(), 2);
+    model.world.ovn.link = OvnLink::Up;
+    model.after_seconds(61);
+    assert_eq!(model.world.under.ovn_eips.len(), 1);
+}
+
+#[test]
 fn a_name_of_an_ovn_eip_is_known_with_its_number() {
     let (install, tenant, key) = ("default".parse().unwrap(), Uid::new("uid-a"), key(WEB));
     let first = crate::plan::ovn_eip_name(&install, &tenant, &key);
