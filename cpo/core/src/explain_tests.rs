@@ -360,6 +360,22 @@ fn the_controllers_word_counts_where_the_database_was_not_looked_at() {
 }
 
 #[test]
+fn an_address_that_rests_is_not_taken_for_the_one_that_is_drawn() {
+    let mut world = connected().with_service(WEB, service());
+    let mut rests = eip(false, "Quarantined", "released");
+    rests.status.released_at = Some("2026-01-01T00:00:00Z".into());
+    world.put_eip(ADDRESS, Some(rests));
+    let of_eip = |world: &World| {
+        let told = ask(world, None);
+        told.findings.iter().find(|f| f.step == Step::Eip).map(|f| f.text.clone())
+    };
+    assert_eq!(of_eip(&world), None, "the one that is drawn is not there yet");
+    world.service(WEB).deleting = true;
+    let released = format!("Eip {ADDRESS} is released: Quarantined");
+    assert_eq!(of_eip(&world), Some(released), "it is what is left of it");
+}
+
+#[test]
 fn a_limitation_of_a_served_service_is_told_as_such() {
     let mut world = connected();
     world.ovn = crate::ovn::Ovn::default();
@@ -367,7 +383,9 @@ fn a_limitation_of_a_served_service_is_told_as_such() {
     world.put_eip(ADDRESS, Some(limited));
     let mut granted = testing::ovn_eip(Some(key(WEB)), "external", ADDRESS.parse().ok());
     (granted.ready, granted.status_v4) = (true, granted.spec_v4);
-    world.put_ovn_eip("cpo-web", Some(granted));
+    let tenant = &world.tenants[key(WEB).tenant()].spec.uid;
+    let name = crate::plan::ovn_eip_name(&world.install, tenant, &key(WEB));
+    world.put_ovn_eip(&name, Some(granted));
     let told = ask(&world, Some("forbidden"));
     assert!(told.served, "{told:?}");
     assert_eq!(told.cause, "the Service is served, but: ReturnPathMissing: no way back");

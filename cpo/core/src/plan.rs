@@ -27,6 +27,7 @@ use crate::world::World;
 
 pub(crate) use counts::not_shown;
 pub use counts::{pool_status, tenant_status};
+pub(crate) use holders::Holders;
 pub use holders::{is_ovn_eip_of, ovn_eip_name, reserved_ovn_eip_name};
 pub use report::notice;
 pub use reserved::step as reserved_step;

@@ -49,46 +49,13 @@ impl TenantExecutor {
         let (params, patch) = (PatchParams::default(), Patch::Strategic(patch));
         let call = api.patch_status(key.name(), &params, &patch);
         match timeout(CALL_TIMEOUT, call).await {
-            Ok(Ok(service)) => Ok(seen(&self.tenant, service)),
+            Ok(Ok(service)) => {
+                Ok(vec![Input::Tenant(self.tenant.clone(), parse::patched(service))])
+            }
             // Gone: the watch says so too, and knows whether a namesake has come.
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(Vec::new()),
             Ok(Err(source)) => Err(ExecuteError::Kube { what, name, source: Box::new(source) }),
             Err(_) => Err(ExecuteError::Timeout { what, name }),
         }
-    }
-}
-
-/// What the answer to a patch tells. One that took the last finalizer away tells of an object that
-/// is no more: taken in after the watch's deletion, it would bring the Service back.
-fn seen(tenant: &TenantName, service: Service) -> Vec<Input> {
-    let meta = &service.metadata;
-    if meta.deletion_timestamp.is_some() && meta.finalizers.as_ref().is_none_or(Vec::is_empty) {
-        return Vec::new();
-    }
-    vec![Input::Tenant(tenant.clone(), parse::patched(service))]
-}
-
-#[cfg(test)]
-mod tests {
-    use cpo_core::engine::TenantObject;
-
-    use super::*;
-
-    #[test]
-    fn the_answer_that_ends_a_service_does_not_bring_it_back() {
-        let tenant = "a".parse().unwrap();
-        let service = |finalizers: &[&str]| -> Service {
-            serde_json::from_value(serde_json::json!({
-                "metadata": {
-                    "name": "web", "namespace": "default", "finalizers": finalizers,
-                    "deletionTimestamp": "2026-11-21T00:00:00Z",
-                },
-                "spec": {"type": "LoadBalancer"},
-            }))
-            .unwrap()
-        };
-        assert!(seen(&tenant, service(&[])).is_empty());
-        let held = seen(&tenant, service(&["example.org/other"]));
-        assert!(matches!(&held[..], [Input::Tenant(_, TenantObject::Patched(..))]), "{held:?}");
     }
 }

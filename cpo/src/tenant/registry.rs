@@ -137,24 +137,7 @@ impl Registry {
         let mut running: BTreeMap<TenantName, Running> = BTreeMap::new();
         loop {
             let wanted = self.wanted.borrow_and_update().clone();
-            running.retain(|name, session| {
-                let same = |wanted: &&Wanted| wanted.same_session(&session.wanted);
-                let stays = wanted.get(name).filter(same);
-                match stays {
-                    Some(wanted) => session.read(wanted.namespaces),
-                    None => {
-                        session.stop.cancel();
-                        self.routes.set(name, None);
-                    }
-                }
-                stays.is_some()
-            });
-            for (name, wanted) in wanted.iter() {
-                if !running.contains_key(name) {
-                    let session = self.start(name, wanted, &mut sessions);
-                    running.insert(name.clone(), session);
-                }
-            }
+            self.turn_to(&wanted, &mut running, &mut sessions);
             // Cancel safe: a change seen stays seen, and the set loses nothing.
             tokio::select! {
                 changed = self.wanted.changed() => if changed.is_err() { return },
@@ -164,6 +147,33 @@ impl Registry {
                         return;
                     }
                 }
+            }
+        }
+    }
+
+    /// Ends the sessions that are not wanted any more, begins those that are, and tells the others
+    /// what to read besides.
+    fn turn_to(
+        &self,
+        wanted: &BTreeMap<TenantName, Wanted>,
+        running: &mut BTreeMap<TenantName, Running>,
+        sessions: &mut JoinSet<bool>,
+    ) {
+        running.retain(|name, session| {
+            let same = |wanted: &&Wanted| wanted.same_session(&session.wanted);
+            let stays = wanted.get(name).filter(same);
+            match stays {
+                Some(wanted) => session.read(wanted.namespaces),
+                None => {
+                    session.stop.cancel();
+                    self.routes.set(name, None);
+                }
+            }
+            stays.is_some()
+        });
+        for (name, wanted) in wanted {
+            if !running.contains_key(name) {
+                running.insert(name.clone(), self.start(name, wanted, sessions));
             }
         }
     }

@@ -19,8 +19,8 @@ fn jobs(routes: &Routes, tenant: &str) -> mpsc::Sender<Order<Effect>> {
 #[tokio::test]
 async fn what_is_read_besides_begins_no_session() {
     let (client, _server) = ApiServer::start(StatusCode::OK);
-    let (tenants, published) = watch::channel(Arc::default());
-    let (inputs, mut observed) = mpsc::channel(256);
+    let (_tenants, published) = watch::channel(Arc::default());
+    let (inputs, _observed) = mpsc::channel(256);
     let (results, _ended) = mpsc::channel(256);
     let (_standing, leadership) = leadership(Some(1));
     let routes = Routes::default();
@@ -33,23 +33,21 @@ async fn what_is_read_besides_begins_no_session() {
         results,
         leadership,
     };
-    let registry = tokio::spawn(registry.run());
+    let name: TenantName = "a".parse().unwrap();
+    let (mut running, mut sessions) = (BTreeMap::new(), JoinSet::new());
+    let mut queues = Vec::new();
     let first = Some(Round::default().next());
-    let mut sessions = Vec::new();
-    // Each step with one tenant more, whose session tells that the step was taken.
-    let steps = [wanted(1, None), wanted(1, first), wanted(1, None), wanted(2, None)];
-    for (number, of_a) in steps.into_iter().enumerate() {
-        let next = format!("b-{number}");
-        tenants.send_modify(|wanted: &mut Arc<BTreeMap<_, _>>| {
-            let wanted = Arc::make_mut(wanted);
-            wanted.insert("a".parse().unwrap(), of_a);
-            wanted.insert(next.parse().unwrap(), self::wanted(1, None));
-        });
-        while observed.recv().await.unwrap().tenant.as_str() != next {}
-        sessions.push(jobs(&routes, "a"));
+    for of_a in [wanted(1, None), wanted(1, first), wanted(1, None), wanted(2, None)] {
+        let asked = of_a.namespaces;
+        registry.turn_to(&[(name.clone(), of_a)].into(), &mut running, &mut sessions);
+        let round = &running[&name].namespaces;
+        assert_eq!(*round.borrow(), asked);
+        assert_eq!(round.receiver_count(), 1, "its session listens");
+        queues.push(jobs(&routes, "a"));
     }
-    let same = |one: usize, other: usize| sessions[one].same_channel(&sessions[other]);
+    let same = |one: usize, other: usize| queues[one].same_channel(&queues[other]);
     assert!(same(0, 1) && same(1, 2), "namespaces come and go in one session");
     assert!(!same(2, 3), "another incarnation has its own");
-    registry.abort();
+    registry.turn_to(&BTreeMap::new(), &mut running, &mut sessions);
+    assert!(running.is_empty() && routes.0.lock().unwrap().is_empty());
 }

@@ -1,10 +1,9 @@
 //! The steps, one by one.
 
-use std::collections::BTreeSet;
-
 use cpo_api::{CleanupPolicy, Condition, ConditionStatus, Reason};
 
 use super::{Chain, Facts, Mark, Step, UNDER_WAY};
+use crate::plan::Holders;
 use crate::request;
 use crate::rows;
 use crate::service::Service;
@@ -21,13 +20,15 @@ impl Facts<'_> {
         self.tenant()?.services.get(self.key).filter(|_| self.unread.is_none())
     }
 
-    /// The Service's Eip, one that is live before one that is released.
+    pub(super) fn holders(&self) -> Option<Holders<'_>> {
+        Some(Holders { world: self.world, tenant: self.tenant()?, key: self.key })
+    }
+
+    /// The Service's Eip; one that is released only where there is no Service that is served.
     pub(super) fn eip(&self) -> Option<&Eip> {
-        let uid = self.tenant()?.spec.uid.as_str();
-        let names = self.world.under.eips_of.get(self.key).into_iter().flatten();
-        let eips = names.filter_map(|name| self.world.under.eips.get(name));
-        let own = eips.filter(|eip| eip.spec.tenant.uid == uid);
-        own.min_by_key(|eip| eip.released().is_some())
+        let (holders, served) = (self.holders()?, self.service().filter(|s| !s.deleting));
+        let had = || holders.eips().next().filter(|_| served.is_none());
+        holders.live().or_else(had).map(|(_, eip)| eip)
     }
 
     fn live_eip(&self) -> Option<&Eip> {
@@ -162,16 +163,12 @@ impl Chain<'_> {
         if self.troubled(Step::OvnEip) {
             return;
         }
-        let of_eip = facts.live_eip().and_then(|eip| eip.spec.overlay.as_ref());
-        // Those of addresses that it had before rest with these.
-        let eips = under.eips_of.get(facts.key).into_iter().flatten();
-        let eips = eips.filter_map(|name| under.eips.get(name)?.spec.overlay.as_ref());
-        let resting: BTreeSet<&String> = eips.map(|overlay| &overlay.ovn_eip).collect();
-        let mut drawn = under.ovn_eips_of.get(facts.key).into_iter().flatten();
-        let drawn = drawn.find(|name| !resting.contains(name));
-        let name = of_eip.map(|overlay| &overlay.ovn_eip).or(drawn);
-        match name.and_then(|name| Some((name, under.ovn_eips.get(name)?))) {
-            Some((name, ovn_eip)) => match ovn_eip.granted() {
+        let holders = facts.holders();
+        let drawn = || holders.and_then(|holders| holders.unrecorded().next()).cloned();
+        let of_eip = holders.zip(facts.live_eip()).map(|(holders, eip)| holders.of(eip));
+        let name = of_eip.or_else(drawn);
+        match name.and_then(|name| Some((under.ovn_eips.get(&name)?, name))) {
+            Some((ovn_eip, name)) => match ovn_eip.granted() {
                 Some(address) => {
                     self.ok(Step::OvnEip, format!("OvnEip {name} holds {address}"));
                 }

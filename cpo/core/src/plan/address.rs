@@ -9,7 +9,7 @@ use cpo_api::Reason;
 use pools::{Assigned, Given, Target};
 
 use super::serve::Serving;
-use super::{Plan, Promise, Since, Wait, release, reserved_ovn_eip_name};
+use super::{Plan, Promise, Since, Wait, holders, release, reserved_ovn_eip_name};
 use crate::assignments::Wish;
 use crate::effect::{Effect, Purpose, UnderEffect};
 use crate::ovn::OvnLink;
@@ -211,8 +211,7 @@ fn create_ovn_eip(
 }
 
 fn delete_ovn_eip(serving: &Serving<'_>, ovn_eip: &OvnEip) -> Effect {
-    let name = serving.ovn_eip.clone();
-    Effect::Under(UnderEffect::DeleteOvnEip { name, uid: ovn_eip.uid.clone() })
+    Effect::Under(holders::delete_ovn_eip(&serving.ovn_eip, ovn_eip))
 }
 
 /// The Service has an `Eip`: keep it, unless another is asked for and can be had.
@@ -333,12 +332,11 @@ fn give_up(serving: &Serving<'_>, name: &str, eip: &Eip, plan: &mut Plan) -> Add
     let live = rows::withdraw(&serving.world.ovn, serving.key);
     plan.effects.push(if !live.is_empty() {
         Effect::Ovn(live)
-    } else if eip.spec.reserved {
-        release::set_aside(name, eip)
     } else if eip.spec.keep {
+        // What it leaves for another address it does not keep.
         release::keep_no_more(name, eip)
     } else {
-        release::quarantine(name, eip, serving.now)
+        release::leave(name, eip, serving.now)
     });
     Address::Waiting
 }

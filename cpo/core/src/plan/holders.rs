@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use crate::effect::{Effect, UnderEffect};
 use crate::ids::{Install, ServiceKey, Uid};
 use crate::rows;
 use crate::tenant::Tenant;
-use crate::under::Eip;
+use crate::under::{Eip, OvnEip};
 use crate::world::World;
 
 /// Name of the first `OvnEip` of a Service: the same for every incarnation of the Service, so that
@@ -41,17 +42,22 @@ pub fn is_ovn_eip_of(name: &str, install: &Install, tenant: &Uid, key: &ServiceK
     rest.is_empty() || number.is_some_and(|number| number > 0 && format!("-{number}") == rest)
 }
 
+/// Deletes this incarnation of an `OvnEip`.
+pub(super) fn delete_ovn_eip(name: &str, ovn_eip: &OvnEip) -> UnderEffect {
+    UnderEffect::DeleteOvnEip { name: name.to_owned(), uid: ovn_eip.uid.clone() }
+}
+
 /// The `OvnEip`s and `Eip`s of one Service.
 #[derive(Clone, Copy)]
-pub(super) struct Holders<'a> {
-    pub(super) world: &'a World,
-    pub(super) tenant: &'a Tenant,
-    pub(super) key: &'a ServiceKey,
+pub(crate) struct Holders<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) tenant: &'a Tenant,
+    pub(crate) key: &'a ServiceKey,
 }
 
 impl<'a> Holders<'a> {
     /// The `Eip`s of the Service, of this tenant.
-    pub(super) fn eips(self) -> impl Iterator<Item = (&'a String, &'a Eip)> {
+    pub(crate) fn eips(self) -> impl Iterator<Item = (&'a String, &'a Eip)> {
         let under = &self.world.under;
         let names = under.eips_of.get(self.key).into_iter().flatten();
         names
@@ -61,20 +67,20 @@ impl<'a> Holders<'a> {
 
     /// The `Eip` that gives the Service its address: of several the one that rows serve, or else
     /// the oldest.
-    pub(super) fn live(self) -> Option<(&'a String, &'a Eip)> {
+    pub(crate) fn live(self) -> Option<(&'a String, &'a Eip)> {
         let served = self.served();
         let live = self.eips().filter(|(_, eip)| eip.released().is_none());
         live.min_by_key(|(_, eip)| (served.is_none() || eip.address() != served, eip.created))
     }
 
     /// The address at which rows of ours serve the Service.
-    pub(super) fn served(self) -> Option<Ipv4Addr> {
+    pub(crate) fn served(self) -> Option<Ipv4Addr> {
         rows::served_address(&self.world.ovn, self.key)
     }
 
     /// The name of the `OvnEip` that holds the address of an `Eip`: of the one that was granted it,
     /// or else as the record says.
-    pub(super) fn of(self, eip: &Eip) -> String {
+    pub(crate) fn of(self, eip: &Eip) -> String {
         let (install, under) = (&self.world.install, &self.world.under);
         let Some(address) = eip.address() else { return self.first() };
         if eip.spec.reserved {
@@ -89,13 +95,19 @@ impl<'a> Holders<'a> {
     }
 
     /// The `OvnEip`s that hold no recorded address: what was drawn last, and leftovers.
-    pub(super) fn unrecorded(self) -> impl Iterator<Item = &'a String> {
+    pub(crate) fn unrecorded(self) -> impl Iterator<Item = &'a String> {
         let taken = self.taken();
         self.ours().filter(move |name| !taken.contains(*name))
     }
 
+    /// Deletes an `OvnEip` of the Service, if it is not being deleted already.
+    pub(crate) fn delete(self, name: &str) -> Option<Effect> {
+        let ovn_eip = self.world.under.ovn_eips.get(name).filter(|held| !held.deleting)?;
+        Some(Effect::Under(delete_ovn_eip(name, ovn_eip)))
+    }
+
     /// The name under which another address is drawn.
-    pub(super) fn next(self) -> String {
+    pub(crate) fn next(self) -> String {
         let (taken, first) = (self.taken(), self.first());
         let mut more = (1..=u32::MAX).map(|number| format!("{first}-{number}"));
         let is_free = |name: &String| !taken.contains(name);

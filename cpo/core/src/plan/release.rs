@@ -53,16 +53,13 @@ pub(super) fn release(
     let holders = Holders { world, tenant, key };
     let eips: Vec<_> = holders.eips().collect();
     for (name, eip) in eips.iter().filter(|(_, eip)| eip.released().is_none() && !eip.deleting) {
-        plan.effects.push(match eip.spec.reserved {
-            true => set_aside(name, eip),
-            false => quarantine(name, eip, now),
-        });
+        plan.effects.push(leave(name, eip, now));
     }
     // What never became an Eip. The Eip of an earlier tenant of this name keeps its OvnEip.
     let all = world.under.ovn_eips_of.get(key).filter(|_| !world.under.eips_of.contains_key(key));
     let drawn = holders.unrecorded().chain(all.into_iter().flatten());
     let drawn: BTreeSet<&String> = drawn.collect();
-    plan.effects.extend(drawn.into_iter().filter_map(|name| delete_ovn_eip(world, name)));
+    plan.effects.extend(drawn.into_iter().filter_map(|name| holders.delete(name)));
     if !plan.effects.is_empty() {
         return plan;
     }
@@ -81,7 +78,7 @@ pub(super) fn release(
         return plan;
     }
     for (name, eip) in eips {
-        expire(world, tenant, name, eip, now, &mut plan);
+        expire(holders, name, eip, now, &mut plan);
     }
     plan
 }
@@ -103,8 +100,16 @@ fn news(
     })
 }
 
+/// The Service has the address no more.
+pub(super) fn leave(name: &str, eip: &Eip, now: Now) -> Effect {
+    match eip.spec.reserved {
+        true => set_aside(name, eip),
+        false => quarantine(name, eip, now),
+    }
+}
+
 /// The address rests: it answers no more, and nobody else may get it yet.
-pub(super) fn quarantine(name: &str, eip: &Eip, now: Now) -> Effect {
+fn quarantine(name: &str, eip: &Eip, now: Now) -> Effect {
     let status = EipStatus {
         conditions: report::resting(eip, now),
         announced_by: None,
@@ -120,7 +125,7 @@ pub(super) fn quarantine(name: &str, eip: &Eip, now: Now) -> Effect {
 }
 
 /// A reserved address is set aside again for whoever of the tenant asks for it.
-pub(super) fn set_aside(name: &str, eip: &Eip) -> Effect {
+fn set_aside(name: &str, eip: &Eip) -> Effect {
     let spec = EipSpec { services: Vec::new(), ..eip.spec.clone() };
     let (name, version) = (name.to_owned(), eip.version);
     Effect::Under(UnderEffect::BindEip { name, version, spec })
@@ -133,25 +138,12 @@ pub(super) fn keep_no_more(name: &str, eip: &Eip) -> Effect {
     Effect::Under(UnderEffect::BindEip { name, version, spec })
 }
 
-pub(super) fn delete_ovn_eip(world: &World, name: &str) -> Option<Effect> {
-    let ovn_eip = world.under.ovn_eips.get(name).filter(|e| !e.deleting)?;
-    let (name, uid) = (name.to_owned(), ovn_eip.uid.clone());
-    Some(Effect::Under(UnderEffect::DeleteOvnEip { name, uid }))
-}
-
 /// Ends a quarantine that is over: the `OvnEip` first, the record of the address last.
-pub(super) fn expire(
-    world: &World,
-    tenant: &Tenant,
-    name: &str,
-    eip: &Eip,
-    now: Now,
-    plan: &mut Plan,
-) {
+pub(super) fn expire(holders: Holders<'_>, name: &str, eip: &Eip, now: Now, plan: &mut Plan) {
     let Some(released) = eip.released().filter(|_| !eip.deleting) else { return };
-    let rest = Duration::from_secs(world.under.rest_of(&eip.spec.pool).into());
+    let rest = Duration::from_secs(holders.world.under.rest_of(&eip.spec.pool).into());
     // A wish to keep an address does not outlive the tenant.
-    let kept = eip.spec.keep && !tenant.spec.deleting;
+    let kept = eip.spec.keep && !holders.tenant.spec.deleting;
     if released > now.wall && !kept {
         // The clock was set back, or another leader's ran ahead: the rest begins now.
         plan.effects.push(quarantine(name, eip, now));
@@ -162,12 +154,12 @@ pub(super) fn expire(
         if let Some(left) = left.filter(|_| !kept) {
             plan.wake_at(now.mono + left);
         }
-        plan.effects.extend(hold(world, tenant, eip));
+        plan.effects.extend(hold(holders, eip));
         return;
     }
-    let ovn_eip = eip.owner.as_ref().map(|key| Holders { world, tenant, key }.of(eip));
-    if let Some(ovn_eip) = ovn_eip.filter(|name| world.under.ovn_eips.contains_key(name)) {
-        plan.effects.extend(delete_ovn_eip(world, &ovn_eip));
+    let ovn_eip = holders.of(eip);
+    if holders.world.under.ovn_eips.contains_key(&ovn_eip) {
+        plan.effects.extend(holders.delete(&ovn_eip));
         return;
     }
     plan.effects.push(Effect::Under(UnderEffect::DeleteEip {
@@ -178,17 +170,16 @@ pub(super) fn expire(
 }
 
 /// Sees to it that Kube-OVN gives an address that waits to nobody else.
-fn hold(world: &World, tenant: &Tenant, eip: &Eip) -> Option<Effect> {
-    let key = eip.owner.as_ref()?;
-    let holder = Holders { world, tenant, key }.of(eip);
-    if world.under.ovn_eips.contains_key(&holder) {
+fn hold(holders: Holders<'_>, eip: &Eip) -> Option<Effect> {
+    let (under, name) = (&holders.world.under, holders.of(eip));
+    if under.ovn_eips.contains_key(&name) {
         return None;
     }
     let (address, pool) = (eip.address()?, eip.spec.pool.clone());
-    let subnet = world.under.subnet_for(&pool, address)?;
+    let subnet = under.subnet_for(&pool, address)?;
     Some(Effect::Under(UnderEffect::CreateOvnEip {
-        name: holder,
-        purpose: Purpose::Service(key.clone()),
+        name,
+        purpose: Purpose::Service(holders.key.clone()),
         pool,
         subnet,
         v4: Some(address),

@@ -8,6 +8,7 @@ use cpo_api::{
     merge_conditions,
 };
 
+use super::holders::delete_ovn_eip;
 use super::{report, reserved_ovn_eip_name};
 use crate::effect::{Purpose, UnderEffect};
 use crate::ids::TenantName;
@@ -46,7 +47,7 @@ pub fn step(world: &World, address: Ipv4Addr, now: Now) -> Step {
         // The reservation was taken back: what is served goes on until it is not.
         let served = world.ovn.load_balancers.values().any(|row| row.address() == Some(address));
         let ovn_eip = ovn_eip.filter(|_| !served);
-        return ovn_eip.filter(|eip| !eip.deleting).map(|eip| delete_ovn_eip(name, eip)).into();
+        return ovn_eip.filter(|eip| !eip.deleting).map(|eip| delete_ovn_eip(&name, eip)).into();
     };
     if !eip.spec.reserved || !eip.spec.services.is_empty() || eip.deleting {
         return Step::default();
@@ -161,17 +162,13 @@ fn end(
     match (tenant.spec.cleanup, ovn_eip) {
         (CleanupPolicy::Retain, _) => None,
         (CleanupPolicy::Delete, Some(held)) if held.deleting => None,
-        (CleanupPolicy::Delete, Some(held)) => Some(delete_ovn_eip(name, held)),
+        (CleanupPolicy::Delete, Some(held)) => Some(delete_ovn_eip(&name, held)),
         (CleanupPolicy::Delete, None) => Some(UnderEffect::DeleteEip {
             name: address.to_string(),
             uid: eip.uid.clone(),
             version: eip.version,
         }),
     }
-}
-
-fn delete_ovn_eip(name: String, ovn_eip: &OvnEip) -> UnderEffect {
-    UnderEffect::DeleteOvnEip { name, uid: ovn_eip.uid.clone() }
 }
 
 /// Writes how the address stands, unless the `Eip` says so already.

@@ -112,19 +112,32 @@ impl Serving<'_> {
         }
         let needed = [self.served_address(), self.world.assignments.wanted(self.key)];
         let needed = |address: Option<Ipv4Addr>| address.is_some() && needed.contains(&address);
-        let moved_on = self.eip().is_some();
         for (name, eip) in self.holders.eips().filter(|(_, eip)| !needed(eip.address())) {
-            if moved_on && eip.spec.keep && eip.released().is_some() && !eip.deleting {
-                // It waited for a Service that has another address now.
-                plan.effects.push(release::keep_no_more(name, eip));
-            } else if !plan.effects.iter().any(|effect| effect.binds_eip(name)) {
-                release::expire(self.world, self.tenant, name, eip, self.now, plan);
+            if !plan.effects.iter().any(|effect| effect.binds_eip(name)) {
+                self.part_with(name, eip, plan);
             }
         }
         let address = |name: &String| self.world.under.ovn_eips.get(name)?.address();
         let vain = self.holders.unrecorded().filter(|name| **name != self.ovn_eip);
         let vain = vain.filter(|name| !needed(address(name)));
-        plan.effects.extend(vain.filter_map(|name| release::delete_ovn_eip(self.world, name)));
+        plan.effects.extend(vain.filter_map(|name| self.holders.delete(name)));
+    }
+
+    /// The next step towards the end of an address that the Service does not use.
+    fn part_with(&self, name: &str, eip: &Eip, plan: &mut Plan) {
+        let Some((live, _)) = self.eip().filter(|(live, _)| **live != *name && !eip.deleting)
+        else {
+            return release::expire(self.holders, name, eip, self.now, plan);
+        };
+        let served = self.served_address().is_some_and(|v4| *live == v4.to_string());
+        match (eip.released().is_some(), eip.spec.keep) {
+            // It waited for a Service that has another address now.
+            (true, true) => plan.effects.push(release::keep_no_more(name, eip)),
+            (true, false) => release::expire(self.holders, name, eip, self.now, plan),
+            // A change that came late made a record of before a live one again.
+            (false, _) if served => plan.effects.push(release::leave(name, eip, self.now)),
+            (false, _) => {}
+        }
     }
 
     /// The VPC of the machines, if it is certain.

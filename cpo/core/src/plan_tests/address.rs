@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ids::Uid;
-use crate::ovn::{Ovn, OvnLink};
+use crate::ovn::{Ovn, OvnLink, RowChange};
 use crate::testing::{key, row_of};
 use cpo_api::names;
 
@@ -172,6 +172,76 @@ fn what_is_served_is_neither_freed_nor_refused_because_its_record_says_that_it_r
             "{words:?}"
         );
     }
+}
+
+/// A Service that moved from .10 to .50, with its first Eip and its rows as they were before.
+fn moved() -> (Model, crate::under::Eip, RowChange) {
+    let mut model = served();
+    let (uuid, row) = row_of(&model.world, WEB).unwrap();
+    let (before, rows) = (model.world.under.eips["198.51.100.10"].clone(), (uuid, row.clone()));
+    model.when(|w| ask(w.service(WEB), "198.51.100.50"));
+    assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.50"));
+    model.log.clear();
+    (model, before, RowChange::LoadBalancer(rows.0, Some(rows.1)))
+}
+
+/// The first Eip is as before it was released.
+fn live_again(world: &mut crate::world::World, before: crate::under::Eip) {
+    let version = world.under.eips["198.51.100.10"].version;
+    world.put_eip("198.51.100.10", Some(crate::under::Eip { version, ..before }));
+}
+
+fn held(model: &Model) -> Vec<String> {
+    let granted = model.world.under.ovn_eips.values().filter_map(|held| held.granted());
+    granted.map(|address| address.to_string()).collect()
+}
+
+#[test]
+fn what_rests_is_not_freed_while_rows_serve_it_again() {
+    // The Northbound database was set back.
+    let (mut model, _, rows) = moved();
+    model.when(|w| drop(w.put_row(rows))).after_seconds(3_600);
+    assert_eq!(held(&model), ["198.51.100.10", "198.51.100.50"]);
+    assert!(!model.programmed(WEB).0, "it is told, and nothing is changed");
+}
+
+#[test]
+fn what_was_drawn_is_not_deleted_while_rows_serve_it_and_its_record_is_not_seen() {
+    // A new leader whose view of the Eips is behind.
+    let (mut model, before, _) = moved();
+    model.when(|w| {
+        w.put_eip("198.51.100.50", None);
+        live_again(w, before);
+    });
+    assert_eq!(held(&model), ["198.51.100.10", "198.51.100.50"]);
+}
+
+#[test]
+fn of_two_live_eips_the_one_that_is_served_counts() {
+    let (mut model, before, _) = moved();
+    model.when(|w| live_again(w, before));
+    assert_eq!(model.eip_reason("198.51.100.10"), "Quarantined", "it rests again");
+    model.after_seconds(3_600);
+    assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.50"));
+    assert_eq!(model.programmed(WEB), (true, "Programmed".into()));
+}
+
+#[test]
+fn who_comes_back_waits_until_the_old_holder_of_its_address_is_gone() {
+    let mut model = served();
+    model.delete(WEB);
+    model.kube_ovn = false;
+    let again = Service { uid: Uid::new("uid-again"), ..new_service() };
+    model.when(|w| {
+        let name = w.under.ovn_eips.keys().next().unwrap().clone();
+        let leaving = crate::under::OvnEip { deleting: true, ..w.under.ovn_eips[&name].clone() };
+        w.put_ovn_eip(&name, Some(leaving));
+        w.put_service(WEB, Some(again));
+    });
+    assert_eq!(model.eip_reason("198.51.100.10"), "Quarantined", "it may be anybody's yet");
+    model.kube_ovn = true;
+    model.settle();
+    assert_eq!(model.published(WEB).as_deref(), Some("198.51.100.10"));
 }
 
 #[test]
