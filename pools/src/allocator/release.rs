@@ -10,7 +10,7 @@ use super::slot::{SlotId, Usage, Wait, Waiting};
 use crate::{Afterwards, Family, Service};
 
 impl Allocator {
-    /// Takes the addresses of these families from a Service; gives those that now wait.
+    /// Takes the addresses of these families from a Service; gives those that nobody has now.
     pub(super) fn let_go(
         &mut self,
         service: &Service<'_>,
@@ -27,24 +27,24 @@ impl Allocator {
             }
             name = self.drop_idle(id).map(|gone| gone.name);
         }
-        let mut waiting = Vec::new();
+        let mut left_behind = Vec::new();
         let name = name.unwrap_or_else(|| Name::new(service, hash));
         let mut names = repeat_n(name, free.iter().flatten().count());
         for (slot, family) in free.into_iter().zip(families) {
-            let waits = slot.and_then(|slot| self.let_wait(slot, names.next()?, afterwards));
-            waiting.extend(waits);
+            let left = slot.and_then(|slot| self.leave_as(slot, names.next()?, afterwards));
+            left_behind.extend(left);
             if !self.rivals.is_empty() {
                 let seat = Seat { tenant, family: *family, name: Name::new(service, hash) };
                 for slot in self.renounce(&seat) {
-                    waiting.extend(self.let_wait(slot, seat.name.clone(), afterwards));
+                    left_behind.extend(self.leave_as(slot, seat.name.clone(), afterwards));
                 }
             }
         }
-        waiting
+        left_behind
     }
 
     /// Ends what a Service has or draws of a family; gives its address if nobody else has it, which
-    /// then must wait. The Service may be idle then.
+    /// then must wait or be free. The Service may be idle then.
     fn stand_up_from(&mut self, id: HolderId, family: Family) -> Option<SlotId> {
         self.stop_drawing(id, family);
         let holder = self.table.holder(id)?;
@@ -61,12 +61,16 @@ impl Allocator {
         None
     }
 
-    /// Makes an address that nobody holds wait.
-    fn let_wait(&mut self, slot: SlotId, own: Name, afterwards: Afterwards<'_>) -> Option<IpAddr> {
+    /// Makes an address that nobody holds wait, or free.
+    fn leave_as(&mut self, slot: SlotId, own: Name, afterwards: Afterwards<'_>) -> Option<IpAddr> {
         let address = self.table.slot(slot)?.address;
         self.under.remove(&address);
         self.rivals.drop_empty(address);
         let (service, why) = match afterwards {
+            Afterwards::Free => {
+                self.vacate(slot);
+                return Some(address);
+            }
             Afterwards::Rest(until) => (Some(own), Wait::Rest(until)),
             Afterwards::Keep => (Some(own), Wait::Kept),
             Afterwards::Reserved(whom) => {

@@ -412,7 +412,12 @@ impl Naive {
                 Some(Promise::Address(at, pool)) if *at == address => pool.clone(),
                 _ => String::new(),
             };
+            freed.push(address);
             let state = match then {
+                Afterwards::Free => {
+                    self.records.remove(&address);
+                    continue;
+                }
                 Afterwards::Rest(until) => State::Resting { last: Some(us.1.clone()), until },
                 Afterwards::Keep => State::Kept(us.1.clone()),
                 Afterwards::Reserved(whom) => {
@@ -428,7 +433,6 @@ impl Naive {
                 owner: owner.clone(),
             });
             record.owner = owner;
-            freed.push(address);
         }
         freed.sort_by_key(|address| (Some(*address) != seat, *address));
         self.follow();

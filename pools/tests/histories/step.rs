@@ -43,6 +43,7 @@ pub(crate) struct Named(usize, usize, usize);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Then {
+    Free,
     Rest(u64),
     Keep,
     Reserved(Option<(&'static str, &'static str)>),
@@ -81,6 +82,7 @@ pub(crate) fn services() -> impl Iterator<Item = Service<'static>> {
 impl Then {
     pub(crate) fn at(self, now: u64) -> Afterwards<'static> {
         match self {
+            Self::Free => Afterwards::Free,
             Self::Rest(seconds) => Afterwards::Rest(now + seconds),
             Self::Keep => Afterwards::Keep,
             Self::Reserved(whom) => Afterwards::Reserved(whom),
@@ -277,7 +279,7 @@ fn tenant() -> impl Strategy<Value = TenantSpec> {
 
 pub(crate) fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
     let then = prop_oneof![3 => (0_u64..9).prop_map(Then::Rest), 1 => Just(Then::Keep),
-        1 => prop::option::of(Just(("a", "x"))).prop_map(Then::Reserved)];
+        1 => Just(Then::Free), 1 => prop::option::of(Just(("a", "x"))).prop_map(Then::Reserved)];
     let written = (addresses(), prop::sample::select(POOLS.to_vec()), 0_u8..12, 0_u64..4);
     let services = prop::collection::vec((named(), 90_u16..95), 1..3);
     let written =

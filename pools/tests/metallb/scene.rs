@@ -106,9 +106,7 @@ impl Scene {
 
     /// Lets go of what a Service has; nothing rests.
     pub(crate) fn free(&mut self, name: &str) {
-        for address in self.allocator.release(&service("default", name), Afterwards::Rest(0)) {
-            self.allocator.forget(address);
-        }
+        self.allocator.release(&service("default", name), Afterwards::Free);
     }
 }
 

@@ -4,15 +4,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use lab::report::percentile;
-use pools::{Allocator, PoolSpec, TenantSpec};
+use pools::{Afterwards, Allocator, PoolSpec, TenantSpec};
 
-use crate::services::{Named, TENANTS, assign, release};
+use crate::services::{Named, TENANTS, assign};
 
 /// Addresses of the pool.
 pub(crate) const SIZE: usize = 4_096;
 const SAMPLES: usize = 2_000;
 
-/// How long assigning and releasing take with so many addresses in use.
+/// How long assigning and releasing take with so many addresses in use. Nothing rests, as with
+/// MetalLB.
 pub(crate) struct Times {
     used: usize,
     assigned: Vec<Duration>,
@@ -42,7 +43,7 @@ impl Times {
             assign(&mut allocator, &service, Some("pool"))?;
             self.assigned.push(begin.elapsed());
             let begin = Instant::now();
-            release(&mut allocator, &service);
+            allocator.release(&service.get(), Afterwards::Free);
             self.released.push(begin.elapsed());
         }
         Ok(())
