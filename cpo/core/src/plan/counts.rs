@@ -74,7 +74,10 @@ fn namespaces_read(reading: &Reading, now: Now) -> Condition {
 
 /// What it means that a tenant does not show its namespaces.
 pub(crate) fn not_shown(why: &str) -> String {
-    format!("namespaceSelectors of AddressPools select nothing of this tenant: {why}")
+    format!(
+        "namespaceSelectors of AddressPools select nothing of this tenant, but by labels that were \
+         read before: {why}"
+    )
 }
 
 fn braked(tenant: &Tenant, now: Now) -> Condition {
