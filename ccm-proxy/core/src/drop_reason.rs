@@ -1,0 +1,146 @@
+//! Why a frame or a packet has no effect.
+
+use std::collections::BTreeMap;
+
+/// Why a frame or a packet has no effect. Each is counted; none is an error of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DropReason {
+    /// Shorter than its headers say.
+    Truncated,
+    /// Neither ARP nor IPv6.
+    OtherProtocol,
+    /// To another host's Ethernet address.
+    OtherDestination,
+    /// From our own Ethernet address: an echo, or a loop in the network.
+    FromOurselves,
+    /// From an Ethernet address that no interface has, or another one than the message names.
+    BadSender,
+    /// ARP that is not about IPv4 over Ethernet (RFC 826).
+    MalformedArp,
+    /// Neither a request nor a reply.
+    ArpOperation,
+    /// IPv6 that is neither a neighbor solicitation nor a neighbor advertisement.
+    NotNeighborDiscovery,
+    /// Neighbor discovery that was forwarded: its hop limit is not 255 (RFC 4861, 7.1).
+    HopLimit,
+    /// Its checksum is wrong.
+    Checksum,
+    /// Neighbor discovery that breaks RFC 4861, 7.1.
+    MalformedNdp,
+    /// About an address that is none of ours.
+    NotOurs,
+    /// About an address that another speaker announces.
+    NotElected,
+    /// About an address that is probed and may be somebody else's.
+    Probing,
+    /// About an address that somebody else uses.
+    Conflict,
+    /// Asked by the very interface that would be the answer.
+    AskerIsAnswer,
+    /// BFD that breaks RFC 5880, 6.8.6.
+    MalformedBfd,
+    /// BFD that was forwarded: its TTL or hop limit is too low (RFC 5881, 5).
+    BfdTtl,
+    /// BFD from nobody we have a session with.
+    BfdStranger,
+    /// BFD that names another session than its sender's.
+    BfdDiscriminator,
+}
+
+impl DropReason {
+    /// Every reason, in their order.
+    pub const ALL: [Self; 20] = [
+        Self::Truncated,
+        Self::OtherProtocol,
+        Self::OtherDestination,
+        Self::FromOurselves,
+        Self::BadSender,
+        Self::MalformedArp,
+        Self::ArpOperation,
+        Self::NotNeighborDiscovery,
+        Self::HopLimit,
+        Self::Checksum,
+        Self::MalformedNdp,
+        Self::NotOurs,
+        Self::NotElected,
+        Self::Probing,
+        Self::Conflict,
+        Self::AskerIsAnswer,
+        Self::MalformedBfd,
+        Self::BfdTtl,
+        Self::BfdStranger,
+        Self::BfdDiscriminator,
+    ];
+
+    /// The name by which it is counted.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Truncated => "Truncated",
+            Self::OtherProtocol => "OtherProtocol",
+            Self::OtherDestination => "OtherDestination",
+            Self::FromOurselves => "FromOurselves",
+            Self::BadSender => "BadSender",
+            Self::MalformedArp => "MalformedArp",
+            Self::ArpOperation => "ArpOperation",
+            Self::NotNeighborDiscovery => "NotNeighborDiscovery",
+            Self::HopLimit => "HopLimit",
+            Self::Checksum => "Checksum",
+            Self::MalformedNdp => "MalformedNdp",
+            Self::NotOurs => "NotOurs",
+            Self::NotElected => "NotElected",
+            Self::Probing => "Probing",
+            Self::Conflict => "Conflict",
+            Self::AskerIsAnswer => "AskerIsAnswer",
+            Self::MalformedBfd => "MalformedBfd",
+            Self::BfdTtl => "BfdTtl",
+            Self::BfdStranger => "BfdStranger",
+            Self::BfdDiscriminator => "BfdDiscriminator",
+        }
+    }
+}
+
+/// How often each reason was met.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drops(BTreeMap<DropReason, u64>);
+
+impl Drops {
+    /// Counts one.
+    pub fn count(&mut self, reason: DropReason) {
+        *self.0.entry(reason).or_default() += 1;
+    }
+
+    /// How often this reason was met.
+    #[must_use]
+    pub fn of(&self, reason: DropReason) -> u64 {
+        self.0.get(&reason).copied().unwrap_or_default()
+    }
+
+    /// The reasons that were met, and how often.
+    pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        self.0.iter().map(|(reason, count)| (*reason, *count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_listed_once_and_in_order() {
+        assert!(DropReason::ALL.is_sorted_by(|one, other| one < other));
+        // Fails to compile where a reason is added to the type alone: see `as_str`.
+        assert_eq!(DropReason::ALL.last(), Some(&DropReason::BfdDiscriminator));
+    }
+
+    #[test]
+    fn reasons_are_counted_each_by_itself() {
+        let mut drops = Drops::default();
+        drops.count(DropReason::HopLimit);
+        drops.count(DropReason::HopLimit);
+        drops.count(DropReason::Checksum);
+        assert_eq!((drops.of(DropReason::HopLimit), drops.of(DropReason::NotOurs)), (2, 0));
+        let all: Vec<_> = drops.iter().collect();
+        assert_eq!(all, [(DropReason::HopLimit, 2), (DropReason::Checksum, 1)]);
+    }
+}

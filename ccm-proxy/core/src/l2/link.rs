@@ -1,0 +1,195 @@
+//! Everything we say and hear on one link about addresses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::address::{Address, Order, Say, Standing};
+use super::{Claim, Question, frame};
+use crate::drop_reason::{DropReason, Drops};
+use crate::mac::MacAddress;
+
+/// The addresses on one link: [`Self::hear`] takes the frames that come in, [`Self::poll`] gives
+/// those that are to go out.
+#[derive(Clone, Debug)]
+pub struct Link {
+    us: MacAddress,
+    /// The interfaces of the other speakers.
+    peers: BTreeSet<MacAddress>,
+    addresses: BTreeMap<IpAddr, Address>,
+    /// When something is due.
+    due: BTreeSet<(Duration, IpAddr)>,
+    /// Addresses that stand otherwise than when this was asked last.
+    changed: BTreeSet<IpAddr>,
+    drops: Drops,
+}
+
+impl Link {
+    /// A link on which we have this interface.
+    #[must_use]
+    pub fn new(us: MacAddress) -> Self {
+        Self {
+            us,
+            peers: BTreeSet::new(),
+            addresses: BTreeMap::new(),
+            due: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            drops: Drops::default(),
+        }
+    }
+
+    /// Sets the interfaces of the other speakers: they may claim our addresses.
+    pub fn set_peers(&mut self, peers: BTreeSet<MacAddress>) {
+        self.peers = peers;
+    }
+
+    /// Sets what is to be done about an address.
+    pub fn order(&mut self, address: IpAddr, order: Order, now: Duration) {
+        let change = |known: &mut Address| known.set(order.clone(), now);
+        if self.alter(address, change).is_none() {
+            let known = Address::new(order, now);
+            self.due.extend(known.due().map(|due| (due, address)));
+            self.addresses.insert(address, known);
+            self.changed.insert(address);
+        }
+    }
+
+    /// Has nothing to do with an address any more: from now on no question is answered.
+    pub fn forget(&mut self, address: IpAddr) {
+        if let Some(known) = self.addresses.remove(&address) {
+            known.due().map(|due| self.due.remove(&(due, address)));
+            self.changed.insert(address);
+        }
+    }
+
+    /// The link came back, or our interface got another Ethernet address: all is announced anew.
+    pub fn came_up(&mut self, us: MacAddress, now: Duration) {
+        self.us = us;
+        for address in self.addresses.keys().copied().collect::<Vec<_>>() {
+            self.alter(address, |known| known.announce_again(now));
+        }
+    }
+
+    /// Hears a frame; gives the answer, or what defends an address. What has no effect is counted.
+    pub fn hear(&mut self, bytes: &[u8], now: Duration) -> Vec<Vec<u8>> {
+        let heard = frame::read(bytes, self.us).and_then(|heard| {
+            let mut said = Vec::new();
+            let ours = heard.claim.and_then(|claim| self.claimed(claim, now));
+            if let Some(address) = heard.claim.map(|claim| claim.address) {
+                said.extend(self.say(address, ours.unwrap_or(Say::Nothing)));
+            }
+            match heard.question {
+                Some(question) => said.extend(self.asked(question, now)?),
+                None if ours.is_none() => return Err(DropReason::NotOurs),
+                None => {}
+            }
+            Ok(said)
+        });
+        heard.unwrap_or_else(|reason| {
+            self.drops.count(reason);
+            Vec::new()
+        })
+    }
+
+    /// Somebody says that it has an address; what we say to that, if it is one of ours.
+    fn claimed(&mut self, claim: Claim, now: Duration) -> Option<Say> {
+        if self.peers.contains(&claim.mac) || claim.mac == self.us {
+            return self.addresses.contains_key(&claim.address).then_some(Say::Nothing);
+        }
+        self.alter(claim.address, |known| known.claimed(claim.mac, now))
+    }
+
+    /// The answer to a question.
+    fn asked(&mut self, question: Question, now: Duration) -> Result<Option<Vec<u8>>, DropReason> {
+        let Question { about, asker } = question;
+        let known = self.addresses.get(&about).ok_or(DropReason::NotOurs)?;
+        if let Some(claim) = known.claim(about) {
+            if claim.mac == asker.mac {
+                return Err(DropReason::AskerIsAnswer);
+            }
+            return Ok(Some(frame::answer(self.us, claim, asker)));
+        }
+        let standing = known.standing();
+        // Who probes an address at the same time wants it as well (RFC 5227, 2.1.1).
+        if asker.address.is_none() && standing == Standing::Probing {
+            self.claimed(Claim { address: about, mac: asker.mac }, now);
+        }
+        Err(match standing {
+            Standing::Silent => DropReason::NotElected,
+            Standing::Conflict { .. } => DropReason::Conflict,
+            Standing::Probing | Standing::Announcing(_) => DropReason::Probing,
+        })
+    }
+
+    /// The frames that are due.
+    pub fn poll(&mut self, now: Duration) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        while let Some((_, address)) = self.due.first().filter(|(due, _)| *due <= now).copied() {
+            let said = self.alter(address, |known| known.act(address, now));
+            frames.extend(self.say(address, said.unwrap_or(Say::Nothing)));
+        }
+        frames
+    }
+
+    /// When [`Self::poll`] has something to give (monotonic).
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// How an address stands.
+    #[must_use]
+    pub fn standing(&self, address: IpAddr) -> Option<Standing> {
+        self.addresses.get(&address).map(Address::standing)
+    }
+
+    /// What was ordered for an address.
+    #[must_use]
+    pub fn ordered(&self, address: IpAddr) -> Option<&Order> {
+        self.addresses.get(&address).map(|known| &known.order)
+    }
+
+    /// How all addresses stand, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = (IpAddr, Standing)> + '_ {
+        self.addresses.iter().map(|(address, known)| (*address, known.standing()))
+    }
+
+    /// The addresses that stand otherwise than at the last call.
+    pub fn take_changed(&mut self) -> BTreeSet<IpAddr> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// What had no effect, by reason.
+    #[must_use]
+    pub const fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
+    /// Changes an address that is known, and notes what follows from it.
+    fn alter<T>(&mut self, address: IpAddr, change: impl FnOnce(&mut Address) -> T) -> Option<T> {
+        let known = self.addresses.get_mut(&address)?;
+        let (due, standing) = (known.due(), known.standing());
+        let done = change(known);
+        let now_due = known.due();
+        if due != now_due {
+            due.map(|due| self.due.remove(&(due, address)));
+            self.due.extend(now_due.map(|due| (due, address)));
+        }
+        if standing != known.standing() {
+            self.changed.insert(address);
+        }
+        Some(done)
+    }
+
+    fn say(&self, address: IpAddr, said: Say) -> Vec<Vec<u8>> {
+        match said {
+            Say::Nothing => Vec::new(),
+            Say::Ask => vec![frame::probe(self.us, address)],
+            Say::Announce(mac) => frame::announce(self.us, Claim { address, mac }),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;
