@@ -39,6 +39,12 @@ pub fn chosen<'m>(
     members
 }
 
+/// The virtual machine that gets the packets of an address, where one alone can.
+pub fn machine(address: IpAddr, machines: impl IntoIterator<Item = IpAddr>) -> Option<IpAddr> {
+    let machines = machines.into_iter();
+    machines.max_by_key(|machine| (lot(&[&octets(address), &octets(*machine)]), *machine))
+}
+
 /// The sixteen octets of an address; IPv4 as mapped into IPv6.
 const fn octets(address: IpAddr) -> [u8; 16] {
     match address {

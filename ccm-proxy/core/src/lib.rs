@@ -9,3 +9,5 @@ pub mod election;
 pub mod l2;
 pub mod mac;
 pub mod node;
+pub mod order;
+pub mod vlan;

@@ -88,6 +88,8 @@ pub struct Announced {
 pub(super) struct Address {
     pub(super) order: Order,
     state: State,
+    /// A speaker was heard to announce it: nobody else has it.
+    announced: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +123,7 @@ pub(super) enum Say {
 impl Address {
     pub(super) fn new(order: Order, now: Duration) -> Self {
         let state = State::of(order.role, now);
-        Self { order, state }
+        Self { order, state, announced: false }
     }
 
     /// Takes another order; what is under way goes on where it still fits.
@@ -136,7 +138,11 @@ impl Address {
             let known = self.answer().is_some() && !matches!(self.state, State::Conflict { .. });
             self.state = match order.role {
                 Role::Announce { mac, .. } if known => State::Announcing(Announcing::new(mac, now)),
-                role => State::of(role, now),
+                Role::Announce { mac, fresh } => {
+                    let fresh = fresh && !self.announced;
+                    State::of(Role::Announce { mac, fresh }, now)
+                }
+                Role::Silent => State::Silent,
             };
         }
         self.order = order;
@@ -164,6 +170,11 @@ impl Address {
                 Standing::Announcing(Announced { mac, contested })
             }
         }
+    }
+
+    /// Another speaker says that it has the address.
+    pub(super) const fn announced(&mut self) {
+        self.announced = true;
     }
 
     /// Somebody who is none of the speakers says that it has the address.

@@ -66,8 +66,13 @@ impl Link {
     pub fn came_up(&mut self, us: MacAddress, now: Duration) {
         self.us = us;
         for address in self.addresses.keys().copied().collect::<Vec<_>>() {
-            self.alter(address, |known| known.announce_again(now));
+            self.announce_again(address, now);
         }
+    }
+
+    /// Somebody else may have been heard about an address: if it is announced, it is so anew.
+    pub fn announce_again(&mut self, address: IpAddr, now: Duration) {
+        self.alter(address, |known| known.announce_again(now));
     }
 
     /// Hears a frame; gives the answer, or what defends an address. What has no effect is counted.
@@ -93,8 +98,8 @@ impl Link {
 
     /// Somebody says that it has an address; what we say to that, if it is one of ours.
     fn claimed(&mut self, claim: Claim, now: Duration) -> Option<Say> {
-        if self.peers.contains(&claim.mac) || claim.mac == self.us {
-            return self.addresses.contains_key(&claim.address).then_some(Say::Nothing);
+        if self.peers.contains(&claim.mac) {
+            return self.alter(claim.address, Address::announced).map(|()| Say::Nothing);
         }
         self.alter(claim.address, |known| known.claimed(claim.mac, now))
     }
@@ -157,6 +162,11 @@ impl Link {
     /// The addresses that stand otherwise than at the last call.
     pub fn take_changed(&mut self) -> BTreeSet<IpAddr> {
         std::mem::take(&mut self.changed)
+    }
+
+    /// Counts what had no effect, and was not heard here.
+    pub fn count(&mut self, reason: DropReason) {
+        self.drops.count(reason);
     }
 
     /// What had no effect, by reason.

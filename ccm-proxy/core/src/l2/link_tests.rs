@@ -142,6 +142,19 @@ fn another_speaker_may_claim_an_address_that_we_have() {
 }
 
 #[test]
+fn what_another_speaker_announced_is_taken_over_without_a_probe() {
+    for (claim, then) in [(PEER, true), (STRANGER, false)] {
+        let mut link = link();
+        link.order(ip(BOTH[0]), order(Role::Silent), ms(0));
+        link.hear(&claim_of(BOTH[0], claim), ms(1));
+        let role = Role::Announce { mac: mac(US), fresh: true };
+        link.order(ip(BOTH[0]), order(role), ms(2));
+        let announces = matches!(link.standing(ip(BOTH[0])), Some(Standing::Announcing(_)));
+        assert_eq!(announces, then, "after a claim by {claim}");
+    }
+}
+
+#[test]
 fn a_host_that_uses_an_address_of_ours_to_ask_for_another_claims_it() {
     let mut link = announcing(link(), &["198.51.100.2", "198.51.100.9"]);
     // Its question is from 198.51.100.2.

@@ -1,0 +1,84 @@
+//! What is to be done for one address, as its `Eip` says.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::mac::MacAddress;
+use crate::node::NodeName;
+
+/// What is to be done for one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// UID of the `Eip`: an address that is given to another has a new one.
+    pub uid: Arc<str>,
+    /// How its packets come to the Service.
+    pub delivery: Delivery,
+    /// The ports of its Services; nothing else passes.
+    pub ports: BTreeSet<ServicePort>,
+    /// The nodes that may announce it.
+    pub nodes: BTreeSet<NodeName>,
+    /// How often it is announced anew.
+    pub refresh: Duration,
+    /// A speaker announced it before: nobody else on the link can have it.
+    pub announced: bool,
+}
+
+/// How packets come from the link to the Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Through the speaker, to any of these virtual machines.
+    Routed {
+        /// The machines.
+        machines: BTreeSet<Machine>,
+    },
+    /// Past the speaker, to one of these virtual machines.
+    Direct {
+        /// The machines.
+        machines: BTreeSet<Machine>,
+    },
+    /// To this node itself, whose own kube-proxy takes them.
+    Local,
+}
+
+/// A virtual machine behind an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Machine {
+    /// Its address on the link.
+    pub address: IpAddr,
+    /// Its interface, as far as it is known.
+    pub mac: Option<MacAddress>,
+}
+
+/// A port of a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServicePort {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Its number.
+    pub port: u16,
+}
+
+/// A protocol with ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// RFC 9293.
+    Tcp,
+    /// RFC 768.
+    Udp,
+    /// RFC 9260.
+    Sctp,
+}
+
+impl Order {
+    /// The virtual machines behind it.
+    pub fn machines(&self) -> impl Iterator<Item = &Machine> {
+        match &self.delivery {
+            Delivery::Routed { machines } | Delivery::Direct { machines } => Some(machines),
+            Delivery::Local => None,
+        }
+        .into_iter()
+        .flatten()
+    }
+}

@@ -1,0 +1,238 @@
+//! One speaker on one link: it hears, is elected, announces, and knows who else is there.
+//!
+//! ```text
+//! Members ─► BFD sessions ─► who is live ─┐
+//! Orders ─────────────────────────────────┴─► election ─► l2::Link ─► frames
+//! ```
+//! What was heard is handed in with [`Vlan::hear`] and [`Vlan::hear_bfd`]; [`Vlan::poll`] gives
+//! what is to be sent. Nothing is withdrawn for lost contact: a speaker that hears nobody
+//! announces what it had, and what the others had as well. Two that answer lead to the same
+//! virtual machines.
+
+mod members;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+pub use members::{Liveness, Member};
+
+use crate::bfd::Profile;
+use crate::drop_reason::Drops;
+use crate::election;
+use crate::l2::{self, Link, Role, Standing, solicited_node};
+use crate::mac::MacAddress;
+use crate::node::NodeName;
+use crate::order::{Delivery, Order};
+use members::Members;
+
+/// So many speakers share the addresses of one link; each watches all others.
+pub const MOST_SPEAKERS: usize = 8;
+
+/// Who we are on a link.
+#[derive(Clone, Debug)]
+pub struct Us {
+    /// The node we run on.
+    pub node: NodeName,
+    /// The name of the link, which all speakers on it know it by.
+    pub vlan: String,
+    /// Differs from one start to the next; BFD numbers its sessions by it.
+    pub seed: u64,
+    /// How fast the speakers miss each other.
+    pub profile: Profile,
+}
+
+/// What is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Send {
+    /// A whole Ethernet frame.
+    Frame(Vec<u8>),
+    /// The payload of a UDP packet from one of our addresses to a speaker, by BFD's port.
+    Bfd(IpAddr, Vec<u8>),
+}
+
+/// One speaker on one link.
+#[derive(Clone, Debug)]
+pub struct Vlan {
+    us: Us,
+    /// Our interface.
+    mac: MacAddress,
+    /// Whether it is up.
+    up: bool,
+    members: Members,
+    orders: BTreeMap<IpAddr, Order>,
+    link: Link,
+}
+
+impl Vlan {
+    /// A speaker that knows nothing yet, with an interface that is down.
+    #[must_use]
+    pub fn new(us: Us, mac: MacAddress, now: Duration) -> Self {
+        let (members, link) = (Members::new(&us, now), Link::new(mac));
+        Self { us, mac, up: false, members, orders: BTreeMap::new(), link }
+    }
+
+    /// Our interface came up, went down, or has another Ethernet address.
+    pub fn set_interface(&mut self, mac: MacAddress, up: bool, now: Duration) {
+        if (self.mac, self.up) == (mac, up) {
+            return;
+        }
+        (self.mac, self.up) = (mac, up);
+        self.link.came_up(mac, now);
+        self.elect_all(now);
+    }
+
+    /// Sets the speakers on this link, us among them or not. While nobody can tell who there are,
+    /// this is not called, and those who were there go on.
+    pub fn set_members(&mut self, members: BTreeMap<NodeName, Member>, now: Duration) {
+        self.members.set(members, now);
+        self.link.set_peers(self.members.interfaces());
+        self.elect_all(now);
+    }
+
+    /// Sets what is to be done for an address, or that nothing is.
+    pub fn set_order(&mut self, address: IpAddr, order: Option<Order>, now: Duration) {
+        let uid = |order: &Order| order.uid.clone();
+        let known = self.orders.get(&address).map(uid);
+        if known.is_some() && known != order.as_ref().map(uid) {
+            // It is another's now, or nobody's: nothing of it goes on.
+            self.link.forget(address);
+        }
+        match order {
+            Some(order) => {
+                self.orders.insert(address, order);
+                self.elect(address, now);
+            }
+            None => drop(self.orders.remove(&address)),
+        }
+    }
+
+    /// Hears a frame; gives what is said to it at once.
+    pub fn hear(&mut self, frame: &[u8], now: Duration) -> Vec<Send> {
+        let said = if self.up { self.link.hear(frame, now) } else { Vec::new() };
+        said.into_iter().map(Send::Frame).collect()
+    }
+
+    /// Hears the payload of a UDP packet to BFD's port; gives the answer, if one was asked for.
+    pub fn hear_bfd(&mut self, from: IpAddr, ttl: u8, payload: &[u8], now: Duration) -> Vec<Send> {
+        let said = match self.members.hear(from, ttl, payload, now) {
+            Ok(said) => said.map(|packet| Send::Bfd(from, packet)).into_iter().collect(),
+            Err(reason) => {
+                self.link.count(reason);
+                Vec::new()
+            }
+        };
+        self.follow(now);
+        said
+    }
+
+    /// What is due; first hand in what was heard. `random` spreads the packets of many speakers.
+    pub fn poll(&mut self, now: Duration, random: u8) -> Vec<Send> {
+        let packets = self.members.poll(now, random);
+        self.follow(now);
+        let frames = if self.up { self.link.poll(now) } else { Vec::new() };
+        let frames = frames.into_iter().map(Send::Frame);
+        packets.into_iter().map(|(to, packet)| Send::Bfd(to, packet)).chain(frames).collect()
+    }
+
+    /// When [`Self::poll`] has something to give (monotonic).
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        let link = self.link.deadline().filter(|_| self.up);
+        [self.members.deadline(), link].into_iter().flatten().min()
+    }
+
+    /// How an address stands with us.
+    #[must_use]
+    pub fn standing(&self, address: IpAddr) -> Option<Standing> {
+        self.link.standing(address)
+    }
+
+    /// All orders, by address.
+    #[must_use]
+    pub const fn orders(&self) -> &BTreeMap<IpAddr, Order> {
+        &self.orders
+    }
+
+    /// The other speakers, and how they stand.
+    pub fn peers(&self) -> impl Iterator<Item = (&NodeName, Liveness)> {
+        self.members.iter()
+    }
+
+    /// The groups in which questions about our addresses are asked.
+    #[must_use]
+    pub fn groups(&self) -> BTreeSet<Ipv6Addr> {
+        let v6 = self.orders.keys().filter_map(|address| match address {
+            IpAddr::V6(v6) => Some(solicited_node(*v6)),
+            IpAddr::V4(_) => None,
+        });
+        v6.collect()
+    }
+
+    /// The addresses that stand otherwise than at the last call, or are not ours any more.
+    pub fn take_changed(&mut self) -> BTreeSet<IpAddr> {
+        self.link.take_changed()
+    }
+
+    /// What had no effect, by reason.
+    #[must_use]
+    pub const fn drops(&self) -> &Drops {
+        self.link.drops()
+    }
+
+    /// Takes note of who came and who is gone.
+    fn follow(&mut self, now: Duration) {
+        if let Some(came) = self.members.take_changed() {
+            self.elect_all(now);
+            if !came.is_empty() {
+                self.assert_over(&came, now);
+            }
+        }
+    }
+
+    /// Somebody is there again, who may have announced what is ours: whoever heard him hears us.
+    fn assert_over(&mut self, came: &BTreeSet<NodeName>, now: Duration) {
+        for (address, order) in &self.orders {
+            if order.nodes.iter().any(|node| came.contains(node)) {
+                self.link.announce_again(*address, now);
+            }
+        }
+    }
+
+    fn elect_all(&mut self, now: Duration) {
+        for address in self.orders.keys().copied().collect::<Vec<_>>() {
+            self.elect(address, now);
+        }
+    }
+
+    /// Whether an address is ours to announce.
+    fn elect(&mut self, address: IpAddr, now: Duration) {
+        let Some(order) = self.orders.get(&address) else { return };
+        let eligible = order.nodes.iter().filter(|node| self.members.is_live(node));
+        let ours = election::owner(address, eligible) == Some(&self.us.node);
+        let ours = ours && self.up && self.members.settled();
+        let mac = ours.then(|| answer(address, order, self.mac)).flatten();
+        let fresh = !order.announced;
+        let role = mac.map_or(Role::Silent, |mac| Role::Announce { mac, fresh });
+        let machines = order.machines().filter_map(|machine| machine.mac).collect();
+        self.link.order(address, l2::Order { role, refresh: order.refresh, machines }, now);
+    }
+}
+
+/// The interface that is the answer to questions about an address.
+fn answer(address: IpAddr, order: &Order, ours: MacAddress) -> Option<MacAddress> {
+    match &order.delivery {
+        Delivery::Routed { .. } | Delivery::Local => Some(ours),
+        Delivery::Direct { machines } => {
+            // One machine for an address, the same whoever announces it.
+            let known = machines.iter().filter_map(|machine| Some((machine.address, machine.mac?)));
+            let known: BTreeMap<IpAddr, MacAddress> = known.collect();
+            let machine = election::machine(address, known.keys().copied())?;
+            known.get(&machine).copied()
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "vlan_tests.rs"]
+mod tests;

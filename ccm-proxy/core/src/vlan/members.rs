@@ -1,0 +1,206 @@
+//! The speakers on a link: who is there by their Leases, and who is live by BFD.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::{MOST_SPEAKERS, Us};
+use crate::bfd::{Diagnostic, Packet, Profile, Session, State};
+use crate::drop_reason::DropReason;
+use crate::election;
+use crate::mac::MacAddress;
+use crate::node::NodeName;
+
+/// A speaker that starts waits this long for the others, so that it takes nothing from those who
+/// are there.
+const SETTLE: Duration = Duration::from_millis(1_500);
+
+/// What is not forwarded arrives with this (RFC 5881, 5).
+const ON_LINK: u8 = 255;
+
+/// A speaker on a link, by its Lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its interface on the link.
+    pub mac: MacAddress,
+    /// Its address on the link, for BFD.
+    pub address: IpAddr,
+}
+
+/// How another speaker stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Liveness {
+    /// The session with it.
+    pub state: State,
+    /// Why it went down last.
+    pub diagnostic: Diagnostic,
+    /// Since when it stands so (monotonic).
+    pub since: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Members {
+    node: NodeName,
+    vlan: String,
+    seed: u64,
+    profile: Profile,
+    /// Until when others are waited for.
+    settles: Duration,
+    /// Whether that is over.
+    settled: bool,
+    /// Whether we are one of those who take part.
+    chosen: bool,
+    peers: BTreeMap<NodeName, Peer>,
+    /// Sessions that were begun.
+    begun: u32,
+    /// Somebody came or went; those who came.
+    changed: Option<BTreeSet<NodeName>>,
+}
+
+#[derive(Clone, Debug)]
+struct Peer {
+    member: Member,
+    session: Session,
+}
+
+impl Members {
+    pub(super) fn new(us: &Us, now: Duration) -> Self {
+        Self {
+            node: us.node.clone(),
+            vlan: us.vlan.clone(),
+            seed: us.seed,
+            profile: us.profile,
+            settles: now + SETTLE,
+            settled: false,
+            chosen: false,
+            peers: BTreeMap::new(),
+            begun: 0,
+            changed: None,
+        }
+    }
+
+    /// Takes the speakers there are. A session goes on with a member that stays where it is.
+    pub(super) fn set(&mut self, members: BTreeMap<NodeName, Member>, now: Duration) {
+        let chosen = election::chosen(&self.vlan, members.keys(), MOST_SPEAKERS);
+        self.chosen = chosen.contains(&&self.node);
+        let mut before = std::mem::take(&mut self.peers);
+        for (node, member) in chosen.into_iter().filter_map(|node| members.get_key_value(node)) {
+            if *node == self.node || !self.chosen {
+                continue;
+            }
+            let known = before.remove(node).filter(|peer| peer.member == *member);
+            let peer = known.unwrap_or_else(|| {
+                self.begun += 1;
+                let session = Session::new(self.number(node), self.profile, now);
+                Peer { member: *member, session }
+            });
+            self.peers.insert(node.clone(), peer);
+        }
+        self.settle(now);
+    }
+
+    /// The others were waited for long enough, or are all there.
+    fn settle(&mut self, now: Duration) {
+        let all = || self.peers.values().all(|peer| peer.session.state() == State::Up);
+        if !self.settled && (now >= self.settles || self.chosen && all()) {
+            self.settled = true;
+            self.changed.get_or_insert_default();
+        }
+    }
+
+    /// A number for a session, which none of ours has had.
+    fn number(&self, node: &NodeName) -> NonZeroU32 {
+        let mut hasher = DefaultHasher::new();
+        (self.seed, node, self.begun).hash(&mut hasher);
+        let [a, b, c, d, ..] = hasher.finish().to_le_bytes();
+        NonZeroU32::new(u32::from_le_bytes([a, b, c, d])).unwrap_or(NonZeroU32::MIN)
+    }
+
+    /// The interfaces of the others.
+    pub(super) fn interfaces(&self) -> BTreeSet<MacAddress> {
+        self.peers.values().map(|peer| peer.member.mac).collect()
+    }
+
+    /// Whether a node takes part in elections.
+    pub(super) fn is_live(&self, node: &NodeName) -> bool {
+        if *node == self.node {
+            return self.chosen;
+        }
+        self.peers.get(node).is_some_and(|peer| peer.session.state() == State::Up)
+    }
+
+    /// Whether the others were waited for long enough, or are all there.
+    pub(super) const fn settled(&self) -> bool {
+        self.settled
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&NodeName, Liveness)> {
+        self.peers.iter().map(|(node, Peer { session, .. })| {
+            let (state, diagnostic) = (session.state(), session.diagnostic());
+            (node, Liveness { state, diagnostic, since: session.since() })
+        })
+    }
+
+    pub(super) fn hear(
+        &mut self,
+        from: IpAddr,
+        ttl: u8,
+        payload: &[u8],
+        now: Duration,
+    ) -> Result<Option<Vec<u8>>, DropReason> {
+        if ttl != ON_LINK {
+            return Err(DropReason::BfdTtl);
+        }
+        let mut peers = self.peers.iter_mut();
+        let (node, peer) =
+            peers.find(|(_, peer)| peer.member.address == from).ok_or(DropReason::BfdStranger)?;
+        let packet = Packet::read(payload)?;
+        let before = peer.session.state();
+        let answer = peer.session.receive(&packet, now)?;
+        let after = peer.session.state();
+        let node = node.clone();
+        self.note(&node, before, after);
+        self.settle(now);
+        Ok(answer.map(|answer| answer.write().to_vec()))
+    }
+
+    pub(super) fn poll(&mut self, now: Duration, random: u8) -> Vec<(IpAddr, Vec<u8>)> {
+        let mut packets = Vec::new();
+        let mut moved = Vec::new();
+        for (node, peer) in &mut self.peers {
+            let before = peer.session.state();
+            let packet = peer.session.poll(now, random);
+            packets.extend(packet.map(|packet| (peer.member.address, packet.write().to_vec())));
+            if peer.session.state() != before {
+                moved.push((node.clone(), before, peer.session.state()));
+            }
+        }
+        for (node, before, after) in moved {
+            self.note(&node, before, after);
+        }
+        self.settle(now);
+        packets
+    }
+
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        let sessions = self.peers.values().filter_map(|peer| peer.session.deadline());
+        let settles = Some(self.settles).filter(|_| !self.settled);
+        sessions.chain(settles).min()
+    }
+
+    /// Those who came since the last call, if anybody came or went.
+    pub(super) const fn take_changed(&mut self) -> Option<BTreeSet<NodeName>> {
+        self.changed.take()
+    }
+
+    fn note(&mut self, node: &NodeName, before: State, after: State) {
+        if (before == State::Up) != (after == State::Up) {
+            let came = self.changed.get_or_insert_default();
+            if after == State::Up {
+                came.insert(node.clone());
+            }
+        }
+    }
+}
