@@ -6,6 +6,8 @@
 pub mod bfd;
 pub mod drop_reason;
 pub mod election;
+pub mod fib;
+pub mod gate;
 pub mod l2;
 pub mod mac;
 pub mod node;

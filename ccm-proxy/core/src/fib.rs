@@ -1,0 +1,179 @@
+//! Which way packets of an address go through a speaker's namespace.
+//!
+//! An address has a route to a group of next hops, one for each virtual machine behind it. Groups
+//! are shared by addresses with the same machines, and list them in the order of their addresses:
+//! with the same seed for the hash, every speaker sends a connection to the same machine.
+//!
+//! The difference is taken between what should be and what a dump of the kernel shows. So what a
+//! previous run left is adopted, and what an outage of the link took away comes back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// Number of a next hop or of a group of them, in the kernel of one namespace.
+pub type NextHopId = u32;
+
+/// The routes that should be: the virtual machines behind each address. Those without any are
+/// unreachable: who connects is told so.
+pub type Wanted = BTreeMap<IpAddr, BTreeSet<IpAddr>>;
+
+/// What the kernel has of ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fib {
+    /// The gateway of each next hop.
+    pub next_hops: BTreeMap<NextHopId, IpAddr>,
+    /// The next hops of each group, in their order.
+    pub groups: BTreeMap<NextHopId, Vec<NextHopId>>,
+    /// The route of each address.
+    pub routes: BTreeMap<IpAddr, Way>,
+}
+
+/// Where a route leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// To a group.
+    Group(NextHopId),
+    /// Nowhere: the sender is told that the host is unreachable.
+    Unreachable,
+}
+
+/// One change of the kernel. Each can be repeated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Makes a next hop over our interface.
+    AddNextHop(NextHopId, IpAddr),
+    /// Makes a group, or gives it other members; routes to it follow at once.
+    SetGroup(NextHopId, Vec<NextHopId>),
+    /// Makes the route of an address, or leads it elsewhere.
+    SetRoute(IpAddr, Way),
+    /// Removes the route of an address.
+    DeleteRoute(IpAddr),
+    /// Removes a next hop or a group that nothing leads to.
+    DeleteNextHop(NextHopId),
+}
+
+impl Fib {
+    /// What makes this what is wanted, in an order in which no route leads nowhere meanwhile.
+    #[must_use]
+    pub fn changes(&self, wanted: &Wanted) -> Vec<Change> {
+        let mut planned = Planned { fib: self.clone(), changes: Vec::new() };
+        let mut groups = self.reusable(wanted);
+        let sets: BTreeSet<&BTreeSet<IpAddr>> =
+            wanted.values().filter(|machines| !machines.is_empty()).collect();
+        for machines in sets {
+            let hops: Vec<NextHopId> = machines.iter().map(|m| planned.next_hop(*m)).collect();
+            let id = *groups.entry(machines).or_insert_with(|| planned.unused());
+            if planned.fib.groups.get(&id) != Some(&hops) {
+                planned.apply(Change::SetGroup(id, hops));
+            }
+        }
+        for (address, machines) in wanted {
+            let way = groups.get(machines).map_or(Way::Unreachable, |id| Way::Group(*id));
+            if self.routes.get(address) != Some(&way) {
+                planned.apply(Change::SetRoute(*address, way));
+            }
+        }
+        for address in self.routes.keys().filter(|address| !wanted.contains_key(*address)) {
+            planned.apply(Change::DeleteRoute(*address));
+        }
+        planned.sweep(&groups.into_values().collect());
+        planned.changes
+    }
+
+    /// Which group there is can be that of which machines: one that has them, or else one all of
+    /// whose routes want the same ones, so that a machine that goes is one change and not one for
+    /// each address.
+    fn reusable<'w>(&self, wanted: &'w Wanted) -> BTreeMap<&'w BTreeSet<IpAddr>, NextHopId> {
+        let mut found = BTreeMap::new();
+        let sets: BTreeSet<&BTreeSet<IpAddr>> =
+            wanted.values().filter(|machines| !machines.is_empty()).collect();
+        let mut users: BTreeMap<NextHopId, BTreeSet<Option<&'w BTreeSet<IpAddr>>>> =
+            BTreeMap::new();
+        for (address, way) in &self.routes {
+            if let Way::Group(id) = way {
+                let machines = wanted.get(address).filter(|machines| !machines.is_empty());
+                users.entry(*id).or_default().insert(machines);
+            }
+        }
+        for (id, hops) in &self.groups {
+            let gateways = hops.iter().map(|hop| self.next_hops.get(hop).copied());
+            let gateways: Option<BTreeSet<IpAddr>> = gateways.collect();
+            if let Some(set) = gateways.and_then(|gateways| sets.get(&gateways).copied()) {
+                found.entry(set).or_insert(*id);
+            }
+        }
+        let taken: BTreeSet<NextHopId> = found.values().copied().collect();
+        for (id, users) in users.iter().filter(|(id, _)| !taken.contains(id)) {
+            let mut users = users.iter();
+            if let (Some(Some(set)), None) = (users.next(), users.next()) {
+                if self.groups.contains_key(id) {
+                    found.entry(*set).or_insert(*id);
+                }
+            }
+        }
+        found
+    }
+}
+
+/// What the kernel will have, and what leads there.
+struct Planned {
+    fib: Fib,
+    changes: Vec<Change>,
+}
+
+impl Planned {
+    /// The next hop to a machine, made if need be.
+    fn next_hop(&mut self, gateway: IpAddr) -> NextHopId {
+        let known = self.fib.next_hops.iter().find(|(_, other)| **other == gateway);
+        if let Some((id, _)) = known {
+            return *id;
+        }
+        let id = self.unused();
+        self.apply(Change::AddNextHop(id, gateway));
+        id
+    }
+
+    /// The lowest number that nothing has. Zero is none.
+    fn unused(&self) -> NextHopId {
+        let taken = |id: &NextHopId| {
+            self.fib.next_hops.contains_key(id) || self.fib.groups.contains_key(id)
+        };
+        (1..=NextHopId::MAX).find(|id| !taken(id)).unwrap_or(NextHopId::MAX)
+    }
+
+    fn apply(&mut self, change: Change) {
+        self.fib.apply(&change);
+        self.changes.push(change);
+    }
+
+    /// Removes groups that are not wanted, then next hops that no group has.
+    fn sweep(&mut self, groups: &BTreeSet<NextHopId>) {
+        let idle: Vec<_> =
+            self.fib.groups.keys().filter(|id| !groups.contains(id)).copied().collect();
+        idle.into_iter().for_each(|id| self.apply(Change::DeleteNextHop(id)));
+        let used: BTreeSet<NextHopId> = self.fib.groups.values().flatten().copied().collect();
+        let idle: Vec<_> =
+            self.fib.next_hops.keys().filter(|id| !used.contains(id)).copied().collect();
+        idle.into_iter().for_each(|id| self.apply(Change::DeleteNextHop(id)));
+    }
+}
+
+impl Fib {
+    /// What a change makes of it.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::AddNextHop(id, gateway) => drop(self.next_hops.insert(*id, *gateway)),
+            Change::SetGroup(id, hops) => drop(self.groups.insert(*id, hops.clone())),
+            Change::SetRoute(address, way) => drop(self.routes.insert(*address, *way)),
+            Change::DeleteRoute(address) => drop(self.routes.remove(address)),
+            Change::DeleteNextHop(id) => {
+                self.groups.remove(id);
+                self.next_hops.remove(id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "fib_tests.rs"]
+mod tests;

@@ -1,0 +1,188 @@
+//! What a speaker lets through its namespace: packets of assigned Services and nothing else
+//! (invariant 14: it is no router between tenants, nor into the node).
+//!
+//! The gate is one nftables table, loaded whole once, and changed by its elements afterwards.
+//! Nothing in it looks at connections: replies go past the speaker, so there is no connection to
+//! be seen.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use crate::order::{Protocol, ServicePort};
+
+/// Name of the table, of family `inet`.
+pub const TABLE: &str = "cloud-provider-ovn";
+
+/// What may pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gate {
+    /// Addresses and ports of Services.
+    pub services: BTreeSet<(IpAddr, ServicePort)>,
+    /// Addresses that errors about packets may be sent to.
+    pub addresses: BTreeSet<IpAddr>,
+    /// Who may speak BFD with us.
+    pub peers: BTreeSet<IpAddr>,
+}
+
+impl Gate {
+    /// The script for `nft -f` that makes the gate, in place of one that is there: at no moment
+    /// there is none.
+    #[must_use]
+    pub fn load(&self, interface: &str) -> String {
+        let mut script = String::new();
+        // Adding a table that is there changes nothing; deleting one that is not there fails.
+        let _ = writeln!(script, "table inet {TABLE}\ndelete table inet {TABLE}");
+        script.push_str(&RULES.replace("%table", TABLE).replace("%interface", interface));
+        script.push_str(&Self::default().change(self));
+        script
+    }
+
+    /// The script that makes this gate another; empty where nothing is to be done.
+    #[must_use]
+    pub fn change(&self, to: &Self) -> String {
+        let mut script = String::new();
+        let less = self.elements();
+        let more = to.elements();
+        for (verb, from, without) in [("delete", &less, &more), ("add", &more, &less)] {
+            for ((set, elements), (_, others)) in from.iter().zip(without) {
+                let elements: Vec<&str> = elements.difference(others).map(String::as_str).collect();
+                // Long lines are read slowly.
+                for some in elements.chunks(1_000) {
+                    let some = some.join(", ");
+                    let _ = writeln!(script, "{verb} element inet {TABLE} {set} {{ {some} }}");
+                }
+            }
+        }
+        script
+    }
+
+    /// The elements of each set.
+    fn elements(&self) -> [(&'static str, BTreeSet<String>); 6] {
+        let of = |v4: bool, address: &IpAddr| address.is_ipv4() == v4;
+        let service = |(address, ServicePort { protocol, port }): &(IpAddr, ServicePort)| {
+            format!("{address} . {} . {port}", name(*protocol))
+        };
+        let services =
+            |v4| self.services.iter().filter(|(address, _)| of(v4, address)).map(service).collect();
+        let addresses = |all: &BTreeSet<IpAddr>, v4| {
+            all.iter().filter(|address| of(v4, address)).map(IpAddr::to_string).collect()
+        };
+        [
+            ("services4", services(true)),
+            ("services6", services(false)),
+            ("addresses4", addresses(&self.addresses, true)),
+            ("addresses6", addresses(&self.addresses, false)),
+            ("peers4", addresses(&self.peers, true)),
+            ("peers6", addresses(&self.peers, false)),
+        ]
+    }
+}
+
+const fn name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+        Protocol::Sctp => "sctp",
+    }
+}
+
+/// The rules; what comes and goes is in the sets. A fragment that is not the first has no ports,
+/// and is let through to an address of ours: without its first it is nothing.
+const RULES: &str = r#"table inet %table {
+	set services4 { type ipv4_addr . inet_proto . inet_service; }
+	set services6 { type ipv6_addr . inet_proto . inet_service; }
+	set addresses4 { type ipv4_addr; }
+	set addresses6 { type ipv6_addr; }
+	set peers4 { type ipv4_addr; }
+	set peers6 { type ipv6_addr; }
+	counter passed { comment "packets to a Service" }
+	counter errors { comment "errors about packets of a Service" }
+	counter refused { comment "packets to what is no Service" }
+	counter strayed { comment "packets that would leave the link" }
+	counter unwelcome { comment "packets to the speaker that it has no use for" }
+	chain forward {
+		type filter hook forward priority filter; policy drop;
+		iifname != "%interface" counter name strayed drop
+		oifname != "%interface" counter name strayed drop
+		ip daddr . meta l4proto . th dport @services4 counter name passed accept
+		ip6 daddr . meta l4proto . th dport @services6 counter name passed accept
+		ip frag-off & 0x1fff != 0 ip daddr @addresses4 counter name passed accept
+		frag frag-off != 0 ip6 daddr @addresses6 counter name passed accept
+		icmp type { destination-unreachable, time-exceeded, parameter-problem } ip daddr @addresses4 counter name errors accept
+		icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ip6 daddr @addresses6 counter name errors accept
+		counter name refused
+	}
+	chain input {
+		type filter hook input priority filter; policy drop;
+		iifname "lo" accept
+		icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query } ip6 hoplimit 255 accept
+		icmpv6 type mld-listener-query accept
+		icmp type { echo-request, echo-reply, destination-unreachable, time-exceeded, parameter-problem } accept
+		icmpv6 type { echo-request, echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
+		udp dport 3784 ip ttl 255 ip saddr @peers4 accept
+		udp dport 3784 ip6 hoplimit 255 ip6 saddr @peers6 accept
+		counter name unwelcome
+	}
+}
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(services: &[(&str, Protocol, u16)], peers: &[&str]) -> Gate {
+        let services: BTreeSet<_> = services
+            .iter()
+            .map(|(address, protocol, port)| {
+                (address.parse().unwrap(), ServicePort { protocol: *protocol, port: *port })
+            })
+            .collect();
+        let addresses = services.iter().map(|(address, _)| *address).collect();
+        let peers = peers.iter().map(|peer| peer.parse().unwrap()).collect();
+        Gate { services, addresses, peers }
+    }
+
+    #[test]
+    fn a_gate_that_is_as_it_should_be_is_not_touched() {
+        let one = gate(&[("198.51.100.9", Protocol::Tcp, 80)], &["fe80::2"]);
+        assert_eq!(one.change(&one), "");
+    }
+
+    #[test]
+    fn a_gate_is_changed_by_what_differs_and_closes_before_it_opens() {
+        let one = gate(
+            &[("198.51.100.9", Protocol::Tcp, 80), ("198.51.100.9", Protocol::Udp, 53)],
+            &["fe80::2"],
+        );
+        let other = gate(
+            &[("198.51.100.9", Protocol::Tcp, 80), ("2001:db8::9", Protocol::Sctp, 7)],
+            &["fe80::2", "10.0.0.2"],
+        );
+        assert_eq!(
+            one.change(&other),
+            "delete element inet cloud-provider-ovn services4 { 198.51.100.9 . udp . 53 }\n\
+             add element inet cloud-provider-ovn services6 { 2001:db8::9 . sctp . 7 }\n\
+             add element inet cloud-provider-ovn addresses6 { 2001:db8::9 }\n\
+             add element inet cloud-provider-ovn peers4 { 10.0.0.2 }\n"
+        );
+    }
+
+    #[test]
+    fn a_gate_that_is_loaded_replaces_what_was_there_and_names_its_interface() {
+        let script = gate(&[("198.51.100.9", Protocol::Tcp, 80)], &[]).load("vlan205");
+        let begin = "table inet cloud-provider-ovn\ndelete table inet cloud-provider-ovn\n";
+        assert!(script.starts_with(begin), "{script}");
+        assert_eq!(script.matches(r#""vlan205""#).count(), 2);
+        assert!(!script.contains('%'), "{script}");
+        assert!(script.ends_with("addresses4 { 198.51.100.9 }\n"), "{script}");
+    }
+
+    #[test]
+    fn many_services_are_told_in_many_lines() {
+        let number = |number: u16| ("198.51.100.9", Protocol::Tcp, number);
+        let many = gate(&(1..=2_500).map(number).collect::<Vec<_>>(), &[]);
+        let script = Gate::default().change(&many);
+        assert_eq!(script.lines().count(), 4, "three for the ports, one for the address");
+    }
+}
