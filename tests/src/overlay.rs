@@ -3,6 +3,7 @@
 
 mod edge;
 mod objects;
+mod picture;
 mod pod;
 mod provider;
 mod tenant;

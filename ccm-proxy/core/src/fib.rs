@@ -105,10 +105,10 @@ impl Fib {
         let taken: BTreeSet<NextHopId> = found.values().copied().collect();
         for (id, users) in users.iter().filter(|(id, _)| !taken.contains(id)) {
             let mut users = users.iter();
-            if let (Some(Some(set)), None) = (users.next(), users.next()) {
-                if self.groups.contains_key(id) {
-                    found.entry(*set).or_insert(*id);
-                }
+            if let (Some(Some(set)), None) = (users.next(), users.next())
+                && self.groups.contains_key(id)
+            {
+                found.entry(*set).or_insert(*id);
             }
         }
         found

@@ -1,6 +1,7 @@
 //! Ethernet addresses.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 /// The address of one network interface (EUI-48).
@@ -29,6 +30,14 @@ impl MacAddress {
     pub fn new(octets: [u8; 6]) -> Result<Self, MacError> {
         let one = octets != [0; 6] && octets[0] & 1 == 0;
         one.then_some(Self(octets)).ok_or_else(|| MacError::NotOne(Self(octets).to_string()))
+    }
+
+    /// The address on the link that an interface gives itself by this one (RFC 4291, appendix A).
+    #[must_use]
+    pub fn link_local(self) -> Ipv6Addr {
+        let [a, b, c, d, e, f] = self.0;
+        let half = |high: u8, low: u8| u16::from_be_bytes([high, low]);
+        Ipv6Addr::new(0xfe80, 0, 0, 0, half(a ^ 2, b), half(c, 0xff), half(0xfe, d), half(e, f))
     }
 
     /// The six octets, in the order in which they are sent.
@@ -73,6 +82,12 @@ mod tests {
         let mac: MacAddress = "02:00:5e:10:0A:ff".parse().unwrap();
         assert_eq!(mac.to_string(), "02:00:5e:10:0a:ff");
         assert_eq!(mac.to_string().parse(), Ok(mac));
+    }
+
+    #[test]
+    fn an_interface_has_an_address_by_itself() {
+        let mac: MacAddress = "02:34:56:78:9a:bc".parse().unwrap();
+        assert_eq!(mac.link_local(), "fe80::34:56ff:fe78:9abc".parse::<Ipv6Addr>().unwrap());
     }
 
     #[test]

@@ -76,8 +76,14 @@ pub(crate) async fn serve(lab: &Lab, tenant: &Tenant, service: &Service) -> Resu
 /// Waits until an address answers the client on the provider network.
 pub(crate) async fn answers(lab: &Lab, eip: Ipv4Addr) -> Result<()> {
     let url = format!("http://{eip}/");
-    wait::until(&format!("an answer from {url}"), SOON, || traffic::get(lab.near(), &url)).await?;
-    Ok(())
+    let what = format!("an answer from {url}");
+    let Err(error) = wait::until(&what, SOON, || traffic::get(lab.near(), &url)).await else {
+        return Ok(());
+    };
+    Err(match lab.picture(eip).await {
+        Ok(path) => error.context(format!("what the bed knew of it is in {}", path.display())),
+        Err(other) => error.context(format!("and there is no picture of it: {other:#}")),
+    })
 }
 
 /// Waits for a Service's address.

@@ -1,0 +1,12 @@
+//! The edges of the speaker: namespaces, sockets, netlink and settings of the kernel. What is
+//! decided is decided in `speaker-core`.
+
+pub mod bfd_socket;
+pub mod kernel;
+pub mod netlink;
+pub mod netns;
+pub mod nft;
+pub mod packet;
+mod registered;
+pub mod speaker;
+pub mod sysctl;

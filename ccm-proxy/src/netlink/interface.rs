@@ -1,0 +1,128 @@
+//! Interfaces of a namespace.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoMacVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
+};
+use speaker_core::mac::MacAddress;
+
+use super::{Netlink, gone};
+
+/// An interface of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its number in the namespace.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its Ethernet address, if it has one.
+    pub mac: Option<MacAddress>,
+    /// Whether it is up and has a carrier.
+    pub running: bool,
+    /// Whether it is a macvlan.
+    pub macvlan: bool,
+}
+
+impl Netlink {
+    /// All interfaces.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn interfaces(&mut self) -> io::Result<Vec<Interface>> {
+        let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let found = self.dump(request)?.into_iter().filter_map(|message| match message {
+            RouteNetlinkMessage::NewLink(link) => Interface::read(&link),
+            _ => None,
+        });
+        Ok(found.collect())
+    }
+
+    /// The interface of this name.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn interface(&mut self, name: &str) -> io::Result<Option<Interface>> {
+        Ok(self.interfaces()?.into_iter().find(|interface| interface.name == name))
+    }
+
+    /// Makes a macvlan on an interface of this namespace, in another namespace.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn add_macvlan(&mut self, name: &str, parent: u32, to: BorrowedFd<'_>) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.attributes = vec![
+            LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::Link(parent),
+            LinkAttribute::NetNsFd(to.as_raw_fd()),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::MacVlan),
+                LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Bridge)])),
+            ]),
+        ];
+        self.change(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Moves an interface to another namespace.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn move_interface(&mut self, index: u32, to: BorrowedFd<'_>) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.attributes = vec![LinkAttribute::NetNsFd(to.as_raw_fd())];
+        self.change(RouteNetlinkMessage::SetLink(link), 0)
+    }
+
+    /// Takes an interface up or down.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_up(&mut self, index: u32, up: bool) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.header.change_mask = LinkFlags::Up;
+        link.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+        self.change(RouteNetlinkMessage::SetLink(link), 0)
+    }
+
+    /// Removes an interface that the kernel can make again, as a macvlan.
+    ///
+    /// # Errors
+    /// The kernel's. That there is none is none.
+    pub fn delete_interface(&mut self, index: u32) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        gone(self.change(RouteNetlinkMessage::DelLink(link), 0))
+    }
+}
+
+impl Interface {
+    fn read(link: &LinkMessage) -> Option<Self> {
+        let mut interface = Self {
+            index: link.header.index,
+            name: String::new(),
+            mac: None,
+            running: link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
+            macvlan: false,
+        };
+        for attribute in &link.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => interface.name.clone_from(name),
+                LinkAttribute::Address(octets) => {
+                    let octets = <[u8; 6]>::try_from(&**octets).ok();
+                    interface.mac = octets.and_then(|octets| MacAddress::new(octets).ok());
+                }
+                LinkAttribute::LinkInfo(all) => {
+                    interface.macvlan = all.contains(&LinkInfo::Kind(InfoKind::MacVlan));
+                }
+                _ => {}
+            }
+        }
+        Some(interface).filter(|interface| !interface.name.is_empty())
+    }
+}

@@ -1,0 +1,22 @@
+//! Speakers on a link of the kernel's own: what hosts on it see, and what comes through.
+
+use std::process::ExitCode;
+
+use lab::{harness, tests};
+
+#[path = "speaker/bed.rs"]
+mod bed;
+#[path = "speaker/link.rs"]
+mod link;
+
+use link::*;
+
+fn main() -> ExitCode {
+    harness::run(tests![
+        address_is_probed_announced_and_leads_through_the_speaker,
+        two_speakers_share_addresses_and_one_that_ends_is_replaced,
+        address_that_a_host_has_is_left_to_it,
+        routes_come_back_after_an_outage_of_the_link,
+        gate_lets_nothing_else_through,
+    ])
+}

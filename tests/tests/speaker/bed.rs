@@ -1,0 +1,293 @@
+//! A link (a bridge) with virtual machines, a client, and nodes with a speaker each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use ccm_proxy::bfd_socket::{self, BfdSocket};
+use ccm_proxy::kernel::{self, Kernel};
+use ccm_proxy::netlink::{Interface, Netlink, events};
+use ccm_proxy::netns::{Namespace, PINS};
+use ccm_proxy::nft::Nft;
+use ccm_proxy::packet::{self, PacketSocket};
+use ccm_proxy::speaker::{Command, Speaker, Stands};
+use ccm_proxy::sysctl;
+use lab::netns::{Host, Netns};
+use lab::traffic::{self, WhoAmI};
+use lab::wait;
+use speaker_core::bfd::Profile;
+use speaker_core::fib::{Fib, Wanted};
+use speaker_core::gate::Gate;
+use speaker_core::l2::Standing;
+use speaker_core::node::NodeName;
+use speaker_core::order::{Delivery, Machine, Order, Protocol, ServicePort};
+use speaker_core::vlan::{Member, Us, Vlan};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// How long what happens within a second may take on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// The port of every Service.
+pub(crate) const PORT: u16 = 80;
+/// The interface of a VLAN in its namespace.
+const INTERFACE: &str = "vlan";
+
+const PROFILE: Profile = Profile {
+    receive: Duration::from_millis(100),
+    transmit: Duration::from_millis(100),
+    multiplier: 3,
+    passive: false,
+};
+
+/// The link and the hosts on it.
+pub(crate) struct Bed {
+    name: &'static str,
+    lan: Netns,
+    pub(crate) client: Host,
+    pub(crate) machines: Vec<Vm>,
+}
+
+/// A virtual machine that takes addresses of Services as they come, as one with kube-proxy does.
+pub(crate) struct Vm {
+    pub(crate) host: Host,
+    _server: WhoAmI,
+}
+
+/// A speaker on a node.
+pub(crate) struct Node {
+    pub(crate) name: NodeName,
+    pub(crate) netns: Netns,
+    pub(crate) namespace: Namespace,
+    /// Name of the pinned namespace.
+    pub(crate) pin: String,
+    pub(crate) interface: Interface,
+    commands: mpsc::Sender<Command>,
+    pub(crate) stands: watch::Receiver<Stands>,
+    orders: watch::Sender<kernel::Order>,
+    tasks: [JoinHandle<std::io::Result<()>>; 2],
+}
+
+pub(crate) fn eip(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 205, 0, last)
+}
+
+impl Bed {
+    /// A link with so many virtual machines, that know these addresses.
+    pub(crate) async fn new(name: &'static str, machines: u8, eips: &[u8]) -> Result<Self> {
+        let lan = Netns::new(format!("{name}-lan")).await?;
+        lan.ip("link add br0 type bridge\nlink set br0 up").await?;
+        let client = attach(&lan, &format!("{name}-client"), "client", Some(eip(100))).await?;
+        let client = Host::new(client, eip(100));
+        let mut all = Vec::new();
+        for number in 1..=machines {
+            let address = eip(number);
+            let vm = format!("vm{number}");
+            let netns = attach(&lan, &format!("{name}-{vm}"), &vm, Some(address)).await?;
+            // It has the addresses, and says nothing of them on the link.
+            netns.sysctl("net.ipv4.conf.all.arp_ignore", "1")?;
+            netns.sysctl("net.ipv4.conf.all.arp_announce", "2")?;
+            for last in eips {
+                netns.ip(&format!("address add {}/32 dev lo", eip(*last))).await?;
+            }
+            let server = WhoAmI::start(&netns, PORT, &vm, &vm)?;
+            all.push(Vm { host: Host::new(netns, address), _server: server });
+        }
+        Ok(Self { name, lan, client, machines: all })
+    }
+
+    /// A host on the link that is no part of this.
+    pub(crate) async fn stranger(&self, address: Ipv4Addr) -> Result<Netns> {
+        attach(&self.lan, &format!("{}-stranger", self.name), "stranger", Some(address)).await
+    }
+
+    /// Starts a speaker on a node of its own.
+    pub(crate) async fn node(&self, number: u8) -> Result<Node> {
+        let (name, port) = (format!("node{number}"), format!("node{number}"));
+        let netns = attach(&self.lan, &format!("{}-{name}", self.name), &port, None).await?;
+        let pin = format!("cpo-{}-{name}", self.name);
+        let (namespace, _) = Namespace::open_or_make(&pin)?;
+        let to = File::open(format!("{PINS}/{pin}"))?;
+        netns.inside(|| {
+            let mut netlink = Netlink::open()?;
+            let parent = netlink.interface("eth0")?.context("no eth0")?;
+            Ok(netlink.add_macvlan(INTERFACE, parent.index, to.as_fd())?)
+        })?;
+        ensure!(sysctl::apply(&namespace, INTERFACE)? == sysctl::Hash::Common);
+        let (interface, netlink, events, packets, bfd) = namespace.run(|| {
+            let mut netlink = Netlink::open()?;
+            let found = netlink.interface(INTERFACE)?.ok_or(std::io::ErrorKind::NotFound)?;
+            netlink.set_up(found.index, true)?;
+            let packets = packet::Opened::open(INTERFACE)?;
+            let bfd = bfd_socket::Opened::open(found.index)?;
+            Ok((found, netlink, events::Opened::open()?, packets, bfd))
+        })?;
+        let name: NodeName = name.parse()?;
+        let mac = interface.mac.context("no Ethernet address")?;
+        let us = Us {
+            node: name.clone(),
+            vlan: self.name.to_owned(),
+            seed: u64::from(number),
+            profile: PROFILE,
+        };
+        let start = Instant::now();
+        let vlan = Vlan::new(us, mac, Duration::ZERO);
+        let (commands, commanded) = mpsc::channel(64);
+        let (packets, bfd) = (PacketSocket::new(packets)?, BfdSocket::new(bfd)?);
+        let (speaker, stands) = Speaker::new(vlan, packets, bfd, commanded, start);
+        let (orders, ordered) = watch::channel(kernel::Order::default());
+        let place = (namespace.clone(), INTERFACE.to_owned());
+        let root = lab::sandbox::current()?.root.clone();
+        let nft = Nft::new(vec!["chroot".into(), root.into(), "nft".into()]);
+        let netlink = (netlink, events::Events::new(events)?);
+        let kernel = Kernel::new(place, netlink, nft, ordered, commands.clone());
+        let tasks = [tokio::spawn(speaker.run()), tokio::spawn(kernel.run())];
+        Ok(Node { name, netns, namespace, pin, interface, commands, stands, orders, tasks })
+    }
+
+    /// Lets an address lead to all virtual machines, by any of these nodes.
+    pub(crate) async fn announce(&self, nodes: &[Node], last: u8) -> Result<()> {
+        let machine = |vm: &Vm| Machine { address: vm.host.address().into(), mac: None };
+        let order = Order {
+            uid: format!("{last}").into(),
+            delivery: Delivery::Routed { machines: self.machines.iter().map(machine).collect() },
+            ports: [ServicePort { protocol: Protocol::Tcp, port: PORT }].into(),
+            nodes: nodes.iter().map(|node| node.name.clone()).collect(),
+            refresh: Duration::from_secs(60),
+            announced: false,
+        };
+        for node in nodes {
+            node.commands.send(Command::Order(eip(last).into(), Some(order.clone()))).await?;
+        }
+        Ok(())
+    }
+
+    /// Opens the way through the nodes for these addresses.
+    pub(crate) fn let_through(&self, nodes: &[Node], eips: &[u8]) -> Result<()> {
+        let machines: BTreeSet<IpAddr> =
+            self.machines.iter().map(|vm| vm.host.address().into()).collect();
+        let addresses: BTreeSet<IpAddr> = eips.iter().map(|last| eip(*last).into()).collect();
+        let wanted: Wanted = addresses.iter().map(|address| (*address, machines.clone())).collect();
+        let port = ServicePort { protocol: Protocol::Tcp, port: PORT };
+        for node in nodes {
+            let gate = Gate {
+                services: addresses.iter().map(|address| (*address, port)).collect(),
+                addresses: addresses.clone(),
+                peers: nodes.iter().map(Node::address).collect::<Result<_>>()?,
+            };
+            node.orders.send_replace(kernel::Order { routes: wanted.clone(), gate });
+        }
+        Ok(())
+    }
+
+    /// Tells all speakers of each other.
+    pub(crate) async fn introduce(nodes: &[Node]) -> Result<()> {
+        let mut members = BTreeMap::new();
+        for node in nodes {
+            let mac = node.interface.mac.context("no Ethernet address")?;
+            members.insert(node.name.clone(), Member { mac, address: node.address()? });
+        }
+        for node in nodes {
+            node.commands.send(Command::Members(members.clone())).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks a Service by its address.
+    pub(crate) async fn ask(&self, last: u8) -> Result<traffic::Answer> {
+        traffic::get(&self.client, &format!("http://{}:{PORT}/", eip(last))).await
+    }
+
+    /// Whose Ethernet address the client has for an address.
+    pub(crate) async fn resolved(&self, last: u8) -> Result<Option<String>> {
+        let neighbours = self.client.netns().ip(&format!("neigh show {}", eip(last))).await?;
+        let mut words = neighbours.split_whitespace().skip_while(|word| *word != "lladdr");
+        Ok(words.nth(1).map(str::to_owned))
+    }
+}
+
+impl Node {
+    /// Waits until this node announces an address.
+    pub(crate) async fn announces(&self, last: u8) -> Result<()> {
+        self.stands_as(last, |standing| matches!(standing, Some(Standing::Announcing(_)))).await
+    }
+
+    /// Waits until an address stands so.
+    pub(crate) async fn stands_as(
+        &self,
+        last: u8,
+        so: impl Fn(Option<&Standing>) -> bool,
+    ) -> Result<()> {
+        let mut stands = self.stands.clone();
+        let address = IpAddr::from(eip(last));
+        let waits = stands.wait_for(|stands| so(stands.addresses.get(&address)));
+        let waited = tokio::time::timeout(SOON, waits).await.map(|waited| waited.map(drop));
+        waited
+            .with_context(|| format!("{address} on {}: {:?}", self.name, self.stands.borrow()))??;
+        Ok(())
+    }
+
+    pub(crate) fn is_announcing(&self, last: u8) -> bool {
+        let stands = self.stands.borrow();
+        matches!(stands.addresses.get(&eip(last).into()), Some(Standing::Announcing(_)))
+    }
+
+    /// Its address for BFD.
+    fn address(&self) -> Result<IpAddr> {
+        Ok(self.interface.mac.context("no Ethernet address")?.link_local().into())
+    }
+
+    /// What the kernel of its namespace has of ours.
+    pub(crate) fn fib(&self) -> Result<Fib> {
+        Ok(self.namespace.run(|| Netlink::open()?.fib())?)
+    }
+
+    /// The packets that a counter of its gate has counted.
+    pub(crate) async fn counted(&self, counter: &str) -> Result<u64> {
+        let nft = lab::exec::Exec::new(lab::exec::Place::NamespaceRoot(self.pin.clone()), "nft");
+        let table = speaker_core::gate::TABLE;
+        let told = nft.args(["list", "counter", "inet", table, counter]).output().await?;
+        let mut words = told.split_whitespace().skip_while(|word| *word != "packets");
+        words.nth(1).context("no figure")?.parse().context("no figure")
+    }
+
+    /// Ends the speaker as a kill would: nothing is said any more.
+    pub(crate) fn end(&self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.end();
+        let _ = self.namespace.remove();
+    }
+}
+
+/// A namespace on the link.
+async fn attach(lan: &Netns, name: &str, port: &str, address: Option<Ipv4Addr>) -> Result<Netns> {
+    let netns = Netns::new(name).await?;
+    netns.connect("eth0", lan, port).await?;
+    lan.ip(&format!("link set {port} master br0")).await?;
+    if let Some(address) = address {
+        netns.ip(&format!("address add {address}/24 dev eth0")).await?;
+    }
+    Ok(netns)
+}
+
+/// Whether a TCP connection is made.
+pub(crate) async fn connects(from: &Host, to: SocketAddr) -> bool {
+    from.netns().dial(to, Duration::from_secs(1)).await.is_ok()
+}
+
+/// Waits until something is so.
+pub(crate) async fn becomes<T, F, Fut>(what: &str, condition: F) -> Result<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T>>,
+{
+    wait::until(what, SOON, condition).await
+}

@@ -1,0 +1,138 @@
+//! What happens on the link.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use speaker_core::fib::Fib;
+use speaker_core::l2::Standing;
+
+use crate::bed::{Bed, PORT, becomes, connects, eip};
+
+pub(crate) async fn address_is_probed_announced_and_leads_through_the_speaker() -> Result<()> {
+    let bed = Bed::new("one", 2, &[50]).await?;
+    let nodes = [bed.node(1).await?];
+    bed.let_through(&nodes, &[50])?;
+    bed.announce(&nodes, 50).await?;
+    ensure!(bed.ask(50).await.is_err(), "nobody announces it before it is known who is there");
+    Bed::introduce(&nodes).await?;
+    nodes[0].announces(50).await?;
+    let answer = becomes("an answer", || bed.ask(50)).await?;
+    ensure!(answer.client_address.ip() == IpAddr::from(eip(100)), "the client's own: {answer:?}");
+    let mac = nodes[0].interface.mac.context("no Ethernet address")?;
+    ensure!(bed.resolved(50).await? == Some(mac.to_string()), "the speaker's");
+    let mut pods = BTreeSet::new();
+    for last in 101..=130 {
+        // The machine is chosen by the addresses.
+        bed.client.netns().ip(&format!("address replace {}/24 dev eth0", eip(last))).await?;
+        let from = format!("route replace {}/32 dev eth0 src {}", eip(50), eip(last));
+        bed.client.netns().ip(&from).await?;
+        pods.insert(bed.ask(50).await?.pod);
+    }
+    ensure!(pods.len() == 2, "both machines get traffic: {pods:?}");
+    ensure!(nodes[0].counted("passed").await? > 0 && nodes[0].counted("refused").await? == 0);
+    Ok(())
+}
+
+pub(crate) async fn two_speakers_share_addresses_and_one_that_ends_is_replaced() -> Result<()> {
+    let eips: Vec<u8> = (50..60).collect();
+    let bed = Bed::new("two", 2, &eips).await?;
+    let nodes = [bed.node(1).await?, bed.node(2).await?];
+    bed.let_through(&nodes, &eips)?;
+    for last in &eips {
+        bed.announce(&nodes, *last).await?;
+    }
+    Bed::introduce(&nodes).await?;
+    for last in &eips {
+        let one = becomes("one of them announces", || async {
+            let announcing: Vec<_> = nodes.iter().filter(|n| n.is_announcing(*last)).collect();
+            match &announcing[..] {
+                [one] => Ok(one.interface.mac),
+                other => bail!("{last}: {} announce it", other.len()),
+            }
+        });
+        let mac = one.await?.context("no Ethernet address")?;
+        becomes("an answer", || bed.ask(*last)).await?;
+        ensure!(bed.resolved(*last).await? == Some(mac.to_string()));
+    }
+    let [one, other] = &nodes;
+    ensure!(eips.iter().any(|last| one.is_announcing(*last)), "each has some");
+    ensure!(eips.iter().any(|last| other.is_announcing(*last)), "each has some");
+    one.end();
+    let mac = other.interface.mac.context("no Ethernet address")?;
+    for last in &eips {
+        other.announces(*last).await?;
+        becomes("the client knows", || async {
+            let resolved = bed.resolved(*last).await?;
+            ensure!(resolved == Some(mac.to_string()), "{last}: {resolved:?}");
+            Ok(())
+        })
+        .await?;
+        bed.ask(*last).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn address_that_a_host_has_is_left_to_it() -> Result<()> {
+    let bed = Bed::new("foreign", 1, &[50]).await?;
+    let stranger = bed.stranger(eip(50)).await?;
+    let nodes = [bed.node(1).await?];
+    bed.let_through(&nodes, &[50])?;
+    bed.announce(&nodes, 50).await?;
+    Bed::introduce(&nodes).await?;
+    let shown = stranger.ip("link show eth0").await?;
+    let mut words = shown.split_whitespace().skip_while(|word| *word != "link/ether");
+    let mac = words.nth(1).context("no Ethernet address")?.to_owned();
+    let conflict = |standing: Option<&Standing>| matches!(standing, Some(Standing::Conflict { with }) if with.to_string() == mac);
+    nodes[0].stands_as(50, conflict).await?;
+    ensure!(!connects(&bed.client, SocketAddr::from((eip(50), PORT))).await);
+    ensure!(bed.resolved(50).await? == Some(mac.clone()), "the stranger's");
+    Ok(())
+}
+
+pub(crate) async fn routes_come_back_after_an_outage_of_the_link() -> Result<()> {
+    let bed = Bed::new("outage", 2, &[50]).await?;
+    let nodes = [bed.node(1).await?];
+    bed.let_through(&nodes, &[50])?;
+    bed.announce(&nodes, 50).await?;
+    Bed::introduce(&nodes).await?;
+    nodes[0].announces(50).await?;
+    becomes("an answer", || bed.ask(50)).await?;
+    let before = nodes[0].fib()?;
+    ensure!(before.routes.len() == 1 && before.next_hops.len() == 2, "{before:?}");
+    nodes[0].netns.ip("link set eth0 down").await?;
+    becomes("the kernel takes them away", || async {
+        ensure!(nodes[0].fib()?.routes.is_empty());
+        Ok(())
+    })
+    .await?;
+    nodes[0].netns.ip("link set eth0 up").await?;
+    becomes("an answer", || bed.ask(50)).await?;
+    bed.let_through(&nodes, &[])?;
+    becomes("nothing is left", || async {
+        let left = nodes[0].fib()?;
+        ensure!(left == Fib::default(), "{left:?}");
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn gate_lets_nothing_else_through() -> Result<()> {
+    let bed = Bed::new("gate", 1, &[50]).await?;
+    let nodes = [bed.node(1).await?];
+    bed.let_through(&nodes, &[50])?;
+    bed.announce(&nodes, 50).await?;
+    Bed::introduce(&nodes).await?;
+    nodes[0].announces(50).await?;
+    becomes("an answer", || bed.ask(50)).await?;
+    ensure!(!connects(&bed.client, SocketAddr::from((eip(50), 81))).await, "no port of a Service");
+    ensure!(nodes[0].counted("refused").await? > 0);
+    // What is no address of a Service has no way through the speaker, whoever sends it there.
+    let mac = nodes[0].interface.mac.context("no Ethernet address")?;
+    let vm = bed.machines.first().context("no machine")?.host.address();
+    let client = bed.client.netns();
+    client.ip(&format!("neigh replace {vm} lladdr {mac} dev eth0 nud permanent")).await?;
+    ensure!(!connects(&bed.client, SocketAddr::from((vm, PORT))).await, "it is no router");
+    Ok(())
+}
