@@ -4,7 +4,7 @@
 //! itself, so that no operator has to give the speakers addresses.
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::AsRawFd as _;
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg};
@@ -42,7 +42,7 @@ pub struct Opened {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     /// Who sent it.
-    pub from: IpAddr,
+    pub from: Ipv6Addr,
     /// How far it came: 255 is not at all.
     pub ttl: u8,
     /// What it says.
@@ -106,11 +106,8 @@ impl BfdSocket {
     ///
     /// # Errors
     /// The kernel's; that its queue is full is none.
-    pub fn send(&self, to: IpAddr, payload: &[u8]) -> io::Result<()> {
-        let to = match to {
-            IpAddr::V6(v6) => SocketAddrV6::new(v6, PORT, 0, self.index),
-            IpAddr::V4(v4) => SocketAddrV6::new(v4.to_ipv6_mapped(), PORT, 0, self.index),
-        };
+    pub fn send(&self, to: Ipv6Addr, payload: &[u8]) -> io::Result<()> {
+        let to = SocketAddrV6::new(to, PORT, 0, self.index);
         match self.sends.send_to(payload, &SocketAddr::from(to).into()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             sent => sent.map(drop),
@@ -135,5 +132,5 @@ fn receive(socket: &Socket) -> io::Result<Received> {
     let from = message.address.map_or(Ipv6Addr::UNSPECIFIED, |address| address.ip());
     let length = message.bytes;
     let payload = buffer.get(..length).unwrap_or_default().to_vec();
-    Ok(Received { from: from.into(), ttl: hop_limit.unwrap_or_default(), payload })
+    Ok(Received { from, ttl: hop_limit.unwrap_or_default(), payload })
 }

@@ -1,7 +1,8 @@
 //! Keeps the kernel's part of a VLAN as it should be: its interface, its routes, its gate.
 //!
-//! Each pass looks at everything and changes what differs; it is made when something else is
-//! wanted, when the kernel says that something changed, and again while something fails.
+//! Each pass looks at the interface and the routes there are and changes what differs; the gate is
+//! ours alone, and changed by what changed. A pass is made when something else is wanted, when the
+//! kernel says that something changed, and again while something fails.
 
 use std::io;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use speaker_core::gate::Gate;
 use speaker_core::mac::MacAddress;
 use tokio::sync::{mpsc, watch};
 
-use crate::netlink::Netlink;
 use crate::netlink::events::Events;
+use crate::netlink::{Interface, Netlink};
 use crate::netns::Namespace;
 use crate::nft::Nft;
 use crate::speaker::Command;
@@ -32,47 +33,70 @@ pub struct Order {
 /// Keeps the kernel's part of one VLAN.
 #[derive(Debug)]
 pub struct Kernel {
-    namespace: Namespace,
-    interface: String,
-    netlink: Netlink,
+    place: Place,
     events: Events,
-    nft: Nft,
-    ordered: watch::Receiver<Order>,
+    ordered: watch::Receiver<Option<Order>>,
     speaker: mpsc::Sender<Command>,
+    /// What the speaker was told of the interface.
+    told: (MacAddress, bool),
+}
+
+/// The namespace, and what is known of it.
+#[derive(Debug)]
+struct Place {
+    namespace: Namespace,
+    interface: Interface,
+    mac: MacAddress,
+    netlink: Netlink,
+    nft: Nft,
     /// The gate that is loaded, once one is.
     gate: Option<Gate>,
-    /// What the speaker was told of the interface.
-    told: Option<(MacAddress, bool)>,
+}
+
+/// How a pass went.
+struct Pass {
+    mac: MacAddress,
+    /// Whether the interface runs and the gate is closed: then addresses may be announced.
+    up: bool,
+    failed: Vec<io::Error>,
 }
 
 impl Kernel {
-    /// For the interface of a namespace; netlink and events are of that namespace.
+    /// For the interface of a namespace, with this Ethernet address; netlink and events are of that
+    /// namespace. Nothing is touched before something is ordered.
     #[must_use]
     pub fn new(
-        (namespace, interface): (Namespace, String),
+        (namespace, interface, mac): (Namespace, Interface, MacAddress),
         (netlink, events): (Netlink, Events),
         nft: Nft,
-        ordered: watch::Receiver<Order>,
+        ordered: watch::Receiver<Option<Order>>,
         speaker: mpsc::Sender<Command>,
     ) -> Self {
-        let (gate, told) = (None, None);
-        Self { namespace, interface, netlink, events, nft, ordered, speaker, gate, told }
+        let place = Place { namespace, interface, mac, netlink, nft, gate: None };
+        Self { place, events, ordered, speaker, told: (mac, false) }
     }
 
     /// Keeps it until nobody orders anything any more.
     ///
     /// # Errors
-    /// The kernel tells of no changes any more, or the speaker is gone.
+    /// The interface is another one than it was, the kernel tells of no changes any more, or the
+    /// speaker is gone: all is to be set up anew.
     pub async fn run(mut self) -> io::Result<()> {
         loop {
             let order = self.ordered.borrow_and_update().clone();
-            let failed = match self.pass(&order).await {
-                Ok(()) => false,
-                Err(error) => {
-                    tracing::warn!(interface = self.interface, %error, "cannot be set up yet");
-                    true
-                }
-            };
+            let mut failed = false;
+            if let Some(order) = order {
+                let mut place = self.place;
+                let pass = move || {
+                    let pass = place.pass(&order);
+                    (place, pass)
+                };
+                // Another VLAN's speaker does not wait for this one's kernel.
+                let passed = tokio::task::spawn_blocking(pass).await.map_err(io::Error::other)?;
+                let (place, pass) = passed;
+                self.place = place;
+                failed = self.take(pass?).await?;
+            }
             tokio::select! {
                 changed = self.ordered.changed() => if changed.is_err() {
                     return Ok(());
@@ -83,50 +107,94 @@ impl Kernel {
         }
     }
 
-    /// Looks at everything, and changes what differs: first what closes, last what is announced.
-    async fn pass(&mut self, order: &Order) -> io::Result<()> {
-        let mut found = None;
+    /// Tells the speaker of the interface, and whoever reads the log of failures; gives whether
+    /// there are any.
+    async fn take(&mut self, pass: Pass) -> io::Result<bool> {
+        let interface = &self.place.interface.name;
+        for error in &pass.failed {
+            tracing::warn!(interface, %error, "cannot be set up yet");
+        }
+        let now = (pass.mac, pass.up);
+        if self.told != now {
+            let told = self.speaker.send(Command::Interface(pass.mac, pass.up)).await;
+            told.map_err(|_| io::Error::other("the speaker is gone"))?;
+            self.told = now;
+        }
+        Ok(!pass.failed.is_empty())
+    }
+}
+
+impl Place {
+    /// Looks at everything, and changes what differs. One that fails does not keep the others from
+    /// being made.
+    fn pass(&mut self, order: &Order) -> io::Result<Pass> {
+        let mut pass = Pass { mac: self.mac, up: false, failed: Vec::new() };
+        let running = match self.look() {
+            Ok(found) if found.index != self.interface.index => {
+                let text = format!("interface {} was replaced by another", found.name);
+                return Err(io::Error::new(io::ErrorKind::NotConnected, text));
+            }
+            Ok(found) => {
+                self.mac = found.mac.unwrap_or(self.mac);
+                pass.mac = self.mac;
+                found.running
+            }
+            Err(error) => {
+                pass.failed.push(error);
+                false
+            }
+        };
+        match self.set_gate(&order.gate) {
+            Ok(()) => pass.up = running,
+            Err(error) => pass.failed.push(error),
+        }
+        if running {
+            // Next hops over an interface that is down are none.
+            self.set_routes(&order.routes, &mut pass.failed);
+        }
+        Ok(pass)
+    }
+
+    /// Our interface; the loopback is up afterwards.
+    fn look(&mut self) -> io::Result<Interface> {
+        let mut ours = None;
         for interface in self.netlink.interfaces()? {
             // Without its loopback a namespace has no gateways, and answers to nobody.
             if interface.name == "lo" && !interface.running {
                 self.netlink.set_up(interface.index, true)?;
             }
-            if interface.name == self.interface {
-                found = Some(interface);
+            if interface.name == self.interface.name {
+                ours = Some(interface);
             }
         }
-        let missing = || {
-            let text = format!("interface {} is gone from its namespace", self.interface);
+        ours.ok_or_else(|| {
+            let text = format!("interface {} is gone from its namespace", self.interface.name);
             io::Error::new(io::ErrorKind::NotFound, text)
+        })
+    }
+
+    fn set_routes(&mut self, wanted: &Wanted, failed: &mut Vec<io::Error>) {
+        let index = self.interface.index;
+        failed.extend(self.netlink.set_sender(index, self.mac).err());
+        let fib = match self.netlink.fib() {
+            Ok(fib) => fib,
+            Err(error) => return failed.push(error),
         };
-        let found = found.ok_or_else(missing)?;
-        self.set_gate(&order.gate)?;
-        if found.running {
-            // Next hops over an interface that is down are none.
-            let changes = self.netlink.fib()?.changes(&order.routes);
-            for change in &changes {
-                let changed = self.netlink.change_fib(change, found.index);
-                changed.map_err(|error| {
-                    io::Error::new(error.kind(), format!("{change:?}: {error}"))
-                })?;
-            }
-            if !changes.is_empty() {
-                tracing::debug!(interface = self.interface, changes = changes.len(), "routes");
+        let changes = fib.changes(wanted);
+        for change in &changes {
+            if let Err(error) = self.netlink.change_fib(change, index) {
+                failed.push(io::Error::new(error.kind(), format!("{change:?}: {error}")));
             }
         }
-        let now = found.mac.map(|mac| (mac, found.running));
-        if let Some((mac, up)) = now.filter(|_| now != self.told) {
-            let told = self.speaker.send(Command::Interface(mac, up)).await;
-            told.map_err(|_| io::Error::other("the speaker is gone"))?;
-            self.told = now;
+        if !changes.is_empty() {
+            tracing::debug!(interface = self.interface.name, changes = changes.len(), "routes");
         }
-        Ok(())
     }
 
     fn set_gate(&mut self, gate: &Gate) -> io::Result<()> {
         let script = match &self.gate {
             Some(loaded) => loaded.change(gate),
-            None => gate.load(&self.interface),
+            None => gate.load(&self.interface.name),
         };
         if !script.is_empty() {
             // What fails is loaded whole the next time.

@@ -2,6 +2,7 @@
 //! decided is decided in `speaker-core`.
 
 pub mod bfd_socket;
+pub mod groups;
 pub mod kernel;
 pub mod netlink;
 pub mod netns;

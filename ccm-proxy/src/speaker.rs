@@ -8,7 +8,7 @@
 //! What has come in is handed over before anything is due: one that was kept from running hears
 //! first what the others said meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -23,10 +23,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::bfd_socket::BfdSocket;
+use crate::groups::Groups;
 use crate::packet::PacketSocket;
 
 /// So many frames are heard before anything else has its turn.
 const IN_A_ROW: usize = 256;
+/// So many frames wait for room; what is more is not sent: it is told again by the next refresh, or
+/// asked for again.
+const BACKLOG: usize = 4_096;
+/// How long is waited for room.
+const ROOM: Duration = Duration::from_millis(2);
 
 /// What changes for a speaker.
 #[derive(Clone, Debug)]
@@ -56,9 +62,14 @@ pub struct Speaker {
     vlan: Vlan,
     packets: PacketSocket,
     bfd: BfdSocket,
+    groups: Groups,
     commands: mpsc::Receiver<Command>,
     stands: watch::Sender<Stands>,
     start: Instant,
+    /// Frames that the kernel had no room for, in their order.
+    backlog: VecDeque<Vec<u8>>,
+    /// Addresses came or went.
+    regroup: bool,
 }
 
 impl Speaker {
@@ -66,13 +77,15 @@ impl Speaker {
     #[must_use]
     pub fn new(
         vlan: Vlan,
-        packets: PacketSocket,
-        bfd: BfdSocket,
+        (packets, bfd, groups): (PacketSocket, BfdSocket, Groups),
         commands: mpsc::Receiver<Command>,
         start: Instant,
     ) -> (Self, watch::Receiver<Stands>) {
         let (stands, watched) = watch::channel(Stands::default());
-        (Self { vlan, packets, bfd, commands, stands, start }, watched)
+        let (backlog, regroup) = (VecDeque::new(), false);
+        let speaker =
+            Self { vlan, packets, bfd, groups, commands, stands, start, backlog, regroup };
+        (speaker, watched)
     }
 
     /// Speaks until nobody can command it any more.
@@ -92,11 +105,20 @@ impl Speaker {
                 }
                 command = self.commands.recv() => match command {
                     Some(command) => self.obey(command),
-                    None => return Ok(()),
+                    None => {
+                        // The others need not miss us first.
+                        let said = self.vlan.leave(self.now());
+                        self.say(said);
+                        self.report();
+                        return Ok(());
+                    }
                 },
                 () = until(deadline) => {}
+                () = tokio::time::sleep(ROOM), if !self.backlog.is_empty() => {}
             }
             self.catch_up();
+            self.regroup();
+            self.send_backlog();
             let said = self.vlan.poll(self.now(), random());
             self.say(said);
             self.report();
@@ -142,20 +164,59 @@ impl Speaker {
         let now = self.now();
         match command {
             Command::Members(members) => self.vlan.set_members(members, now),
-            Command::Order(address, order) => self.vlan.set_order(address, order, now),
+            Command::Order(address, order) => {
+                self.vlan.set_order(address, order, now);
+                self.regroup |= address.is_ipv6();
+            }
             Command::Interface(mac, up) => self.vlan.set_interface(mac, up, now),
         }
     }
 
-    /// Sends; what cannot be sent now is told again by the next refresh, or asked for again.
-    fn say(&self, said: Vec<Send>) {
+    /// Joins the groups in which questions about our addresses are asked.
+    fn regroup(&mut self) {
+        if std::mem::take(&mut self.regroup)
+            && let Err(error) = self.groups.set(&self.vlan.groups())
+        {
+            tracing::warn!(%error, "cannot hear all questions about IPv6 addresses");
+        }
+    }
+
+    /// Sends what there was no room for.
+    fn send_backlog(&mut self) {
+        while let Some(frame) = self.backlog.pop_front() {
+            if !self.send(&frame) {
+                self.backlog.push_front(frame);
+                return;
+            }
+        }
+    }
+
+    /// Sends a frame; whether there was room.
+    fn send(&self, frame: &[u8]) -> bool {
+        match self.packets.send(frame) {
+            Err(error) if is_full(&error) => false,
+            Err(error) => {
+                tracing::debug!(%error, "a frame is not sent");
+                true
+            }
+            Ok(()) => true,
+        }
+    }
+
+    fn say(&mut self, said: Vec<Send>) {
         for send in said {
-            let sent = match &send {
-                Send::Frame(frame) => self.packets.send(frame),
-                Send::Bfd(to, payload) => self.bfd.send(*to, payload),
-            };
-            if let Err(error) = sent {
-                tracing::debug!(%error, "not sent");
+            match send {
+                Send::Frame(frame) => {
+                    let room = self.backlog.is_empty() && self.send(&frame);
+                    if !room && self.backlog.len() < BACKLOG {
+                        self.backlog.push_back(frame);
+                    }
+                }
+                Send::Bfd(to, payload) => {
+                    if let Err(error) = self.bfd.send(to, &payload) {
+                        tracing::debug!(%to, %error, "a packet of BFD is not sent");
+                    }
+                }
             }
         }
     }
@@ -179,6 +240,11 @@ impl Speaker {
             told
         });
     }
+}
+
+/// Whether the kernel has no room at the moment.
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
 async fn until(deadline: Option<Instant>) {

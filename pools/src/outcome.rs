@@ -50,7 +50,7 @@ pub struct Given {
 /// What becomes of the addresses of a Service that lets go of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Afterwards<'a> {
-    /// Nobody's: they are free at once.
+    /// Nobody's: they are free at once. Only where their records are gone, or never were.
     Free,
     /// They rest until this time (seconds of Unix time); until then only a Service of the same
     /// name gets them.

@@ -14,6 +14,7 @@ use link::*;
 fn main() -> ExitCode {
     harness::run(tests![
         address_is_probed_announced_and_leads_through_the_speaker,
+        ipv6_address_leads_through_the_speaker,
         two_speakers_share_addresses_and_one_that_ends_is_replaced,
         address_that_a_host_has_is_left_to_it,
         routes_come_back_after_an_outage_of_the_link,

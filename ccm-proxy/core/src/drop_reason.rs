@@ -13,7 +13,7 @@ pub enum DropReason {
     OtherDestination,
     /// From our own Ethernet address: an echo, or a loop in the network.
     FromOurselves,
-    /// From an Ethernet address that no interface has, or another one than the message names.
+    /// From, or about, an Ethernet address that no interface has.
     BadSender,
     /// ARP that is not about IPv4 over Ethernet (RFC 826).
     MalformedArp,

@@ -13,8 +13,8 @@ use std::net::IpAddr;
 /// Number of a next hop or of a group of them, in the kernel of one namespace.
 pub type NextHopId = u32;
 
-/// The routes that should be: the virtual machines behind each address. Those without any are
-/// unreachable: who connects is told so.
+/// The routes that should be: the virtual machines behind each address. Packets to those without
+/// any go nowhere.
 pub type Wanted = BTreeMap<IpAddr, BTreeSet<IpAddr>>;
 
 /// What the kernel has of ours.
@@ -33,7 +33,7 @@ pub struct Fib {
 pub enum Way {
     /// To a group.
     Group(NextHopId),
-    /// Nowhere: the sender is told that the host is unreachable.
+    /// Nowhere; not even by another route.
     Unreachable,
 }
 
@@ -56,7 +56,7 @@ impl Fib {
     /// What makes this what is wanted, in an order in which no route leads nowhere meanwhile.
     #[must_use]
     pub fn changes(&self, wanted: &Wanted) -> Vec<Change> {
-        let mut planned = Planned { fib: self.clone(), changes: Vec::new() };
+        let mut planned = Planned::new(self);
         let mut groups = self.reusable(wanted);
         let sets: BTreeSet<&BTreeSet<IpAddr>> =
             wanted.values().filter(|machines| !machines.is_empty()).collect();
@@ -119,26 +119,37 @@ impl Fib {
 struct Planned {
     fib: Fib,
     changes: Vec<Change>,
+    /// The next hop to each gateway.
+    hops: BTreeMap<IpAddr, NextHopId>,
+    /// Every number below is taken.
+    lowest: NextHopId,
 }
 
 impl Planned {
+    fn new(fib: &Fib) -> Self {
+        let hops = fib.next_hops.iter().map(|(id, gateway)| (*gateway, *id)).collect();
+        // Zero is none.
+        Self { fib: fib.clone(), changes: Vec::new(), hops, lowest: 1 }
+    }
+
     /// The next hop to a machine, made if need be.
     fn next_hop(&mut self, gateway: IpAddr) -> NextHopId {
-        let known = self.fib.next_hops.iter().find(|(_, other)| **other == gateway);
-        if let Some((id, _)) = known {
+        if let Some(id) = self.hops.get(&gateway) {
             return *id;
         }
         let id = self.unused();
+        self.hops.insert(gateway, id);
         self.apply(Change::AddNextHop(id, gateway));
         id
     }
 
-    /// The lowest number that nothing has. Zero is none.
-    fn unused(&self) -> NextHopId {
-        let taken = |id: &NextHopId| {
-            self.fib.next_hops.contains_key(id) || self.fib.groups.contains_key(id)
-        };
-        (1..=NextHopId::MAX).find(|id| !taken(id)).unwrap_or(NextHopId::MAX)
+    /// The lowest number that nothing has and that was not given before.
+    fn unused(&mut self) -> NextHopId {
+        let (hops, groups) = (&self.fib.next_hops, &self.fib.groups);
+        let free = |id: &NextHopId| !hops.contains_key(id) && !groups.contains_key(id);
+        let id = (self.lowest..NextHopId::MAX).find(free).unwrap_or(NextHopId::MAX);
+        self.lowest = id.saturating_add(1);
+        id
     }
 
     fn apply(&mut self, change: Change) {

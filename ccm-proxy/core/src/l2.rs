@@ -46,6 +46,8 @@ pub struct Claim {
 /// What one frame says: a request names its sender as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heard {
+    /// The interface that sent the frame, which may speak for another.
+    pub from: MacAddress,
     /// What is asked.
     pub question: Option<Question>,
     /// What is claimed.

@@ -13,3 +13,4 @@ pub mod mac;
 pub mod node;
 pub mod order;
 pub mod vlan;
+pub mod world;

@@ -29,6 +29,9 @@ use members::Members;
 /// So many speakers share the addresses of one link; each watches all others.
 pub const MOST_SPEAKERS: usize = 8;
 
+/// About so many frames are sent before anything else is heard.
+const MOST_FRAMES: usize = 256;
+
 /// Who we are on a link.
 #[derive(Clone, Debug)]
 pub struct Us {
@@ -47,8 +50,8 @@ pub struct Us {
 pub enum Send {
     /// A whole Ethernet frame.
     Frame(Vec<u8>),
-    /// The payload of a UDP packet from one of our addresses to a speaker, by BFD's port.
-    Bfd(IpAddr, Vec<u8>),
+    /// The payload of a UDP packet to a speaker, by BFD's port.
+    Bfd(Ipv6Addr, Vec<u8>),
 }
 
 /// One speaker on one link.
@@ -67,8 +70,8 @@ pub struct Vlan {
 impl Vlan {
     /// A speaker that knows nothing yet, with an interface that is down.
     #[must_use]
-    pub fn new(us: Us, mac: MacAddress, now: Duration) -> Self {
-        let (members, link) = (Members::new(&us, now), Link::new(mac));
+    pub fn new(us: Us, mac: MacAddress) -> Self {
+        let (members, link) = (Members::new(&us), Link::new(mac));
         Self { us, mac, up: false, members, orders: BTreeMap::new(), link }
     }
 
@@ -78,8 +81,16 @@ impl Vlan {
             return;
         }
         (self.mac, self.up) = (mac, up);
+        self.members.set_up(up, now);
         self.link.came_up(mac, now);
         self.elect_all(now);
+    }
+
+    /// Leaves the link: gives what tells the others so, who take over at once.
+    pub fn leave(&mut self, now: Duration) -> Vec<Send> {
+        self.set_interface(self.mac, false, now);
+        let packets = self.members.poll(now, u8::MAX);
+        packets.into_iter().map(|(to, packet)| Send::Bfd(to, packet)).collect()
     }
 
     /// Sets the speakers on this link, us among them or not. While nobody can tell who there are,
@@ -114,7 +125,13 @@ impl Vlan {
     }
 
     /// Hears the payload of a UDP packet to BFD's port; gives the answer, if one was asked for.
-    pub fn hear_bfd(&mut self, from: IpAddr, ttl: u8, payload: &[u8], now: Duration) -> Vec<Send> {
+    pub fn hear_bfd(
+        &mut self,
+        from: Ipv6Addr,
+        ttl: u8,
+        payload: &[u8],
+        now: Duration,
+    ) -> Vec<Send> {
         let said = match self.members.hear(from, ttl, payload, now) {
             Ok(said) => said.map(|packet| Send::Bfd(from, packet)).into_iter().collect(),
             Err(reason) => {
@@ -130,7 +147,7 @@ impl Vlan {
     pub fn poll(&mut self, now: Duration, random: u8) -> Vec<Send> {
         let packets = self.members.poll(now, random);
         self.follow(now);
-        let frames = if self.up { self.link.poll(now) } else { Vec::new() };
+        let frames = if self.up { self.link.poll(now, MOST_FRAMES) } else { Vec::new() };
         let frames = frames.into_iter().map(Send::Frame);
         packets.into_iter().map(|(to, packet)| Send::Bfd(to, packet)).chain(frames).collect()
     }
@@ -210,12 +227,18 @@ impl Vlan {
         let Some(order) = self.orders.get(&address) else { return };
         let eligible = order.nodes.iter().filter(|node| self.members.is_live(node));
         let ours = election::owner(address, eligible) == Some(&self.us.node);
-        let ours = ours && self.up && self.members.settled();
+        let ours = ours && self.up && (self.members.settled() || self.is_given_up(address, order));
         let mac = ours.then(|| answer(address, order, self.mac)).flatten();
         let fresh = !order.announced;
         let role = mac.map_or(Role::Silent, |mac| Role::Announce { mac, fresh });
-        let machines = order.machines().filter_map(|machine| machine.mac).collect();
-        self.link.order(address, l2::Order { role, refresh: order.refresh, machines }, now);
+        self.link.order(address, l2::Order { role, refresh: order.refresh }, now);
+    }
+
+    /// Whether the one that would announce an address if we were not there knows that we are: it
+    /// has given it up then.
+    fn is_given_up(&self, address: IpAddr, order: &Order) -> bool {
+        let others = order.nodes.iter().filter(|node| self.members.is_known(node));
+        election::owner(address, others).is_some_and(|before| self.members.is_live(before))
     }
 }
 

@@ -1,13 +1,15 @@
 //! Interfaces of a namespace.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoMacVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use speaker_core::mac::MacAddress;
 
 use super::{Netlink, gone};
@@ -76,6 +78,33 @@ impl Netlink {
         link.header.index = index;
         link.attributes = vec![LinkAttribute::NetNsFd(to.as_raw_fd())];
         self.change(RouteNetlinkMessage::SetLink(link), 0)
+    }
+
+    /// Gives an interface an address that the kernel asks for virtual machines by. Without one it
+    /// asks as somebody does who wants the address for himself (RFC 5227, 2.1.1), and a machine
+    /// that starts meanwhile takes its own address for taken. The address is of the link alone
+    /// (RFC 3927), and of the interface's Ethernet address: the kernel alone speaks by it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_sender(&mut self, index: u32, mac: MacAddress) -> io::Result<()> {
+        let [.., c, d] = mac.octets();
+        // The first and the last 256 are reserved.
+        let address = Ipv4Addr::new(169, 254, c.clamp(1, 254), d);
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet;
+        message.header.prefix_len = 32;
+        message.header.scope = AddressScope::Link;
+        message.header.index = index;
+        message.attributes = vec![
+            AddressAttribute::Local(IpAddr::V4(address)),
+            AddressAttribute::Address(IpAddr::V4(address)),
+        ];
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        match self.change(RouteNetlinkMessage::NewAddress(message), flags) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        }
     }
 
     /// Takes an interface up or down.

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use ccm_proxy::bfd_socket::{self, BfdSocket};
+use ccm_proxy::groups::Groups;
 use ccm_proxy::kernel::{self, Kernel};
 use ccm_proxy::netlink::{Interface, Netlink, events};
 use ccm_proxy::netns::{Namespace, PINS};
@@ -25,6 +26,7 @@ use speaker_core::l2::Standing;
 use speaker_core::node::NodeName;
 use speaker_core::order::{Delivery, Machine, Order, Protocol, ServicePort};
 use speaker_core::vlan::{Member, Us, Vlan};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -33,6 +35,8 @@ use tokio::time::Instant;
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// The port of every Service.
 pub(crate) const PORT: u16 = 80;
+/// The port at which virtual machines take connections by IPv6.
+pub(crate) const PORT6: u16 = 86;
 /// The interface of a VLAN in its namespace.
 const INTERFACE: &str = "vlan";
 
@@ -55,6 +59,8 @@ pub(crate) struct Bed {
 pub(crate) struct Vm {
     pub(crate) host: Host,
     _server: WhoAmI,
+    /// Where connections by IPv6 are made, and nothing is said.
+    _listener: TcpListener,
 }
 
 /// A speaker on a node.
@@ -67,12 +73,16 @@ pub(crate) struct Node {
     pub(crate) interface: Interface,
     commands: mpsc::Sender<Command>,
     pub(crate) stands: watch::Receiver<Stands>,
-    orders: watch::Sender<kernel::Order>,
+    orders: watch::Sender<Option<kernel::Order>>,
     tasks: [JoinHandle<std::io::Result<()>>; 2],
 }
 
 pub(crate) fn eip(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 205, 0, last)
+}
+
+pub(crate) fn eip6(last: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0x205, 0, 0, 0, 0, last.into())
 }
 
 impl Bed {
@@ -91,10 +101,16 @@ impl Bed {
             netns.sysctl("net.ipv4.conf.all.arp_ignore", "1")?;
             netns.sysctl("net.ipv4.conf.all.arp_announce", "2")?;
             for last in eips {
-                netns.ip(&format!("address add {}/32 dev lo", eip(*last))).await?;
+                let both = format!(
+                    "address add {}/32 dev lo\naddress add {}/128 dev lo nodad",
+                    eip(*last),
+                    eip6(*last)
+                );
+                netns.ip(&both).await?;
             }
             let server = WhoAmI::start(&netns, PORT, &vm, &vm)?;
-            all.push(Vm { host: Host::new(netns, address), _server: server });
+            let listener = netns.listen(SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT6)))?;
+            all.push(Vm { host: Host::new(netns, address), _server: server, _listener: listener });
         }
         Ok(Self { name, lan, client, machines: all })
     }
@@ -134,12 +150,13 @@ impl Bed {
             profile: PROFILE,
         };
         let start = Instant::now();
-        let vlan = Vlan::new(us, mac, Duration::ZERO);
+        let vlan = Vlan::new(us, mac);
         let (commands, commanded) = mpsc::channel(64);
-        let (packets, bfd) = (PacketSocket::new(packets)?, BfdSocket::new(bfd)?);
-        let (speaker, stands) = Speaker::new(vlan, packets, bfd, commanded, start);
-        let (orders, ordered) = watch::channel(kernel::Order::default());
-        let place = (namespace.clone(), INTERFACE.to_owned());
+        let groups = Groups::new(namespace.clone(), interface.index);
+        let sockets = (PacketSocket::new(packets)?, BfdSocket::new(bfd)?, groups);
+        let (speaker, stands) = Speaker::new(vlan, sockets, commanded, start);
+        let (orders, ordered) = watch::channel(None);
+        let place = (namespace.clone(), interface.clone(), mac);
         let root = lab::sandbox::current()?.root.clone();
         let nft = Nft::new(vec!["chroot".into(), root.into(), "nft".into()]);
         let netlink = (netlink, events::Events::new(events)?);
@@ -148,37 +165,52 @@ impl Bed {
         Ok(Node { name, netns, namespace, pin, interface, commands, stands, orders, tasks })
     }
 
+    /// The virtual machines by their addresses of a family.
+    fn machines(&self, v4: bool) -> BTreeSet<IpAddr> {
+        let address = |vm: &Vm| match vm.host.address().octets() {
+            _ if v4 => IpAddr::V4(vm.host.address()),
+            [.., last] => IpAddr::V6(eip6(last)),
+        };
+        self.machines.iter().map(address).collect()
+    }
+
     /// Lets an address lead to all virtual machines, by any of these nodes.
-    pub(crate) async fn announce(&self, nodes: &[Node], last: u8) -> Result<()> {
-        let machine = |vm: &Vm| Machine { address: vm.host.address().into(), mac: None };
+    pub(crate) async fn announce(&self, nodes: &[Node], address: impl Into<IpAddr>) -> Result<()> {
+        let address = address.into();
+        let machines = self.machines(address.is_ipv4()).into_iter();
+        let machine = |address| Machine { address, mac: None };
         let order = Order {
-            uid: format!("{last}").into(),
-            delivery: Delivery::Routed { machines: self.machines.iter().map(machine).collect() },
-            ports: [ServicePort { protocol: Protocol::Tcp, port: PORT }].into(),
+            uid: address.to_string().into(),
+            delivery: Delivery::Routed { machines: machines.map(machine).collect() },
+            ports: [service_port(PORT)].into(),
             nodes: nodes.iter().map(|node| node.name.clone()).collect(),
             refresh: Duration::from_secs(60),
             announced: false,
         };
         for node in nodes {
-            node.commands.send(Command::Order(eip(last).into(), Some(order.clone()))).await?;
+            node.commands.send(Command::Order(address, Some(order.clone()))).await?;
         }
         Ok(())
     }
 
     /// Opens the way through the nodes for these addresses.
     pub(crate) fn let_through(&self, nodes: &[Node], eips: &[u8]) -> Result<()> {
-        let machines: BTreeSet<IpAddr> =
-            self.machines.iter().map(|vm| vm.host.address().into()).collect();
-        let addresses: BTreeSet<IpAddr> = eips.iter().map(|last| eip(*last).into()).collect();
-        let wanted: Wanted = addresses.iter().map(|address| (*address, machines.clone())).collect();
-        let port = ServicePort { protocol: Protocol::Tcp, port: PORT };
+        let both = |last: &u8| [IpAddr::from(eip(*last)), IpAddr::from(eip6(*last))];
+        let addresses: BTreeSet<IpAddr> = eips.iter().flat_map(both).collect();
+        let machines = |address: &IpAddr| (*address, self.machines(address.is_ipv4()));
+        let wanted: Wanted = addresses.iter().map(machines).collect();
+        let port = |address: &IpAddr| {
+            (*address, service_port(if address.is_ipv4() { PORT } else { PORT6 }))
+        };
+        let peers = nodes.iter().map(|node| Ok(node.address()?.into()));
+        let peers: BTreeSet<IpAddr> = peers.collect::<Result<_>>()?;
         for node in nodes {
             let gate = Gate {
-                services: addresses.iter().map(|address| (*address, port)).collect(),
+                services: addresses.iter().map(port).collect(),
                 addresses: addresses.clone(),
-                peers: nodes.iter().map(Node::address).collect::<Result<_>>()?,
+                peers: peers.clone(),
             };
-            node.orders.send_replace(kernel::Order { routes: wanted.clone(), gate });
+            node.orders.send_replace(Some(kernel::Order { routes: wanted.clone(), gate }));
         }
         Ok(())
     }
@@ -211,18 +243,20 @@ impl Bed {
 
 impl Node {
     /// Waits until this node announces an address.
-    pub(crate) async fn announces(&self, last: u8) -> Result<()> {
-        self.stands_as(last, |standing| matches!(standing, Some(Standing::Announcing(_)))).await
+    pub(crate) async fn announces(&self, address: impl Into<IpAddr>) -> Result<()> {
+        let announces =
+            |standing: Option<&Standing>| matches!(standing, Some(Standing::Announcing(_)));
+        self.stands_as(address, announces).await
     }
 
     /// Waits until an address stands so.
     pub(crate) async fn stands_as(
         &self,
-        last: u8,
+        address: impl Into<IpAddr>,
         so: impl Fn(Option<&Standing>) -> bool,
     ) -> Result<()> {
         let mut stands = self.stands.clone();
-        let address = IpAddr::from(eip(last));
+        let address = address.into();
         let waits = stands.wait_for(|stands| so(stands.addresses.get(&address)));
         let waited = tokio::time::timeout(SOON, waits).await.map(|waited| waited.map(drop));
         waited
@@ -236,8 +270,14 @@ impl Node {
     }
 
     /// Its address for BFD.
-    fn address(&self) -> Result<IpAddr> {
-        Ok(self.interface.mac.context("no Ethernet address")?.link_local().into())
+    fn address(&self) -> Result<Ipv6Addr> {
+        Ok(self.interface.mac.context("no Ethernet address")?.link_local())
+    }
+
+    /// Runs `ip` commands in its namespace.
+    pub(crate) async fn ip(&self, commands: &str) -> Result<String> {
+        let ip = lab::exec::Exec::new(lab::exec::Place::Namespace(self.pin.clone()), "ip");
+        ip.args(["-batch", "-"]).output_with_input(commands).await
     }
 
     /// What the kernel of its namespace has of ours.
@@ -267,13 +307,22 @@ impl Drop for Node {
     }
 }
 
+const fn service_port(port: u16) -> ServicePort {
+    ServicePort { protocol: Protocol::Tcp, port }
+}
+
 /// A namespace on the link.
 async fn attach(lan: &Netns, name: &str, port: &str, address: Option<Ipv4Addr>) -> Result<Netns> {
     let netns = Netns::new(name).await?;
     netns.connect("eth0", lan, port).await?;
     lan.ip(&format!("link set {port} master br0")).await?;
     if let Some(address) = address {
-        netns.ip(&format!("address add {address}/24 dev eth0")).await?;
+        let [.., last] = address.octets();
+        let both = format!(
+            "address add {address}/24 dev eth0\naddress add {}/64 dev eth0 nodad",
+            eip6(last)
+        );
+        netns.ip(&both).await?;
     }
     Ok(netns)
 }

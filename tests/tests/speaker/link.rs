@@ -7,16 +7,16 @@ use anyhow::{Context as _, Result, bail, ensure};
 use speaker_core::fib::Fib;
 use speaker_core::l2::Standing;
 
-use crate::bed::{Bed, PORT, becomes, connects, eip};
+use crate::bed::{Bed, PORT, PORT6, becomes, connects, eip, eip6};
 
 pub(crate) async fn address_is_probed_announced_and_leads_through_the_speaker() -> Result<()> {
     let bed = Bed::new("one", 2, &[50]).await?;
     let nodes = [bed.node(1).await?];
     bed.let_through(&nodes, &[50])?;
-    bed.announce(&nodes, 50).await?;
+    bed.announce(&nodes, eip(50)).await?;
     ensure!(bed.ask(50).await.is_err(), "nobody announces it before it is known who is there");
     Bed::introduce(&nodes).await?;
-    nodes[0].announces(50).await?;
+    nodes[0].announces(eip(50)).await?;
     let answer = becomes("an answer", || bed.ask(50)).await?;
     ensure!(answer.client_address.ip() == IpAddr::from(eip(100)), "the client's own: {answer:?}");
     let mac = nodes[0].interface.mac.context("no Ethernet address")?;
@@ -34,13 +34,32 @@ pub(crate) async fn address_is_probed_announced_and_leads_through_the_speaker() 
     Ok(())
 }
 
+pub(crate) async fn ipv6_address_leads_through_the_speaker() -> Result<()> {
+    let bed = Bed::new("six", 2, &[50]).await?;
+    let nodes = [bed.node(1).await?];
+    bed.let_through(&nodes, &[50])?;
+    bed.announce(&nodes, eip6(50)).await?;
+    Bed::introduce(&nodes).await?;
+    nodes[0].announces(eip6(50)).await?;
+    let to = SocketAddr::from((eip6(50), PORT6));
+    becomes("a connection", || async {
+        ensure!(connects(&bed.client, to).await);
+        Ok(())
+    })
+    .await?;
+    ensure!(nodes[0].counted("passed").await? > 0);
+    let closed = SocketAddr::from((eip6(50), PORT6 + 1));
+    ensure!(!connects(&bed.client, closed).await, "no port of a Service");
+    Ok(())
+}
+
 pub(crate) async fn two_speakers_share_addresses_and_one_that_ends_is_replaced() -> Result<()> {
     let eips: Vec<u8> = (50..60).collect();
     let bed = Bed::new("two", 2, &eips).await?;
     let nodes = [bed.node(1).await?, bed.node(2).await?];
     bed.let_through(&nodes, &eips)?;
     for last in &eips {
-        bed.announce(&nodes, *last).await?;
+        bed.announce(&nodes, eip(*last)).await?;
     }
     Bed::introduce(&nodes).await?;
     for last in &eips {
@@ -61,7 +80,7 @@ pub(crate) async fn two_speakers_share_addresses_and_one_that_ends_is_replaced()
     one.end();
     let mac = other.interface.mac.context("no Ethernet address")?;
     for last in &eips {
-        other.announces(*last).await?;
+        other.announces(eip(*last)).await?;
         becomes("the client knows", || async {
             let resolved = bed.resolved(*last).await?;
             ensure!(resolved == Some(mac.to_string()), "{last}: {resolved:?}");
@@ -78,13 +97,13 @@ pub(crate) async fn address_that_a_host_has_is_left_to_it() -> Result<()> {
     let stranger = bed.stranger(eip(50)).await?;
     let nodes = [bed.node(1).await?];
     bed.let_through(&nodes, &[50])?;
-    bed.announce(&nodes, 50).await?;
+    bed.announce(&nodes, eip(50)).await?;
     Bed::introduce(&nodes).await?;
     let shown = stranger.ip("link show eth0").await?;
     let mut words = shown.split_whitespace().skip_while(|word| *word != "link/ether");
     let mac = words.nth(1).context("no Ethernet address")?.to_owned();
     let conflict = |standing: Option<&Standing>| matches!(standing, Some(Standing::Conflict { with }) if with.to_string() == mac);
-    nodes[0].stands_as(50, conflict).await?;
+    nodes[0].stands_as(eip(50), conflict).await?;
     ensure!(!connects(&bed.client, SocketAddr::from((eip(50), PORT))).await);
     ensure!(bed.resolved(50).await? == Some(mac.clone()), "the stranger's");
     Ok(())
@@ -94,12 +113,13 @@ pub(crate) async fn routes_come_back_after_an_outage_of_the_link() -> Result<()>
     let bed = Bed::new("outage", 2, &[50]).await?;
     let nodes = [bed.node(1).await?];
     bed.let_through(&nodes, &[50])?;
-    bed.announce(&nodes, 50).await?;
+    bed.announce(&nodes, eip(50)).await?;
     Bed::introduce(&nodes).await?;
-    nodes[0].announces(50).await?;
+    nodes[0].announces(eip(50)).await?;
     becomes("an answer", || bed.ask(50)).await?;
     let before = nodes[0].fib()?;
-    ensure!(before.routes.len() == 1 && before.next_hops.len() == 2, "{before:?}");
+    // Of each family.
+    ensure!(before.routes.len() == 2 && before.next_hops.len() == 4, "{before:?}");
     nodes[0].netns.ip("link set eth0 down").await?;
     becomes("the kernel takes them away", || async {
         ensure!(nodes[0].fib()?.routes.is_empty());
@@ -122,17 +142,20 @@ pub(crate) async fn gate_lets_nothing_else_through() -> Result<()> {
     let bed = Bed::new("gate", 1, &[50]).await?;
     let nodes = [bed.node(1).await?];
     bed.let_through(&nodes, &[50])?;
-    bed.announce(&nodes, 50).await?;
+    bed.announce(&nodes, eip(50)).await?;
     Bed::introduce(&nodes).await?;
-    nodes[0].announces(50).await?;
+    nodes[0].announces(eip(50)).await?;
     becomes("an answer", || bed.ask(50)).await?;
     ensure!(!connects(&bed.client, SocketAddr::from((eip(50), 81))).await, "no port of a Service");
     ensure!(nodes[0].counted("refused").await? > 0);
-    // What is no address of a Service has no way through the speaker, whoever sends it there.
+    // What is no address of a Service does not pass, though there is a way and somebody sends it.
     let mac = nodes[0].interface.mac.context("no Ethernet address")?;
     let vm = bed.machines.first().context("no machine")?.host.address();
     let client = bed.client.netns();
     client.ip(&format!("neigh replace {vm} lladdr {mac} dev eth0 nud permanent")).await?;
+    nodes[0].ip(&format!("route add {vm}/32 dev vlan")).await?;
+    let before = nodes[0].counted("refused").await?;
     ensure!(!connects(&bed.client, SocketAddr::from((vm, PORT))).await, "it is no router");
+    ensure!(nodes[0].counted("refused").await? > before);
     Ok(())
 }

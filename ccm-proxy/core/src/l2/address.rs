@@ -10,7 +10,6 @@
 //! ```
 //! From everywhere back to Silent when another speaker is elected.
 
-use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -40,8 +39,6 @@ pub struct Order {
     pub role: Role,
     /// How often it is announced anew; switches forget sooner than hosts.
     pub refresh: Duration,
-    /// The interfaces of the virtual machines behind it.
-    pub machines: BTreeSet<MacAddress>,
 }
 
 /// Who announces an address.
@@ -88,7 +85,7 @@ pub struct Announced {
 pub(super) struct Address {
     pub(super) order: Order,
     state: State,
-    /// A speaker was heard to announce it: nobody else has it.
+    /// A speaker announced it, we or another: nobody else has it.
     announced: bool,
 }
 
@@ -123,7 +120,8 @@ pub(super) enum Say {
 impl Address {
     pub(super) fn new(order: Order, now: Duration) -> Self {
         let state = State::of(order.role, now);
-        Self { order, state, announced: false }
+        let announced = matches!(state, State::Announcing(_));
+        Self { order, state, announced }
     }
 
     /// Takes another order; what is under way goes on where it still fits.
@@ -134,16 +132,21 @@ impl Address {
             (None, Role::Announce { .. }) | (Some(_), Role::Silent) => false,
         };
         if !same {
-            // Whom it leads to changed: that is a take-over, whatever was before.
-            let known = self.answer().is_some() && !matches!(self.state, State::Conflict { .. });
-            self.state = match order.role {
-                Role::Announce { mac, .. } if known => State::Announcing(Announcing::new(mac, now)),
-                Role::Announce { mac, fresh } => {
+            self.state = match (self.state, order.role) {
+                // Whom it leads to changed: that is a take-over.
+                (State::Announcing(_), Role::Announce { mac, .. }) => {
+                    State::Announcing(Announcing::new(mac, now))
+                }
+                (State::Probing { asked, next, .. }, Role::Announce { mac, fresh: true }) => {
+                    State::Probing { mac, asked, next }
+                }
+                (_, Role::Announce { mac, fresh }) => {
                     let fresh = fresh && !self.announced;
                     State::of(Role::Announce { mac, fresh }, now)
                 }
-                Role::Silent => State::Silent,
+                (_, Role::Silent) => State::Silent,
             };
+            self.announced |= matches!(self.state, State::Announcing(_));
         }
         self.order = order;
     }
@@ -180,7 +183,7 @@ impl Address {
     /// Somebody who is none of the speakers says that it has the address.
     pub(super) fn claimed(&mut self, by: MacAddress, now: Duration) -> Say {
         match &mut self.state {
-            State::Probing { mac, .. } => {
+            State::Probing { mac, .. } if *mac != by => {
                 let until = now + CONFLICT_FOR;
                 self.state = State::Conflict { mac: *mac, with: by, until };
                 Say::Nothing
@@ -198,7 +201,7 @@ impl Address {
                 announcing.defended = Some(now);
                 Say::Announce(announcing.mac)
             }
-            State::Announcing(_) | State::Silent => Say::Nothing,
+            State::Probing { .. } | State::Announcing(_) | State::Silent => Say::Nothing,
         }
     }
 
@@ -236,6 +239,7 @@ impl Address {
             State::Probing { mac, .. } => {
                 let mut announcing = Announcing::new(*mac, now);
                 let said = announcing.act(address, self.order.refresh, now);
+                self.announced = true;
                 self.state = State::Announcing(announcing);
                 said
             }

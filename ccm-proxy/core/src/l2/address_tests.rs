@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -15,7 +17,7 @@ fn ms(ms: u64) -> Duration {
 }
 
 fn order(role: Role) -> Order {
-    Order { role, refresh: MINUTE, machines: BTreeSet::new() }
+    Order { role, refresh: MINUTE }
 }
 
 const fn fresh(mac: MacAddress) -> Role {
@@ -119,7 +121,7 @@ fn an_order_leads_from_each_state_to_these() {
         [Role::Silent, fresh(mac(1)), taken_over(mac(1)), fresh(mac(2)), taken_over(mac(2))];
     let table: [(&dyn Fn() -> Address, [Standing; 5]); 4] = [
         (&silent, [Standing::Silent, asks, told(mac(1)), asks, told(mac(2))]),
-        (&probing, [Standing::Silent, asks, asks, told(mac(2)), told(mac(2))]),
+        (&probing, [Standing::Silent, asks, asks, asks, told(mac(2))]),
         (&conflict, [Standing::Silent, lost, lost, asks, told(mac(2))]),
         (&announcing, [Standing::Silent, told(mac(1)), told(mac(1)), told(mac(2)), told(mac(2))]),
     ];
@@ -131,6 +133,26 @@ fn an_order_leads_from_each_state_to_these() {
             assert_eq!(address.standing(), to, "from {before:?} by {role:?}");
         }
     }
+}
+
+#[test]
+fn what_we_announced_before_is_not_probed_again() {
+    let mut address = Address::new(order(fresh(mac(1))), ms(0));
+    said(&mut address, ms(200));
+    address.set(order(Role::Silent), ms(300));
+    address.set(order(fresh(mac(1))), ms(400));
+    let announced = Announced { mac: mac(1), contested: None };
+    assert_eq!(address.standing(), Standing::Announcing(announced));
+}
+
+#[test]
+fn a_probe_goes_on_when_the_address_is_to_lead_elsewhere() {
+    let mut address = Address::new(order(fresh(mac(1))), ms(0));
+    address.act(ip(), ms(0));
+    address.set(order(fresh(mac(2))), ms(20));
+    assert_eq!(address.claimed(mac(2), ms(30)), Say::Nothing, "whom it leads to may say so");
+    let then = [(50, Say::Ask), (100, Say::Ask), (200, Say::Announce(mac(2)))];
+    assert_eq!(said(&mut address, ms(200)), then);
 }
 
 #[test]

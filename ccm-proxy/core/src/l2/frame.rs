@@ -34,13 +34,13 @@ pub fn read(frame: &[u8], us: MacAddress) -> Result<Heard, DropReason> {
         return Err(DropReason::OtherDestination);
     }
     match frame.ethertype() {
-        EthernetProtocol::Arp => read_arp(frame.payload()),
+        EthernetProtocol::Arp => read_arp(frame.payload(), from),
         EthernetProtocol::Ipv6 => read_ndp(frame.payload(), from),
         _ => Err(DropReason::OtherProtocol),
     }
 }
 
-fn read_arp(payload: &[u8]) -> Result<Heard, DropReason> {
+fn read_arp(payload: &[u8], from: MacAddress) -> Result<Heard, DropReason> {
     let packet = ArpPacket::new_checked(payload).map_err(|_| DropReason::Truncated)?;
     let repr = ArpRepr::parse(&packet).map_err(|_| DropReason::MalformedArp)?;
     let ArpRepr::EthernetIpv4 {
@@ -65,9 +65,9 @@ fn read_arp(payload: &[u8]) -> Result<Heard, DropReason> {
     match operation {
         ArpOperation::Request => {
             let question = asks.then_some(Question { about: about.into(), asker });
-            Ok(Heard { question, claim })
+            Ok(Heard { from, question, claim })
         }
-        ArpOperation::Reply => Ok(Heard { question: None, claim }),
+        ArpOperation::Reply => Ok(Heard { from, question: None, claim }),
         ArpOperation::Unknown(_) => Err(DropReason::ArpOperation),
     }
 }
@@ -103,7 +103,7 @@ fn read_ndp(payload: &[u8], from: MacAddress) -> Result<Heard, DropReason> {
             let whole = is_node(target_addr) && !(solicited && destination.is_multicast());
             let mac = mac_of(lladdr)?.unwrap_or(from);
             let claim = Claim { address: target_addr.into(), mac };
-            whole.then_some(Heard { question: None, claim: Some(claim) })
+            whole.then_some(Heard { from, question: None, claim: Some(claim) })
         }
         _ => None,
     };
@@ -125,13 +125,13 @@ fn solicitation(
         let group = destination == solicited_node(about);
         let asker = Asker { mac: from, address: None };
         let question = Some(Question { about: about.into(), asker });
-        return (group && mac.is_none()).then_some(Heard { question, claim: None });
+        return (group && mac.is_none()).then_some(Heard { from, question, claim: None });
     }
     let whole = !source.is_multicast();
     let mac = mac.unwrap_or(from);
     let address = IpAddr::V6(source);
     let question = Question { about: about.into(), asker: Asker { mac, address: Some(address) } };
-    let heard = Heard { question: Some(question), claim: Some(Claim { address, mac }) };
+    let heard = Heard { from, question: Some(question), claim: Some(Claim { address, mac }) };
     whole.then_some(heard)
 }
 

@@ -52,6 +52,7 @@ fn hear(frame: &[u8]) -> Result<Heard, DropReason> {
 fn an_arp_request_asks_and_names_its_sender() {
     let asker = Asker { mac: mac(HIM), address: Some(ip("198.51.100.2")) };
     let heard = Heard {
+        from: mac(HIM),
         question: Some(Question { about: ip("198.51.100.9"), asker }),
         claim: Some(Claim { address: ip("198.51.100.2"), mac: mac(HIM) }),
     };
@@ -62,6 +63,7 @@ fn an_arp_request_asks_and_names_its_sender() {
 fn a_solicitation_asks_and_names_its_sender() {
     let asker = Asker { mac: mac(HIM), address: Some(ip("2001:db8::2")) };
     let heard = Heard {
+        from: mac(HIM),
         question: Some(Question { about: ip("2001:db8::9"), asker }),
         claim: Some(Claim { address: ip("2001:db8::2"), mac: mac(HIM) }),
     };
@@ -110,7 +112,7 @@ fn an_announcement_claims_and_asks_nothing() {
         let said = announce(mac(US), claim);
         assert_eq!(said.len(), frames);
         for frame in said {
-            let heard = Heard { question: None, claim: Some(claim) };
+            let heard = Heard { from: mac(US), question: None, claim: Some(claim) };
             assert_eq!(read(&frame, mac(HIM)), Ok(heard));
         }
     }
@@ -121,7 +123,8 @@ fn a_probe_asks_and_claims_nothing() {
     for about in ["198.51.100.9", "2001:db8::9"] {
         let asker = Asker { mac: mac(US), address: None };
         let question = Some(Question { about: ip(about), asker });
-        assert_eq!(read(&probe(mac(US), ip(about)), mac(HIM)), Ok(Heard { question, claim: None }));
+        let heard = Heard { from: mac(US), question, claim: None };
+        assert_eq!(read(&probe(mac(US), ip(about)), mac(HIM)), Ok(heard));
     }
 }
 
@@ -132,7 +135,8 @@ fn an_advertisement_without_an_option_is_of_its_sender() {
     frame.truncate(14 + 40 + 24);
     frame[14 + 5] = 24;
     sign(&mut frame);
-    assert_eq!(hear(&frame), Ok(Heard { question: None, claim: Some(claim) }));
+    let heard = Heard { from: mac(HIM), question: None, claim: Some(claim) };
+    assert_eq!(hear(&frame), Ok(heard));
 }
 
 /// A frame with one thing wrong in it, and why it has no effect.
@@ -252,6 +256,7 @@ proptest! {
         let claim = Claim { address: of(about), mac: mac(if direct { "02:00:00:00:00:07" } else { US }) };
         let asker = Asker { mac: mac(HIM), address: asker.map(|number| of(u32::from(number) << 8)) };
         let said = answer(mac(US), claim, asker);
-        prop_assert_eq!(read(&said, mac(HIM)), Ok(Heard { question: None, claim: Some(claim) }));
+        let heard = Heard { from: mac(US), question: None, claim: Some(claim) };
+        prop_assert_eq!(read(&said, mac(HIM)), Ok(heard));
     }
 }

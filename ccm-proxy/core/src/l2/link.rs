@@ -77,28 +77,34 @@ impl Link {
 
     /// Hears a frame; gives the answer, or what defends an address. What has no effect is counted.
     pub fn hear(&mut self, bytes: &[u8], now: Duration) -> Vec<Vec<u8>> {
-        let heard = frame::read(bytes, self.us).and_then(|heard| {
-            let mut said = Vec::new();
-            let ours = heard.claim.and_then(|claim| self.claimed(claim, now));
-            if let Some(address) = heard.claim.map(|claim| claim.address) {
-                said.extend(self.say(address, ours.unwrap_or(Say::Nothing)));
+        let heard = match frame::read(bytes, self.us) {
+            Ok(heard) => heard,
+            Err(reason) => {
+                self.drops.count(reason);
+                return Vec::new();
             }
-            match heard.question {
-                Some(question) => said.extend(self.asked(question, now)?),
-                None if ours.is_none() => return Err(DropReason::NotOurs),
-                None => {}
-            }
-            Ok(said)
-        });
-        heard.unwrap_or_else(|reason| {
-            self.drops.count(reason);
-            Vec::new()
-        })
+        };
+        let ours = heard.claim.and_then(|claim| self.claimed(heard.from, claim, now));
+        let mut said = match (ours, heard.claim) {
+            (Some(say), Some(claim)) => self.say(claim.address, say),
+            _ => Vec::new(),
+        };
+        let answer = match heard.question {
+            Some(question) => self.asked(question, now),
+            None => ours.map(|_| None).ok_or(DropReason::NotOurs),
+        };
+        match answer {
+            Ok(answer) => said.extend(answer),
+            // Who claims what is ours had an effect, whatever it asked.
+            Err(_) if ours.is_some() => {}
+            Err(reason) => self.drops.count(reason),
+        }
+        said
     }
 
-    /// Somebody says that it has an address; what we say to that, if it is one of ours.
-    fn claimed(&mut self, claim: Claim, now: Duration) -> Option<Say> {
-        if self.peers.contains(&claim.mac) {
+    /// Somebody says who has an address; what we say to that, if it is one of ours.
+    fn claimed(&mut self, from: MacAddress, claim: Claim, now: Duration) -> Option<Say> {
+        if self.peers.contains(&from) {
             return self.alter(claim.address, Address::announced).map(|()| Say::Nothing);
         }
         self.alter(claim.address, |known| known.claimed(claim.mac, now))
@@ -117,7 +123,7 @@ impl Link {
         let standing = known.standing();
         // Who probes an address at the same time wants it as well (RFC 5227, 2.1.1).
         if asker.address.is_none() && standing == Standing::Probing {
-            self.claimed(Claim { address: about, mac: asker.mac }, now);
+            self.claimed(asker.mac, Claim { address: about, mac: asker.mac }, now);
         }
         Err(match standing {
             Standing::Silent => DropReason::NotElected,
@@ -126,10 +132,12 @@ impl Link {
         })
     }
 
-    /// The frames that are due.
-    pub fn poll(&mut self, now: Duration) -> Vec<Vec<u8>> {
+    /// Frames that are due, about so many; the rest is due still.
+    pub fn poll(&mut self, now: Duration, most: usize) -> Vec<Vec<u8>> {
         let mut frames = Vec::new();
-        while let Some((_, address)) = self.due.first().filter(|(due, _)| *due <= now).copied() {
+        while frames.len() < most
+            && let Some((_, address)) = self.due.first().filter(|(due, _)| *due <= now).copied()
+        {
             let said = self.alter(address, |known| known.act(address, now));
             frames.extend(self.say(address, said.unwrap_or(Say::Nothing)));
         }
@@ -146,12 +154,6 @@ impl Link {
     #[must_use]
     pub fn standing(&self, address: IpAddr) -> Option<Standing> {
         self.addresses.get(&address).map(Address::standing)
-    }
-
-    /// What was ordered for an address.
-    #[must_use]
-    pub fn ordered(&self, address: IpAddr) -> Option<&Order> {
-        self.addresses.get(&address).map(|known| &known.order)
     }
 
     /// How all addresses stand, ascending.

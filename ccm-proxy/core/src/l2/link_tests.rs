@@ -18,9 +18,10 @@ const US: u8 = 1;
 const PEER: u8 = 2;
 const CLIENT: u8 = 3;
 const STRANGER: u8 = 9;
+const ALL: usize = usize::MAX;
 
 fn order(role: Role) -> Order {
-    Order { role, refresh: Duration::from_secs(60), machines: BTreeSet::new() }
+    Order { role, refresh: Duration::from_secs(60) }
 }
 
 fn link() -> Link {
@@ -34,7 +35,7 @@ fn announcing(mut link: Link, addresses: &[&str]) -> Link {
         let role = Role::Announce { mac: mac(US), fresh: false };
         link.order(ip(address), order(role), ms(0));
     }
-    link.poll(ms(0));
+    link.poll(ms(0), ALL);
     link.take_changed();
     link
 }
@@ -113,12 +114,12 @@ fn who_answers_a_probe_or_probes_as_well_has_the_address() {
             let role = Role::Announce { mac: mac(US), fresh: true };
             link.order(ip(about), order(role), ms(0));
             link.take_changed();
-            assert_eq!(link.poll(ms(0)), [frame::probe(mac(US), ip(about))]);
+            assert_eq!(link.poll(ms(0), ALL), [frame::probe(mac(US), ip(about))]);
             assert_eq!(link.hear(&other, ms(10)), [] as [Vec<u8>; 0]);
             let with = mac(STRANGER);
             assert_eq!(link.standing(ip(about)), Some(Standing::Conflict { with }));
             assert_eq!(link.take_changed(), [ip(about)].into());
-            assert_eq!(link.poll(ms(1_000)), [] as [Vec<u8>; 0], "it is announced by nobody");
+            assert_eq!(link.poll(ms(1_000), ALL), [] as [Vec<u8>; 0], "it is announced by nobody");
             link.hear(&question(about, CLIENT), ms(1_000));
             let why = link.drops().of(DropReason::Conflict);
             assert_eq!(why, 1);
@@ -163,11 +164,53 @@ fn a_host_that_uses_an_address_of_ours_to_ask_for_another_claims_it() {
 }
 
 #[test]
+fn who_claims_an_address_of_ours_is_told_off_whatever_it_asks() {
+    let mut link = announcing(link(), &["198.51.100.2"]);
+    // As a host does that has the address and asks for its gateway.
+    let said = link.hear(&question("198.51.100.254", STRANGER), ms(1));
+    let claim = Claim { address: ip("198.51.100.2"), mac: mac(US) };
+    assert_eq!(said, frame::announce(mac(US), claim));
+    assert_eq!(link.drops().iter().count(), 0, "it had an effect");
+}
+
+#[test]
+fn another_speaker_that_announces_a_virtual_machine_is_no_stranger() {
+    let vm = mac(7);
+    let by_peer = |address| frame::announce(mac(PEER), Claim { address, mac: vm }).remove(0);
+    let mut link = link();
+    link.order(ip(BOTH[0]), order(Role::Announce { mac: vm, fresh: true }), ms(0));
+    link.poll(ms(0), ALL);
+    link.hear(&by_peer(ip(BOTH[0])), ms(10));
+    assert_eq!(link.standing(ip(BOTH[0])), Some(Standing::Probing));
+    link.order(ip(BOTH[1]), order(Role::Silent), ms(0));
+    link.hear(&by_peer(ip(BOTH[1])), ms(10));
+    link.order(ip(BOTH[1]), order(Role::Announce { mac: vm, fresh: true }), ms(20));
+    assert!(matches!(link.standing(ip(BOTH[1])), Some(Standing::Announcing(_))));
+}
+
+#[test]
+fn of_ten_thousand_addresses_some_have_their_turn_at_a_time() {
+    let mut link = link();
+    for number in 0..1_000_u16 {
+        let role = Role::Announce { mac: mac(US), fresh: false };
+        let [high, low] = number.to_be_bytes();
+        link.order(std::net::Ipv4Addr::new(10, 0, high, low).into(), order(role), ms(0));
+    }
+    let mut frames = 0;
+    while link.deadline() == Some(ms(0)) {
+        let some = link.poll(ms(0), 100).len();
+        assert!((1..=101).contains(&some), "{some}");
+        frames += some;
+    }
+    assert_eq!(frames, 2_000);
+}
+
+#[test]
 fn what_is_forgotten_is_said_nothing_of() {
     let mut link = announcing(link(), &BOTH);
     link.forget(ip(BOTH[0]));
     assert_eq!(link.standing(ip(BOTH[0])), None);
-    let frames = link.poll(ms(3_000_000));
+    let frames = link.poll(ms(3_000_000), ALL);
     assert!(
         frames.iter().all(|frame| heard_by(frame, CLIENT).claim.unwrap().address == ip(BOTH[1]))
     );
@@ -184,9 +227,9 @@ fn the_deadline_is_that_of_the_next_address() {
     link.order(ip(BOTH[0]), order(role), ms(100));
     link.order(ip(BOTH[1]), order(role), ms(120));
     assert_eq!(link.deadline(), Some(ms(100)));
-    link.poll(ms(100));
+    link.poll(ms(100), ALL);
     assert_eq!(link.deadline(), Some(ms(120)));
-    link.poll(ms(120));
+    link.poll(ms(120), ALL);
     assert_eq!(link.deadline(), Some(ms(150)));
 }
 

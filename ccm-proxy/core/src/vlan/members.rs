@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::net::IpAddr;
+use std::net::Ipv6Addr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -13,9 +13,12 @@ use crate::election;
 use crate::mac::MacAddress;
 use crate::node::NodeName;
 
-/// A speaker that starts waits this long for the others, so that it takes nothing from those who
-/// are there.
+/// A speaker that begins waits this long for the first of the others, so that it takes nothing from
+/// those who are there.
 const SETTLE: Duration = Duration::from_millis(1_500);
+/// Once one of them is there, the rest is waited for so long: one whose Lease alone is left does
+/// not hold up what others have given up already.
+const SETTLE_REST: Duration = Duration::from_millis(100);
 
 /// What is not forwarded arrives with this (RFC 5881, 5).
 const ON_LINK: u8 = 255;
@@ -25,8 +28,8 @@ const ON_LINK: u8 = 255;
 pub struct Member {
     /// Its interface on the link.
     pub mac: MacAddress,
-    /// Its address on the link, for BFD.
-    pub address: IpAddr,
+    /// Its address on the link, for BFD: the one that its interface has by itself.
+    pub address: Ipv6Addr,
 }
 
 /// How another speaker stands.
@@ -46,10 +49,12 @@ pub(super) struct Members {
     vlan: String,
     seed: u64,
     profile: Profile,
-    /// Until when others are waited for.
-    settles: Duration,
+    /// Until when others are waited for; nobody was named, or nobody can be heard, before.
+    settles: Option<Duration>,
     /// Whether that is over.
     settled: bool,
+    /// Whether we can be heard, and announce.
+    up: bool,
     /// Whether we are one of those who take part.
     chosen: bool,
     peers: BTreeMap<NodeName, Peer>,
@@ -66,14 +71,15 @@ struct Peer {
 }
 
 impl Members {
-    pub(super) fn new(us: &Us, now: Duration) -> Self {
+    pub(super) fn new(us: &Us) -> Self {
         Self {
             node: us.node.clone(),
             vlan: us.vlan.clone(),
             seed: us.seed,
             profile: us.profile,
-            settles: now + SETTLE,
+            settles: None,
             settled: false,
+            up: false,
             chosen: false,
             peers: BTreeMap::new(),
             begun: 0,
@@ -93,7 +99,8 @@ impl Members {
             let known = before.remove(node).filter(|peer| peer.member == *member);
             let peer = known.unwrap_or_else(|| {
                 self.begun += 1;
-                let session = Session::new(self.number(node), self.profile, now);
+                let mut session = Session::new(self.number(node), self.profile, now);
+                session.hold_down(!self.up, now);
                 Peer { member: *member, session }
             });
             self.peers.insert(node.clone(), peer);
@@ -101,10 +108,28 @@ impl Members {
         self.settle(now);
     }
 
+    /// Whether we can be heard and announce. While not, the others are told not to count on us.
+    pub(super) fn set_up(&mut self, up: bool, now: Duration) {
+        if self.up == up {
+            return;
+        }
+        (self.up, self.settled, self.settles) = (up, false, None);
+        self.peers.values_mut().for_each(|peer| peer.session.hold_down(!up, now));
+        self.changed.get_or_insert_default();
+        self.settle(now);
+    }
+
     /// The others were waited for long enough, or are all there.
     fn settle(&mut self, now: Duration) {
-        let all = || self.peers.values().all(|peer| peer.session.state() == State::Up);
-        if !self.settled && (now >= self.settles || self.chosen && all()) {
+        if self.settled || !self.up || !self.chosen {
+            return;
+        }
+        let live = |peer: &Peer| peer.session.state() == State::Up;
+        let settles = *self.settles.get_or_insert(now + SETTLE);
+        if self.peers.values().any(live) {
+            self.settles = Some(settles.min(now + SETTLE_REST));
+        }
+        if now >= settles || self.peers.values().all(live) {
             self.settled = true;
             self.changed.get_or_insert_default();
         }
@@ -136,6 +161,11 @@ impl Members {
         self.settled
     }
 
+    /// Whether a node is one of the others, live or not.
+    pub(super) fn is_known(&self, node: &NodeName) -> bool {
+        self.peers.contains_key(node)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&NodeName, Liveness)> {
         self.peers.iter().map(|(node, Peer { session, .. })| {
             let (state, diagnostic) = (session.state(), session.diagnostic());
@@ -145,7 +175,7 @@ impl Members {
 
     pub(super) fn hear(
         &mut self,
-        from: IpAddr,
+        from: Ipv6Addr,
         ttl: u8,
         payload: &[u8],
         now: Duration,
@@ -166,7 +196,7 @@ impl Members {
         Ok(answer.map(|answer| answer.write().to_vec()))
     }
 
-    pub(super) fn poll(&mut self, now: Duration, random: u8) -> Vec<(IpAddr, Vec<u8>)> {
+    pub(super) fn poll(&mut self, now: Duration, random: u8) -> Vec<(Ipv6Addr, Vec<u8>)> {
         let mut packets = Vec::new();
         let mut moved = Vec::new();
         for (node, peer) in &mut self.peers {
@@ -186,7 +216,7 @@ impl Members {
 
     pub(super) fn deadline(&self) -> Option<Duration> {
         let sessions = self.peers.values().filter_map(|peer| peer.session.deadline());
-        let settles = Some(self.settles).filter(|_| !self.settled);
+        let settles = self.settles.filter(|_| !self.settled);
         sessions.chain(settles).min()
     }
 

@@ -1,0 +1,216 @@
+//! What a speaker knows of the under cluster, and what follows for its own node.
+//!
+//! ```text
+//! Eips, L2Advertisements, VLANs, Nodes, Leases ─► World ─► plan(us) ─► for each VLAN: interface,
+//!                                                          speakers, orders, routes, gate
+//! ```
+//! The plan is a function of the world: two speakers that know the same come to the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pools::{Labels, Selector};
+
+use crate::fib::Wanted;
+use crate::gate::Gate;
+use crate::node::NodeName;
+use crate::order::{Delivery, Machine, Order, ServicePort};
+use crate::vlan::Member;
+
+/// How often an address is announced anew where no advertisement says otherwise.
+const REFRESH: Duration = Duration::from_secs(60);
+
+/// The name of a VLAN: that of the tenant whose it is.
+pub type VlanName = Arc<str>;
+
+/// What a speaker knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct World {
+    /// The VLANs, by name.
+    pub vlans: BTreeMap<VlanName, VlanSpec>,
+    /// The addresses that are served on a VLAN.
+    pub eips: BTreeMap<IpAddr, Eip>,
+    /// The `L2Advertisement`s, by name.
+    pub advertisements: BTreeMap<String, Advertisement>,
+    /// The nodes of the under cluster.
+    pub nodes: BTreeMap<NodeName, Node>,
+    /// The speakers that have a Lease, and where they are.
+    pub speakers: BTreeMap<NodeName, BTreeMap<VlanName, Member>>,
+}
+
+/// One VLAN.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VlanSpec {
+    /// UID of the tenant whose it is.
+    pub tenant: Arc<str>,
+    /// Where nodes are connected to it: the first that selects a node counts.
+    pub interfaces: Vec<Connection>,
+}
+
+/// How some nodes are connected to a VLAN.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// The nodes.
+    pub nodes: Selector,
+    /// The name of the interface there.
+    pub interface: String,
+    /// What becomes of it.
+    pub kind: ConnectionKind,
+}
+
+/// What becomes of the interface that an operator named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConnectionKind {
+    /// It stays where it is; the namespace gets a macvlan on it.
+    #[default]
+    Macvlan,
+    /// It is moved into the namespace.
+    Moved,
+}
+
+/// An address that is served on a VLAN, by its `Eip`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Eip {
+    /// UID of the object.
+    pub uid: Arc<str>,
+    /// The VLAN.
+    pub vlan: VlanName,
+    /// UID of the tenant that owns it.
+    pub tenant: Arc<str>,
+    /// The names of the `L2Advertisement`s that it is announced by.
+    pub advertised: BTreeSet<String>,
+    /// How its packets come to the Service.
+    pub delivery: Delivery,
+    /// The ports of its Services.
+    pub ports: BTreeSet<ServicePort>,
+    /// The nodes that say that they announce it.
+    pub announced_by: BTreeSet<NodeName>,
+}
+
+/// An `L2Advertisement`, as far as speakers look at it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Advertisement {
+    /// The nodes that may announce: any of these; none is all.
+    pub nodes: Vec<Selector>,
+    /// The interfaces that may announce, by the names they have on their nodes; none is all.
+    pub interfaces: BTreeSet<String>,
+    /// How often an address is announced anew.
+    pub refresh: Option<Duration>,
+}
+
+/// A node of the under cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Its labels.
+    pub labels: Labels,
+    /// It is kept out of external load balancers.
+    pub excluded: bool,
+}
+
+/// What follows for one VLAN on our node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Our connection to it.
+    pub connection: Connection,
+    /// The speakers on it.
+    pub members: BTreeMap<NodeName, Member>,
+    /// What is to be announced, by whoever is elected.
+    pub orders: BTreeMap<IpAddr, Order>,
+    /// The ways of addresses through the namespace.
+    pub routes: Wanted,
+    /// What may pass.
+    pub gate: Gate,
+}
+
+impl World {
+    /// What follows for each VLAN that a node is connected to.
+    #[must_use]
+    pub fn plan(&self, us: &NodeName) -> BTreeMap<VlanName, Part> {
+        let ours = self.vlans.iter().filter_map(|(name, vlan)| {
+            let connection = self.connection(vlan, us)?;
+            Some((name.clone(), self.part(name, vlan, connection.clone())))
+        });
+        ours.collect()
+    }
+
+    fn part(&self, name: &VlanName, vlan: &VlanSpec, connection: Connection) -> Part {
+        let (members, orders, routes, gate) = Default::default();
+        let mut part = Part { connection, members, orders, routes, gate };
+        // Of a tenant that is another one by now nothing is served.
+        let eips = self.eips.iter().filter(|(_, eip)| {
+            eip.vlan == *name && eip.tenant == vlan.tenant && eip.delivery != Delivery::Local
+        });
+        for (address, eip) in eips {
+            if let Delivery::Routed { machines } = &eip.delivery {
+                let alike = |machine: &&Machine| machine.address.is_ipv4() == address.is_ipv4();
+                let machines = machines.iter().filter(alike).map(|machine| machine.address);
+                part.routes.insert(*address, machines.collect());
+                part.gate.addresses.insert(*address);
+                part.gate.services.extend(eip.ports.iter().map(|port| (*address, *port)));
+            }
+            part.orders.extend(self.order(vlan, eip).map(|order| (*address, order)));
+        }
+        part.members = self.members(name, vlan);
+        // Of many speakers some are chosen: of those that may announce something.
+        let named: BTreeSet<&NodeName> = part.orders.values().flat_map(|o| &o.nodes).collect();
+        if !named.is_empty() {
+            part.members.retain(|node, _| named.contains(node));
+        }
+        part.gate.peers = part.members.values().map(|member| member.address.into()).collect();
+        part
+    }
+
+    /// The speakers that take part on a VLAN.
+    fn members(&self, name: &VlanName, vlan: &VlanSpec) -> BTreeMap<NodeName, Member> {
+        let speakers = self.speakers.iter().filter_map(|(node, at)| {
+            let known = self.nodes.get(node).filter(|known| !known.excluded);
+            // Where a node is not known (yet), its Lease speaks for it.
+            let connected = match self.nodes.contains_key(node) {
+                true => known.is_some() && self.connection(vlan, node).is_some(),
+                false => true,
+            };
+            at.get(name).filter(|_| connected).map(|member| (node.clone(), *member))
+        });
+        speakers.collect()
+    }
+
+    /// What is to be announced of an address; nothing where no advertisement is for it.
+    fn order(&self, vlan: &VlanSpec, eip: &Eip) -> Option<Order> {
+        let advertised = eip.advertised.iter().filter_map(|name| self.advertisements.get(name));
+        let advertised: Vec<&Advertisement> = advertised.collect();
+        if advertised.is_empty() {
+            return None;
+        }
+        let may = |node: &&NodeName| advertised.iter().any(|a| self.may_announce(vlan, a, node));
+        let refresh = advertised.iter().filter_map(|a| a.refresh).min().unwrap_or(REFRESH);
+        Some(Order {
+            uid: eip.uid.clone(),
+            delivery: eip.delivery.clone(),
+            ports: eip.ports.clone(),
+            nodes: self.speakers.keys().filter(may).cloned().collect(),
+            refresh,
+            announced: !eip.announced_by.is_empty(),
+        })
+    }
+
+    fn may_announce(&self, vlan: &VlanSpec, by: &Advertisement, node: &NodeName) -> bool {
+        static NONE: Labels = Labels::new();
+        let labels = self.nodes.get(node).map_or(&NONE, |node| &node.labels);
+        let chosen = by.nodes.is_empty() || by.nodes.iter().any(|nodes| nodes.matches(labels));
+        let interface = || self.connection(vlan, node).map(|connection| &connection.interface);
+        let over = |interface: &String| by.interfaces.contains(interface);
+        chosen && (by.interfaces.is_empty() || interface().is_some_and(over))
+    }
+
+    /// How a node is connected to a VLAN.
+    fn connection<'w>(&self, vlan: &'w VlanSpec, node: &NodeName) -> Option<&'w Connection> {
+        let labels = &self.nodes.get(node)?.labels;
+        vlan.interfaces.iter().find(|connection| connection.nodes.matches(labels))
+    }
+}
+
+#[cfg(test)]
+#[path = "world_tests.rs"]
+mod tests;

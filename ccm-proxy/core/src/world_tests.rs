@@ -1,0 +1,156 @@
+use super::*;
+use crate::mac::MacAddress;
+use crate::order::Protocol;
+
+fn node(number: u8) -> NodeName {
+    format!("node{number}").parse().unwrap()
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn member(number: u8) -> Member {
+    let mac = MacAddress::new([2, 0, 0, 0, 0, number]).unwrap();
+    Member { mac, address: mac.link_local() }
+}
+
+fn labelled(key: &str, value: &str) -> Selector {
+    Selector { labels: [(key.to_owned(), value.to_owned())].into(), requirements: Vec::new() }
+}
+
+const HTTP: ServicePort = ServicePort { protocol: Protocol::Tcp, port: 80 };
+
+fn eip() -> Eip {
+    let machine = |address| Machine { address: ip(address), mac: None };
+    let machines = ["10.0.0.1", "10.0.0.2", "2001:db8::1"].map(machine).into();
+    Eip {
+        uid: "uid".into(),
+        vlan: "a".into(),
+        tenant: "tenant-a".into(),
+        advertised: ["all".to_owned()].into(),
+        delivery: Delivery::Routed { machines },
+        ports: [HTTP].into(),
+        announced_by: BTreeSet::new(),
+    }
+}
+
+/// Three nodes of two racks on the VLAN of one tenant, with one address.
+fn world() -> World {
+    let rack = |number: u8| if number == 3 { "b" } else { "a" };
+    let labels = |number: u8| Labels::from([("rack".to_owned(), rack(number).to_owned())]);
+    let connection = |rack: &str, interface: &str| Connection {
+        nodes: labelled("rack", rack),
+        interface: interface.to_owned(),
+        kind: ConnectionKind::Macvlan,
+    };
+    let interfaces = vec![connection("a", "eth1"), connection("b", "bond0")];
+    let vlan: VlanName = "a".into();
+    World {
+        vlans: [(vlan.clone(), VlanSpec { tenant: "tenant-a".into(), interfaces })].into(),
+        eips: [(ip("198.51.100.9"), eip())].into(),
+        advertisements: [("all".to_owned(), Advertisement::default())].into(),
+        nodes: (1..=3).map(|n| (node(n), Node { labels: labels(n), excluded: false })).collect(),
+        speakers: (1..=3).map(|n| (node(n), [(vlan.clone(), member(n))].into())).collect(),
+    }
+}
+
+fn part(world: &World) -> Part {
+    world.plan(&node(1)).remove("a").unwrap()
+}
+
+fn announcers(world: &World) -> Vec<NodeName> {
+    let orders = part(world).orders;
+    orders.values().flat_map(|order| order.nodes.clone()).collect()
+}
+
+#[test]
+fn an_address_leads_to_the_machines_of_its_family_and_its_ports_are_open() {
+    let part = part(&world());
+    let address = ip("198.51.100.9");
+    assert_eq!(part.routes, Wanted::from([(address, [ip("10.0.0.1"), ip("10.0.0.2")].into())]));
+    assert_eq!(part.gate.services, [(address, HTTP)].into());
+    assert_eq!(part.gate.addresses, [address].into());
+    assert_eq!(part.gate.peers, (1..=3).map(|n| member(n).address.into()).collect());
+    assert_eq!(part.connection.interface, "eth1");
+    assert_eq!(part.members.len(), 3);
+}
+
+#[test]
+fn all_nodes_come_to_the_same_orders() {
+    let world = world();
+    let orders = |n| world.plan(&node(n)).remove("a").unwrap().orders;
+    assert_eq!(orders(1), orders(3));
+    assert_eq!(announcers(&world), [node(1), node(2), node(3)]);
+}
+
+#[test]
+fn a_node_that_is_not_connected_has_no_part_in_a_vlan() {
+    let mut world = world();
+    world.nodes.get_mut(&node(1)).unwrap().labels.clear();
+    assert!(world.plan(&node(1)).is_empty());
+    let part = world.plan(&node(2)).remove("a").unwrap();
+    assert_eq!(part.members.keys().cloned().collect::<Vec<_>>(), [node(2), node(3)]);
+}
+
+#[test]
+fn a_node_that_is_kept_out_is_no_member_and_one_that_is_not_known_is() {
+    let mut world = world();
+    world.nodes.get_mut(&node(2)).unwrap().excluded = true;
+    world.nodes.remove(&node(3));
+    assert_eq!(part(&world).members.keys().cloned().collect::<Vec<_>>(), [node(1), node(3)]);
+}
+
+#[test]
+fn advertisements_choose_nodes_and_interfaces_and_how_often() {
+    let mut world = world();
+    let rack_b = Advertisement { nodes: vec![labelled("rack", "b")], ..Advertisement::default() };
+    let eth1 = Advertisement { interfaces: ["eth1".to_owned()].into(), ..Advertisement::default() };
+    for (advertisement, nodes) in [(rack_b, vec![node(3)]), (eth1, vec![node(1), node(2)])] {
+        world.advertisements.insert("all".to_owned(), advertisement);
+        assert_eq!(announcers(&world), nodes);
+    }
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    for (name, refresh) in [("one", 30), ("two", 20)] {
+        let often = Advertisement { refresh: seconds(refresh), ..Advertisement::default() };
+        world.advertisements.insert(name.to_owned(), often);
+        world.eips.get_mut(&ip("198.51.100.9")).unwrap().advertised.insert(name.to_owned());
+    }
+    let order = part(&world).orders.remove(&ip("198.51.100.9")).unwrap();
+    assert_eq!(order.refresh, Duration::from_secs(20));
+    assert_eq!(order.nodes.len(), 3, "any of them is enough");
+}
+
+#[test]
+fn an_address_that_no_advertisement_is_for_has_its_way_and_is_not_announced() {
+    let mut world = world();
+    world.advertisements.clear();
+    let part = part(&world);
+    assert!(part.orders.is_empty());
+    assert_eq!((part.routes.len(), part.gate.services.len()), (1, 1));
+}
+
+#[test]
+fn of_a_tenant_that_is_another_by_now_nothing_is_served() {
+    let mut world = world();
+    world.vlans.get_mut("a").unwrap().tenant = "another".into();
+    let part = part(&world);
+    assert!(part.orders.is_empty() && part.routes.is_empty() && part.gate.addresses.is_empty());
+}
+
+#[test]
+fn direct_delivery_needs_no_way_through_the_speaker() {
+    let mut world = world();
+    let machines = [Machine { address: ip("10.0.0.1"), mac: Some(member(9).mac) }].into();
+    world.eips.get_mut(&ip("198.51.100.9")).unwrap().delivery = Delivery::Direct { machines };
+    let part = part(&world);
+    assert_eq!((part.orders.len(), part.routes.len()), (1, 0));
+    assert!(part.gate.services.is_empty());
+}
+
+#[test]
+fn what_a_speaker_announced_before_is_known() {
+    let mut world = world();
+    world.eips.get_mut(&ip("198.51.100.9")).unwrap().announced_by.insert(node(2));
+    assert!(part(&world).orders.values().all(|order| order.announced));
+}
