@@ -8,14 +8,18 @@ use lab::{harness, tests};
 mod bed;
 #[path = "speaker/link.rs"]
 mod link;
+#[path = "speaker/watch.rs"]
+mod watch;
 
 use link::*;
+use watch::*;
 
 fn main() -> ExitCode {
     harness::run(tests![
         address_is_probed_announced_and_leads_through_the_speaker,
         ipv6_address_leads_through_the_speaker,
         two_speakers_share_addresses_and_one_that_ends_is_replaced,
+        every_question_has_one_answer_while_speakers_come_and_go,
         address_that_a_host_has_is_left_to_it,
         routes_come_back_after_an_outage_of_the_link,
         gate_lets_nothing_else_through,

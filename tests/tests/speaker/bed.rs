@@ -174,8 +174,25 @@ impl Bed {
         self.machines.iter().map(address).collect()
     }
 
+    /// The names of the first nodes.
+    pub(crate) fn names(&self, nodes: u8) -> Result<BTreeSet<NodeName>> {
+        (1..=nodes).map(|number| Ok(format!("node{number}").parse()?)).collect()
+    }
+
     /// Lets an address lead to all virtual machines, by any of these nodes.
     pub(crate) async fn announce(&self, nodes: &[Node], address: impl Into<IpAddr>) -> Result<()> {
+        let names = nodes.iter().map(|node| node.name.clone()).collect();
+        self.announce_by(nodes, address, &names, false).await
+    }
+
+    /// Tells nodes that any of these may announce an address, and whether one did before.
+    pub(crate) async fn announce_by(
+        &self,
+        nodes: &[Node],
+        address: impl Into<IpAddr>,
+        names: &BTreeSet<NodeName>,
+        announced: bool,
+    ) -> Result<()> {
         let address = address.into();
         let machines = self.machines(address.is_ipv4()).into_iter();
         let machine = |address| Machine { address, mac: None };
@@ -183,9 +200,9 @@ impl Bed {
             uid: address.to_string().into(),
             delivery: Delivery::Routed { machines: machines.map(machine).collect() },
             ports: [service_port(PORT)].into(),
-            nodes: nodes.iter().map(|node| node.name.clone()).collect(),
+            nodes: names.clone(),
             refresh: Duration::from_secs(60),
-            announced: false,
+            announced,
         };
         for node in nodes {
             node.commands.send(Command::Order(address, Some(order.clone()))).await?;
@@ -292,6 +309,18 @@ impl Node {
         let told = nft.args(["list", "counter", "inet", table, counter]).output().await?;
         let mut words = told.split_whitespace().skip_while(|word| *word != "packets");
         words.nth(1).context("no figure")?.parse().context("no figure")
+    }
+
+    /// Ends the speaker as it does when it is told to.
+    pub(crate) async fn leave(mut self) -> Result<()> {
+        let (nobody, _) = mpsc::channel(1);
+        let commands = std::mem::replace(&mut self.commands, nobody);
+        let [speaker, kernel] = &mut self.tasks;
+        kernel.abort();
+        let _ = kernel.await;
+        // Nobody can command it any more.
+        drop(commands);
+        Ok(speaker.await??)
     }
 
     /// Ends the speaker as a kill would: nothing is said any more.

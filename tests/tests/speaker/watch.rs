@@ -1,0 +1,192 @@
+//! Who answers on the link, question by question, while speakers come and go.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use ccm_proxy::netlink::Netlink;
+use ccm_proxy::packet::{Opened, PacketSocket};
+use speaker_core::l2::frame;
+use speaker_core::mac::MacAddress;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::bed::{Bed, SOON, becomes, eip};
+
+/// How long a question waits for answers, until the next one about the same address.
+const ASKED_EVERY: Duration = Duration::from_millis(10);
+/// Sooner than who waits to be missed, or for others that do not come, on a busy machine, too.
+const AT_ONCE: Duration = Duration::from_millis(250);
+
+/// One question, and how many answered it.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    at: Instant,
+    last: u8,
+    answers: u32,
+}
+
+/// A client that asks for addresses all the time.
+struct Watcher {
+    end: watch::Sender<bool>,
+    task: JoinHandle<Result<Vec<Asked>>>,
+}
+
+impl Watcher {
+    fn start(bed: &Bed, eips: &[u8]) -> Result<Self> {
+        let (opened, mac) = bed.client.netns().inside(|| {
+            let found = Netlink::open()?.interface("eth0")?.context("no eth0")?;
+            Ok((Opened::open("eth0")?, found.mac.context("no Ethernet address")?))
+        })?;
+        let (end, ended) = watch::channel(false);
+        let socket = PacketSocket::new(opened)?;
+        let task = tokio::spawn(ask_all_the_time(socket, mac, eips.to_vec(), ended));
+        Ok(Self { end, task })
+    }
+
+    /// Ends it; gives all questions whose time is over.
+    async fn stop(self) -> Result<Vec<Asked>> {
+        self.end.send_replace(true);
+        self.task.await?
+    }
+}
+
+async fn ask_all_the_time(
+    socket: PacketSocket,
+    us: MacAddress,
+    eips: Vec<u8>,
+    mut ended: watch::Receiver<bool>,
+) -> Result<Vec<Asked>> {
+    let mut asked: Vec<Asked> = Vec::new();
+    let mut open: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
+    let mut ticks = interval(ASKED_EVERY);
+    // Each question has its time, however late it was asked.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ended.changed() => break,
+            _ = ticks.tick() => for last in &eips {
+                socket.send(&question(us, *last))?;
+                open.entry(eip(*last).into()).or_default().push(asked.len());
+                asked.push(Asked { at: Instant::now(), last: *last, answers: 0 });
+            },
+            heard = socket.receive() => {
+                let frame = heard?;
+                // An announcement is to everybody, and no answer.
+                let heard = frame.starts_with(&us.octets()).then(|| frame::read(&frame, us));
+                let to = heard.and_then(Result::ok).and_then(|heard| heard.claim).map(|claim| claim.address);
+                let questions = to.and_then(|address| open.get(&address)).map_or(&[][..], |of| of);
+                if let Some(asked) = answered(questions, &asked).and_then(|at| asked.get_mut(at)) {
+                    asked.answers += 1;
+                }
+            }
+        }
+    }
+    let over = Instant::now() - ASKED_EVERY;
+    asked.retain(|asked| asked.at < over);
+    Ok(asked)
+}
+
+/// Which of the questions about an address was answered: the oldest that waits, unless it has
+/// waited long; else the last one, once more.
+fn answered(questions: &[usize], asked: &[Asked]) -> Option<usize> {
+    let lately = questions.iter().rev().take(10).rev().copied();
+    let waits = |at: &usize| asked.get(*at).is_some_and(|asked| asked.answers == 0);
+    let mut waiting = lately.filter(waits);
+    waiting.next().or_else(|| questions.last().copied())
+}
+
+/// A question of a host that has an address.
+fn question(us: MacAddress, about: u8) -> Vec<u8> {
+    let mut frame = frame::probe(us, eip(about).into());
+    // The sender's address.
+    if let Some(sender) = frame.get_mut(28..32) {
+        sender.copy_from_slice(&eip(100).octets());
+    }
+    frame
+}
+
+/// The longest time in which questions about one address had no answer, and how many had several.
+fn judge(asked: &[Asked]) -> (Duration, usize) {
+    let mut longest = Duration::ZERO;
+    let mut since: BTreeMap<u8, Instant> = BTreeMap::new();
+    for one in asked {
+        if one.answers == 0 {
+            let begun = *since.entry(one.last).or_insert(one.at);
+            longest = longest.max(one.at + ASKED_EVERY - begun);
+        } else {
+            since.remove(&one.last);
+        }
+    }
+    (longest, asked.iter().filter(|one| one.answers > 1).count())
+}
+
+pub(crate) async fn every_question_has_one_answer_while_speakers_come_and_go() -> Result<()> {
+    let eips: Vec<u8> = (50..60).collect();
+    let bed = Bed::new("watch", 1, &eips).await?;
+    let mut nodes = vec![bed.node(1).await?, bed.node(2).await?];
+    bed.let_through(&nodes, &eips)?;
+    let names = bed.names(3)?;
+    for last in &eips {
+        bed.announce_by(&nodes, eip(*last), &names, false).await?;
+    }
+    Bed::introduce(&nodes).await?;
+    for last in &eips {
+        becomes("one announces", || async {
+            match nodes.iter().filter(|node| node.is_announcing(*last)).count() {
+                1 => Ok(()),
+                other => bail!("{last}: {other}"),
+            }
+        })
+        .await?;
+    }
+    let watcher = Watcher::start(&bed, &eips)?;
+    // One joins.
+    nodes.push(bed.node(3).await?);
+    let [_, _, third] = &nodes[..] else { bail!("three nodes") };
+    bed.let_through(&nodes, &eips)?;
+    for last in &eips {
+        bed.announce_by(std::slice::from_ref(third), eip(*last), &names, true).await?;
+    }
+    Bed::introduce(&nodes).await?;
+    becomes("it has some", || async {
+        ensure!(eips.iter().any(|last| third.is_announcing(*last)));
+        Ok(())
+    })
+    .await?;
+    let joined = watcher.stop().await?;
+    let (silent, double) = judge(&joined);
+    eprintln!("joined: {} questions, {double} answered twice, silent {silent:?}", joined.len());
+    ensure!(silent < AT_ONCE && double <= eips.len());
+    // It leaves, as it does when it is told to.
+    let watcher = Watcher::start(&bed, &eips)?;
+    let third = nodes.pop().context("three nodes")?;
+    third.leave().await?;
+    for last in &eips {
+        becomes("one announces", || async {
+            match nodes.iter().filter(|node| node.is_announcing(*last)).count() {
+                1 => Ok(()),
+                other => bail!("{last}: {other}"),
+            }
+        })
+        .await?;
+    }
+    let left = watcher.stop().await?;
+    let (silent, double) = judge(&left);
+    eprintln!("left: {} questions, {double} answered twice, silent {silent:?}", left.len());
+    ensure!(silent < AT_ONCE && double <= eips.len());
+    // Another is gone without a word.
+    let watcher = Watcher::start(&bed, &eips)?;
+    let [one, other] = &nodes[..] else { bail!("two nodes") };
+    other.end();
+    for last in &eips {
+        one.announces(eip(*last)).await?;
+    }
+    let killed = watcher.stop().await?;
+    let (silent, double) = judge(&killed);
+    eprintln!("gone: {} questions, {double} answered twice, silent {silent:?}", killed.len());
+    ensure!(silent <= SOON && double == 0);
+    Ok(())
+}
