@@ -32,25 +32,28 @@ impl Groups {
         Self { namespace, index, sockets: Vec::new(), joined: BTreeMap::new() }
     }
 
-    /// Joins these, and leaves all others. What was done before a failure stays.
+    /// Joins these, and leaves all others. One that fails keeps no other from being joined.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel's first.
     pub fn set(&mut self, wanted: &BTreeSet<Ipv6Addr>) -> io::Result<()> {
         let gone: Vec<_> = self.joined.keys().filter(|g| !wanted.contains(*g)).copied().collect();
+        let mut first = Ok(());
         for group in gone {
             let Some(at) = self.joined.remove(&group) else { continue };
             if let Some((socket, members)) = self.sockets.get_mut(at) {
                 *members -= 1;
-                socket.leave_multicast_v6(&group, self.index)?;
+                let left = socket.leave_multicast_v6(&group, self.index);
+                first = first.and(left);
             }
         }
         for group in wanted {
             if !self.joined.contains_key(group) {
-                self.join(*group)?;
+                let joined = self.join(*group);
+                first = first.and(joined);
             }
         }
-        Ok(())
+        first
     }
 
     fn join(&mut self, group: Ipv6Addr) -> io::Result<()> {

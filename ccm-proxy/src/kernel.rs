@@ -7,7 +7,7 @@
 use std::io;
 use std::time::Duration;
 
-use speaker_core::fib::Wanted;
+use speaker_core::fib::{Change, Wanted};
 use speaker_core::gate::Gate;
 use speaker_core::mac::MacAddress;
 use tokio::sync::{mpsc, watch};
@@ -49,14 +49,21 @@ struct Place {
     mac: MacAddress,
     netlink: Netlink,
     nft: Nft,
-    /// The gate that is loaded, once one is.
+    /// The gate that is loaded, if that is certain.
     gate: Option<Gate>,
+    /// A gate was loaded once: a change that fails leaves the one before.
+    closed: bool,
+    /// Every route was made once.
+    routed: bool,
+    /// Whether the interface ran when it was seen last.
+    running: bool,
 }
 
 /// How a pass went.
 struct Pass {
     mac: MacAddress,
-    /// Whether the interface runs and the gate is closed: then addresses may be announced.
+    /// Whether addresses may be announced: the interface runs, and what is announced has its way
+    /// and nothing else has. What fails later does not take that back: it would on all nodes alike.
     up: bool,
     failed: Vec<io::Error>,
 }
@@ -72,7 +79,9 @@ impl Kernel {
         ordered: watch::Receiver<Option<Order>>,
         speaker: mpsc::Sender<Command>,
     ) -> Self {
-        let place = Place { namespace, interface, mac, netlink, nft, gate: None };
+        let (gate, closed, routed, running) = (None, false, false, false);
+        let place =
+            Place { namespace, interface, mac, netlink, nft, gate, closed, routed, running };
         Self { place, events, ordered, speaker, told: (mac, false) }
     }
 
@@ -111,8 +120,9 @@ impl Kernel {
     /// there are any.
     async fn take(&mut self, pass: Pass) -> io::Result<bool> {
         let interface = &self.place.interface.name;
-        for error in &pass.failed {
-            tracing::warn!(interface, %error, "cannot be set up yet");
+        if let Some(error) = pass.failed.first() {
+            let failures = pass.failed.len();
+            tracing::warn!(interface, failures, %error, "cannot be set up yet");
         }
         let now = (pass.mac, pass.up);
         if self.told != now {
@@ -128,31 +138,34 @@ impl Place {
     /// Looks at everything, and changes what differs. One that fails does not keep the others from
     /// being made.
     fn pass(&mut self, order: &Order) -> io::Result<Pass> {
-        let mut pass = Pass { mac: self.mac, up: false, failed: Vec::new() };
-        let running = match self.look() {
+        let mut failed = Vec::new();
+        match self.look() {
             Ok(found) if found.index != self.interface.index => {
                 let text = format!("interface {} was replaced by another", found.name);
                 return Err(io::Error::new(io::ErrorKind::NotConnected, text));
             }
             Ok(found) => {
                 self.mac = found.mac.unwrap_or(self.mac);
-                pass.mac = self.mac;
-                found.running
+                self.running = found.running;
             }
             Err(error) => {
-                pass.failed.push(error);
-                false
+                // That the kernel does not tell says nothing of the interface.
+                self.running &= error.kind() != io::ErrorKind::NotFound;
+                failed.push(error);
             }
-        };
+        }
         match self.set_gate(&order.gate) {
-            Ok(()) => pass.up = running,
-            Err(error) => pass.failed.push(error),
+            Ok(()) => self.closed = true,
+            Err(error) => failed.push(error),
         }
-        if running {
+        if self.running {
             // Next hops over an interface that is down are none.
-            self.set_routes(&order.routes, &mut pass.failed);
+            let before = failed.len();
+            self.set_routes(&order.routes, &mut failed);
+            self.routed |= failed.len() == before;
         }
-        Ok(pass)
+        let up = self.running && self.closed && self.routed;
+        Ok(Pass { mac: self.mac, up, failed })
     }
 
     /// Our interface; the loopback is up afterwards.
@@ -181,7 +194,12 @@ impl Place {
             Err(error) => return failed.push(error),
         };
         let changes = fib.changes(wanted);
+        let before = failed.len();
         for change in &changes {
+            // What is not in use if all goes well may be, where something did not.
+            if failed.len() > before && matches!(change, Change::DeleteNextHop(_)) {
+                continue;
+            }
             if let Err(error) = self.netlink.change_fib(change, index) {
                 failed.push(io::Error::new(error.kind(), format!("{change:?}: {error}")));
             }

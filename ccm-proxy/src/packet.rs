@@ -80,10 +80,12 @@ impl PacketSocket {
         }
     }
 
-    /// Takes a frame that is there already.
+    /// Takes a frame that is there already, of one protocol or of the other first.
     #[must_use]
-    pub fn try_receive(&self) -> Option<Vec<u8>> {
-        read(self.arp.get_ref()).or_else(|_| read(self.ndp.get_ref())).ok()
+    pub fn try_receive(&self, arp_first: bool) -> Option<Vec<u8>> {
+        let (arp, ndp) = (self.arp.get_ref(), self.ndp.get_ref());
+        let (first, second) = if arp_first { (arp, ndp) } else { (ndp, arp) };
+        read(first).or_else(|_| read(second)).ok()
     }
 
     /// Sends a frame.
@@ -91,7 +93,10 @@ impl PacketSocket {
     /// # Errors
     /// The kernel's; `EAGAIN` or `ENOBUFS` where it has no room for more at the moment.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
-        self.arp.get_ref().write(frame).map(drop)
+        // The kernel takes a frame's protocol from the socket.
+        let ndp = frame.get(12..14) == Some(&ETH_P_IPV6.to_be_bytes());
+        let mut socket = if ndp { self.ndp.get_ref() } else { self.arp.get_ref() };
+        socket.write(frame).map(drop)
     }
 }
 
@@ -103,6 +108,8 @@ fn read(mut socket: &Socket) -> io::Result<Vec<u8>> {
 
 /// `linux/filter.h`: what the kernel knows of a frame beside its octets.
 const VLAN_TAG: u32 = 0xffff_f000 + 44;
+/// Kernels before 6.2 leave the tag of a frame that came over a VLAN interface where it was.
+const VLAN_TAG_PRESENT: u32 = 0xffff_f000 + 48;
 const LOAD_WORD: u16 = 0x20;
 const LOAD_BYTE: u16 = 0x30;
 const AND: u16 = 0x54;
@@ -112,7 +119,9 @@ const PASSES: SockFilter = SockFilter::new(RETURN, 0, 0, 0x0004_0000);
 const REFUSED: SockFilter = SockFilter::new(RETURN, 0, 0, 0);
 
 /// What has no tag, or one with a priority alone: the others are of other links.
-const UNTAGGED: [SockFilter; 5] = [
+const UNTAGGED: [SockFilter; 7] = [
+    SockFilter::new(LOAD_WORD, 0, 0, VLAN_TAG_PRESENT),
+    SockFilter::new(EQUAL, 3, 0, 0),
     SockFilter::new(LOAD_WORD, 0, 0, VLAN_TAG),
     SockFilter::new(AND, 0, 0, 0x0fff),
     SockFilter::new(EQUAL, 0, 1, 0),
@@ -122,7 +131,9 @@ const UNTAGGED: [SockFilter; 5] = [
 
 /// Of these, neighbor solicitations and advertisements:
 /// `icmp6 and ip6[40] >= 135 and ip6[40] <= 136`.
-const NEIGHBORS: [SockFilter; 10] = [
+const NEIGHBORS: [SockFilter; 12] = [
+    SockFilter::new(LOAD_WORD, 0, 0, VLAN_TAG_PRESENT),
+    SockFilter::new(EQUAL, 3, 0, 0),
     SockFilter::new(LOAD_WORD, 0, 0, VLAN_TAG),
     SockFilter::new(AND, 0, 0, 0x0fff),
     SockFilter::new(EQUAL, 0, 6, 0),

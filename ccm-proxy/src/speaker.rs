@@ -33,6 +33,8 @@ const IN_A_ROW: usize = 256;
 const BACKLOG: usize = 4_096;
 /// How long is waited for room.
 const ROOM: Duration = Duration::from_millis(2);
+/// How long after a failure groups are joined again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What changes for a speaker.
 #[derive(Clone, Debug)]
@@ -68,8 +70,8 @@ pub struct Speaker {
     start: Instant,
     /// Frames that the kernel had no room for, in their order.
     backlog: VecDeque<Vec<u8>>,
-    /// Addresses came or went.
-    regroup: bool,
+    /// When groups are to be joined or left.
+    regroup: Option<Instant>,
 }
 
 impl Speaker {
@@ -82,7 +84,7 @@ impl Speaker {
         start: Instant,
     ) -> (Self, watch::Receiver<Stands>) {
         let (stands, watched) = watch::channel(Stands::default());
-        let (backlog, regroup) = (VecDeque::new(), false);
+        let (backlog, regroup) = (VecDeque::new(), None);
         let speaker =
             Self { vlan, packets, bfd, groups, commands, stands, start, backlog, regroup };
         (speaker, watched)
@@ -94,7 +96,10 @@ impl Speaker {
     /// A socket fails for good.
     pub async fn run(mut self) -> io::Result<()> {
         loop {
-            let deadline = self.vlan.deadline().map(|deadline| self.start + deadline);
+            // While there is no room for frames, none are made.
+            let room = self.backlog.is_empty();
+            let deadline = self.vlan.deadline(room).map(|deadline| self.start + deadline);
+            let deadline = [deadline, self.regroup].into_iter().flatten().min();
             // Each of them can be dropped while it waits: nothing is lost.
             tokio::select! {
                 frame = self.packets.receive() => self.heard(frame)?,
@@ -119,7 +124,8 @@ impl Speaker {
             self.catch_up();
             self.regroup();
             self.send_backlog();
-            let said = self.vlan.poll(self.now(), random());
+            let room = self.backlog.is_empty();
+            let said = self.vlan.poll(self.now(), random(), room);
             self.say(said);
             self.report();
         }
@@ -149,8 +155,9 @@ impl Speaker {
             let said = self.vlan.hear_bfd(packet.from, packet.ttl, &packet.payload, self.now());
             self.say(said);
         }
-        for _ in 0..IN_A_ROW {
-            let Some(frame) = self.packets.try_receive() else { break };
+        for turn in 0..IN_A_ROW {
+            // A flood of one protocol does not keep the other from being heard.
+            let Some(frame) = self.packets.try_receive(turn % 2 == 0) else { break };
             let said = self.vlan.hear(&frame, self.now());
             self.say(said);
         }
@@ -166,17 +173,28 @@ impl Speaker {
             Command::Members(members) => self.vlan.set_members(members, now),
             Command::Order(address, order) => {
                 self.vlan.set_order(address, order, now);
-                self.regroup |= address.is_ipv6();
+                if address.is_ipv6() {
+                    self.regroup = Some(Instant::now());
+                }
             }
-            Command::Interface(mac, up) => self.vlan.set_interface(mac, up, now),
+            Command::Interface(mac, up) => {
+                if !up {
+                    // What waits is withdrawn.
+                    self.backlog.clear();
+                }
+                self.vlan.set_interface(mac, up, now);
+            }
         }
     }
 
     /// Joins the groups in which questions about our addresses are asked.
     fn regroup(&mut self) {
-        if std::mem::take(&mut self.regroup)
-            && let Err(error) = self.groups.set(&self.vlan.groups())
-        {
+        if self.regroup.is_none_or(|due| Instant::now() < due) {
+            return;
+        }
+        let joined = self.groups.set(&self.vlan.groups());
+        self.regroup = joined.is_err().then(|| Instant::now() + AGAIN);
+        if let Err(error) = joined {
             tracing::warn!(%error, "cannot hear all questions about IPv6 addresses");
         }
     }

@@ -26,9 +26,6 @@ use crate::node::NodeName;
 use crate::order::{Delivery, Order};
 use members::Members;
 
-/// So many speakers share the addresses of one link; each watches all others.
-pub const MOST_SPEAKERS: usize = 8;
-
 /// About so many frames are sent before anything else is heard.
 const MOST_FRAMES: usize = 256;
 
@@ -37,8 +34,6 @@ const MOST_FRAMES: usize = 256;
 pub struct Us {
     /// The node we run on.
     pub node: NodeName,
-    /// The name of the link, which all speakers on it know it by.
-    pub vlan: String,
     /// Differs from one start to the next; BFD numbers its sessions by it.
     pub seed: u64,
     /// How fast the speakers miss each other.
@@ -143,19 +138,21 @@ impl Vlan {
         said
     }
 
-    /// What is due; first hand in what was heard. `random` spreads the packets of many speakers.
-    pub fn poll(&mut self, now: Duration, random: u8) -> Vec<Send> {
+    /// What is due, frames only where there is room for them; first hand in what was heard.
+    /// `random` spreads the packets of many speakers.
+    pub fn poll(&mut self, now: Duration, random: u8, room: bool) -> Vec<Send> {
         let packets = self.members.poll(now, random);
         self.follow(now);
-        let frames = if self.up { self.link.poll(now, MOST_FRAMES) } else { Vec::new() };
+        let most = if self.up && room { MOST_FRAMES } else { 0 };
+        let frames = self.link.poll(now, most);
         let frames = frames.into_iter().map(Send::Frame);
         packets.into_iter().map(|(to, packet)| Send::Bfd(to, packet)).chain(frames).collect()
     }
 
     /// When [`Self::poll`] has something to give (monotonic).
     #[must_use]
-    pub fn deadline(&self) -> Option<Duration> {
-        let link = self.link.deadline().filter(|_| self.up);
+    pub fn deadline(&self, room: bool) -> Option<Duration> {
+        let link = self.link.deadline().filter(|_| self.up && room);
         [self.members.deadline(), link].into_iter().flatten().min()
     }
 

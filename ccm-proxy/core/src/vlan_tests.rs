@@ -40,7 +40,7 @@ const PROFILE: Profile = Profile {
 
 fn speaker(number: usize, now: Duration) -> Vlan {
     let seed = u64::try_from(now.as_millis()).unwrap() + number as u64;
-    let us = Us { node: node(number), vlan: "vlan".to_owned(), seed, profile: PROFILE };
+    let us = Us { node: node(number), seed, profile: PROFILE };
     let mut vlan = Vlan::new(us, mac(number));
     vlan.set_interface(mac(number), true, now);
     vlan
@@ -67,10 +67,10 @@ fn one_that_is_alone_announces_what_nobody_else_has() {
     one.set_order(eip(1), Some(order([1, 2])), ms(0));
     assert_eq!(one.standing(eip(1)), Some(Standing::Silent), "it does not know who else there is");
     one.set_members([member(1)].into(), ms(10));
-    one.poll(ms(10), 0);
+    one.poll(ms(10), 0, true);
     assert_eq!(one.standing(eip(1)), Some(Standing::Probing));
     for at in [60, 110, 210] {
-        one.poll(ms(at), 0);
+        one.poll(ms(at), 0, true);
     }
     assert!(announces(one.standing(eip(1))));
     assert_eq!(one.take_changed(), [eip(1)].into());
@@ -81,10 +81,10 @@ fn one_that_starts_waits_for_the_others_and_not_for_ever() {
     let mut one = speaker(1, ms(0));
     one.set_order(eip(1), Some(Order { announced: true, ..order([1]) }), ms(0));
     one.set_members([member(1), member(2)].into(), ms(0));
-    one.poll(ms(1_499), 0);
+    one.poll(ms(1_499), 0, true);
     assert!(!announces(one.standing(eip(1))));
-    assert!(one.deadline() <= Some(ms(1_500)));
-    one.poll(ms(1_500), 0);
+    assert!(one.deadline(true) <= Some(ms(1_500)));
+    one.poll(ms(1_500), 0, true);
     assert!(announces(one.standing(eip(1))));
 }
 
@@ -93,7 +93,7 @@ fn an_address_that_is_given_to_another_is_left_at_once_and_probed_anew() {
     let mut one = speaker(1, ms(0));
     one.set_members([member(1)].into(), ms(0));
     one.set_order(eip(1), Some(Order { announced: true, ..order([1]) }), ms(0));
-    one.poll(ms(0), 0);
+    one.poll(ms(0), 0, true);
     assert!(announces(one.standing(eip(1))));
     one.set_order(eip(1), Some(Order { uid: "another".into(), ..order([1]) }), ms(1));
     assert_eq!(one.standing(eip(1)), Some(Standing::Probing));
@@ -110,9 +110,39 @@ fn a_speaker_that_is_not_chosen_or_not_eligible_is_silent() {
         let mut one = speaker(1, ms(0));
         one.set_members(members.into_iter().map(member).collect(), ms(0));
         one.set_order(eip(1), Some(order(nodes)), ms(0));
-        one.poll(ms(2_000), 0);
+        one.poll(ms(2_000), 0, true);
         assert_eq!(one.standing(eip(1)), Some(Standing::Silent));
     }
+}
+
+#[test]
+fn one_that_is_left_out_rests_and_begins_anew_when_it_is_back() {
+    let mut one = speaker(1, ms(0));
+    one.set_order(eip(1), Some(Order { announced: true, ..order([1]) }), ms(0));
+    let both = || BTreeMap::from([member(1), member(2)]);
+    one.set_members(both(), ms(0));
+    one.set_members([member(2)].into(), ms(10));
+    one.poll(ms(10), 0, true);
+    assert_eq!(one.deadline(true), None, "nothing is due for ever");
+    one.set_members(both(), ms(2_000));
+    one.poll(ms(3_499), 0, true);
+    assert!(!announces(one.standing(eip(1))), "the other may be there");
+    one.poll(ms(3_500), 0, true);
+    assert!(announces(one.standing(eip(1))));
+    one.set_members([member(2)].into(), ms(4_000));
+    one.set_members(both(), ms(4_010));
+    one.poll(ms(4_020), 0, true);
+    assert!(!announces(one.standing(eip(1))), "as before");
+}
+
+#[test]
+fn without_room_no_frame_is_made_and_none_is_due() {
+    let mut one = speaker(1, ms(0));
+    one.set_members([member(1)].into(), ms(0));
+    one.set_order(eip(1), Some(Order { announced: true, ..order([1]) }), ms(0));
+    assert_eq!(one.poll(ms(0), 0, false), []);
+    assert_eq!(one.deadline(false), None);
+    assert_eq!(one.poll(ms(1), 0, true).len(), 2, "it was due still");
 }
 
 #[test]
@@ -120,14 +150,14 @@ fn a_link_that_is_down_is_silent_and_deaf_and_announces_when_it_is_back() {
     let mut one = speaker(1, ms(0));
     one.set_members([member(1)].into(), ms(0));
     one.set_order(eip(1), Some(Order { announced: true, ..order([1]) }), ms(0));
-    assert!(!one.poll(ms(0), 0).is_empty());
+    assert!(!one.poll(ms(0), 0, true).is_empty());
     one.set_interface(mac(1), false, ms(10));
     assert_eq!(one.standing(eip(1)), Some(Standing::Silent));
     let question = l2::frame::probe(mac(9), eip(1));
     assert_eq!(one.hear(&question, ms(11)), []);
-    assert_eq!(one.poll(ms(20), 0), []);
+    assert_eq!(one.poll(ms(20), 0, true), []);
     one.set_interface(mac(7), true, ms(30));
-    let frames = one.poll(ms(30), 0);
+    let frames = one.poll(ms(30), 0, true);
     let claim = l2::Claim { address: eip(1), mac: mac(7) };
     let announced: Vec<_> =
         l2::frame::announce(mac(7), claim).into_iter().map(Send::Frame).collect();
@@ -162,7 +192,7 @@ fn direct_delivery_leads_to_one_machine_that_is_known() {
 fn bfd_from_strangers_and_from_afar_is_counted_and_has_no_effect() {
     let mut one = speaker(1, ms(0));
     one.set_members([member(1), member(2)].into(), ms(0));
-    let payload = match &one.poll(ms(0), 0)[..] {
+    let payload = match &one.poll(ms(0), 0, true)[..] {
         [Send::Bfd(to, payload)] if *to == bfd_address(2) => payload.clone(),
         other => panic!("{other:?}"),
     };
@@ -225,10 +255,10 @@ impl Bed {
             let numbers: Vec<usize> = self.speakers.keys().copied().collect();
             for number in numbers {
                 let random = u8::try_from(self.now.as_millis() % 251).unwrap();
-                let said = self.speakers.get_mut(&number).unwrap().poll(self.now, random);
+                let said = self.speakers.get_mut(&number).unwrap().poll(self.now, random, true);
                 self.send(number, said);
             }
-            let due = self.speakers.values().filter_map(Vlan::deadline);
+            let due = self.speakers.values().filter_map(|vlan| vlan.deadline(true));
             let next = due.chain(self.wire.front().map(|(at, ..)| *at)).min().unwrap_or(end);
             self.now = next.max(self.now + ms(1)).min(end);
         }

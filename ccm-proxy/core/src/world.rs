@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use pools::{Labels, Selector};
 
+use crate::election;
 use crate::fib::Wanted;
 use crate::gate::Gate;
 use crate::node::NodeName;
@@ -21,6 +22,9 @@ use crate::vlan::Member;
 
 /// How often an address is announced anew where no advertisement says otherwise.
 const REFRESH: Duration = Duration::from_secs(60);
+
+/// So many speakers share the addresses of one link; each watches all others.
+const MOST_SPEAKERS: usize = 8;
 
 /// The name of a VLAN: that of the tenant whose it is.
 pub type VlanName = Arc<str>;
@@ -153,11 +157,8 @@ impl World {
             part.orders.extend(self.order(vlan, eip).map(|order| (*address, order)));
         }
         part.members = self.members(name, vlan);
-        // Of many speakers some are chosen: of those that may announce something.
-        let named: BTreeSet<&NodeName> = part.orders.values().flat_map(|o| &o.nodes).collect();
-        if !named.is_empty() {
-            part.members.retain(|node, _| named.contains(node));
-        }
+        let chosen = chosen(name, &part);
+        part.members.retain(|node, _| chosen.contains(node));
         part.gate.peers = part.members.values().map(|member| member.address.into()).collect();
         part
     }
@@ -209,6 +210,23 @@ impl World {
         let labels = &self.nodes.get(node)?.labels;
         vlan.interfaces.iter().find(|connection| connection.nodes.matches(labels))
     }
+}
+
+/// The speakers that take part: of those that may announce something so many, and of those that may
+/// announce an address one at least.
+fn chosen(vlan: &VlanName, part: &Part) -> BTreeSet<NodeName> {
+    let groups: BTreeSet<&BTreeSet<NodeName>> = part.orders.values().map(|o| &o.nodes).collect();
+    let may = |node: &&NodeName| groups.is_empty() || groups.iter().any(|g| g.contains(*node));
+    let members = || part.members.keys();
+    let firsts = groups.iter().flat_map(|group| {
+        election::chosen(vlan, members().filter(|node| group.contains(*node)), 1)
+    });
+    let mut chosen: BTreeSet<NodeName> = firsts.cloned().collect();
+    let rest = members().filter(may).filter(|node| !chosen.contains(*node));
+    let more = election::chosen(vlan, rest, MOST_SPEAKERS.saturating_sub(chosen.len()));
+    let more: Vec<NodeName> = more.into_iter().cloned().collect();
+    chosen.extend(more);
+    chosen
 }
 
 #[cfg(test)]

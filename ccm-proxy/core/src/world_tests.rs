@@ -94,6 +94,26 @@ fn a_node_that_is_not_connected_has_no_part_in_a_vlan() {
 }
 
 #[test]
+fn of_many_speakers_eight_take_part_and_for_each_address_one_at_least() {
+    let mut world = world();
+    for number in 4..=20 {
+        let labels = Labels::from([("rack".to_owned(), "a".to_owned())]);
+        world.nodes.insert(node(number), Node { labels, excluded: false });
+        world.speakers.insert(node(number), [(VlanName::from("a"), member(number))].into());
+    }
+    let rack_b = Advertisement { nodes: vec![labelled("rack", "b")], ..Advertisement::default() };
+    world.advertisements.insert("b".to_owned(), rack_b);
+    assert_eq!(part(&world).members.len(), 8);
+    // The only one of its rack.
+    let only = Eip { advertised: ["b".to_owned()].into(), ..eip() };
+    world.eips.insert(ip("198.51.100.10"), only);
+    let members = part(&world).members;
+    assert_eq!((members.len(), members.contains_key(&node(3))), (8, true));
+    let others = world.plan(&node(20)).remove("a").unwrap().members;
+    assert_eq!(members, others, "all come to the same");
+}
+
+#[test]
 fn a_node_that_is_kept_out_is_no_member_and_one_that_is_not_known_is() {
     let mut world = world();
     world.nodes.get_mut(&node(2)).unwrap().excluded = true;

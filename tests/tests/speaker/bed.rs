@@ -19,7 +19,7 @@ use ccm_proxy::sysctl;
 use lab::netns::{Host, Netns};
 use lab::traffic::{self, WhoAmI};
 use lab::wait;
-use speaker_core::bfd::Profile;
+use speaker_core::bfd::{Profile, State};
 use speaker_core::fib::{Fib, Wanted};
 use speaker_core::gate::Gate;
 use speaker_core::l2::Standing;
@@ -143,12 +143,7 @@ impl Bed {
         })?;
         let name: NodeName = name.parse()?;
         let mac = interface.mac.context("no Ethernet address")?;
-        let us = Us {
-            node: name.clone(),
-            vlan: self.name.to_owned(),
-            seed: u64::from(number),
-            profile: PROFILE,
-        };
+        let us = Us { node: name.clone(), seed: u64::from(number), profile: PROFILE };
         let start = Instant::now();
         let vlan = Vlan::new(us, mac);
         let (commands, commanded) = mpsc::channel(64);
@@ -279,6 +274,12 @@ impl Node {
         waited
             .with_context(|| format!("{address} on {}: {:?}", self.name, self.stands.borrow()))??;
         Ok(())
+    }
+
+    /// How many of the others it knows to be there.
+    pub(crate) fn knows(&self) -> usize {
+        let stands = self.stands.borrow();
+        stands.peers.values().filter(|liveness| liveness.state == State::Up).count()
     }
 
     pub(crate) fn is_announcing(&self, last: u8) -> bool {

@@ -49,7 +49,9 @@ pub(crate) async fn ipv6_address_leads_through_the_speaker() -> Result<()> {
     .await?;
     ensure!(nodes[0].counted("passed").await? > 0);
     let closed = SocketAddr::from((eip6(50), PORT6 + 1));
+    let before = nodes[0].counted("refused").await?;
     ensure!(!connects(&bed.client, closed).await, "no port of a Service");
+    ensure!(nodes[0].counted("refused").await? > before);
     Ok(())
 }
 

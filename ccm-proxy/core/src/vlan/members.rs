@@ -6,10 +6,9 @@ use std::net::Ipv6Addr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::{MOST_SPEAKERS, Us};
+use super::Us;
 use crate::bfd::{Diagnostic, Packet, Profile, Session, State};
 use crate::drop_reason::DropReason;
-use crate::election;
 use crate::mac::MacAddress;
 use crate::node::NodeName;
 
@@ -46,7 +45,6 @@ pub struct Liveness {
 #[derive(Clone, Debug)]
 pub(super) struct Members {
     node: NodeName,
-    vlan: String,
     seed: u64,
     profile: Profile,
     /// Until when others are waited for; nobody was named, or nobody can be heard, before.
@@ -74,7 +72,6 @@ impl Members {
     pub(super) fn new(us: &Us) -> Self {
         Self {
             node: us.node.clone(),
-            vlan: us.vlan.clone(),
             seed: us.seed,
             profile: us.profile,
             settles: None,
@@ -89,10 +86,13 @@ impl Members {
 
     /// Takes the speakers there are. A session goes on with a member that stays where it is.
     pub(super) fn set(&mut self, members: BTreeMap<NodeName, Member>, now: Duration) {
-        let chosen = election::chosen(&self.vlan, members.keys(), MOST_SPEAKERS);
-        self.chosen = chosen.contains(&&self.node);
+        self.chosen = members.contains_key(&self.node);
+        if !self.chosen {
+            // Who comes back begins anew.
+            (self.settled, self.settles) = (false, None);
+        }
         let mut before = std::mem::take(&mut self.peers);
-        for (node, member) in chosen.into_iter().filter_map(|node| members.get_key_value(node)) {
+        for (node, member) in &members {
             if *node == self.node || !self.chosen {
                 continue;
             }
