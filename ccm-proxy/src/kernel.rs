@@ -7,7 +7,7 @@
 use std::io;
 use std::time::Duration;
 
-use speaker_core::fib::{Change, Wanted};
+use speaker_core::fib::{Change, Changes, Wanted};
 use speaker_core::gate::Gate;
 use speaker_core::mac::MacAddress;
 use tokio::sync::{mpsc, watch};
@@ -194,19 +194,25 @@ impl Place {
             Err(error) => return failed.push(error),
         };
         let changes = fib.changes(wanted);
+        if changes == Changes::default() {
+            return;
+        }
+        let count = changes.make.len() + changes.sweep.len();
+        tracing::debug!(interface = self.interface.name, changes = count, "routes");
         let before = failed.len();
-        for change in &changes {
-            // What is not in use if all goes well may be, where something did not.
-            if failed.len() > before && matches!(change, Change::DeleteNextHop(_)) {
-                continue;
-            }
-            if let Err(error) = self.netlink.change_fib(change, index) {
-                failed.push(io::Error::new(error.kind(), format!("{change:?}: {error}")));
+        for change in &changes.make {
+            failed.extend(self.change(change).err());
+        }
+        if failed.len() == before {
+            for change in &changes.sweep {
+                failed.extend(self.change(change).err());
             }
         }
-        if !changes.is_empty() {
-            tracing::debug!(interface = self.interface.name, changes = changes.len(), "routes");
-        }
+    }
+
+    fn change(&mut self, change: &Change) -> io::Result<()> {
+        let changed = self.netlink.change_fib(change, self.interface.index);
+        changed.map_err(|error| io::Error::new(error.kind(), format!("{change:?}: {error}")))
     }
 
     fn set_gate(&mut self, gate: &Gate) -> io::Result<()> {

@@ -45,23 +45,6 @@ impl Namespace {
         pinned.map(|()| (namespace, false))
     }
 
-    /// The names of all namespaces that are pinned and begin so.
-    ///
-    /// # Errors
-    /// The folder of pins cannot be read.
-    pub fn names(prefix: &str) -> io::Result<Vec<String>> {
-        let entries = match fs::read_dir(PINS) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
-        let mut names = Vec::new();
-        for entry in entries {
-            names.extend(entry?.file_name().into_string().ok().filter(|n| n.starts_with(prefix)));
-        }
-        names.sort();
-        Ok(names)
-    }
-
     /// Does something within the namespace, on a thread of its own. What is opened there stays
     /// there.
     ///

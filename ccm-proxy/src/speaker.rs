@@ -249,13 +249,16 @@ impl Speaker {
                     None => drop(stands.addresses.remove(address)),
                 }
             }
-            let peers = vlan.peers().map(|(node, liveness)| (node.clone(), liveness)).collect();
-            let told = !changed.is_empty() || stands.peers != peers;
-            stands.peers = peers;
+            let known = stands.peers.iter().map(|(node, liveness)| (node, *liveness));
+            let same = vlan.peers().eq(known);
+            if !same {
+                let peers = vlan.peers().map(|(node, liveness)| (node.clone(), liveness));
+                stands.peers = peers.collect();
+            }
             if stands.drops != *vlan.drops() {
                 stands.drops = vlan.drops().clone();
             }
-            told
+            !same || !changed.is_empty()
         });
     }
 }

@@ -46,8 +46,7 @@ pub enum Hash {
 /// # Errors
 /// The kernel's, with the name of the setting.
 pub fn apply(namespace: &Namespace, interface: &str) -> io::Result<Hash> {
-    let interface = interface.to_owned();
-    namespace.run(move || {
+    namespace.run(|| {
         EVERYWHERE.iter().try_for_each(|(name, value)| set(name, value))?;
         for (name, value) in [
             (format!("ipv4/conf/{interface}/rp_filter"), "0"),

@@ -52,10 +52,20 @@ pub enum Change {
     DeleteNextHop(NextHopId),
 }
 
+/// What makes of one state of the kernel another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// In an order in which no route leads nowhere meanwhile. One that fails keeps no other from
+    /// being made.
+    pub make: Vec<Change>,
+    /// Removes what nothing leads to any more; only when all of [`Self::make`] was made.
+    pub sweep: Vec<Change>,
+}
+
 impl Fib {
-    /// What makes this what is wanted, in an order in which no route leads nowhere meanwhile.
+    /// What makes this what is wanted.
     #[must_use]
-    pub fn changes(&self, wanted: &Wanted) -> Vec<Change> {
+    pub fn changes(&self, wanted: &Wanted) -> Changes {
         let mut planned = Planned::new(self);
         let mut groups = self.reusable(wanted);
         let sets: BTreeSet<&BTreeSet<IpAddr>> =
@@ -76,8 +86,9 @@ impl Fib {
         for address in self.routes.keys().filter(|address| !wanted.contains_key(*address)) {
             planned.apply(Change::DeleteRoute(*address));
         }
+        let make = std::mem::take(&mut planned.changes);
         planned.sweep(&groups.into_values().collect());
-        planned.changes
+        Changes { make, sweep: planned.changes }
     }
 
     /// Which group there is can be that of which machines: one that has them, or else one all of

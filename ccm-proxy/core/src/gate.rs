@@ -7,9 +7,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use crate::order::{Protocol, ServicePort};
+use pools::{Port, Protocol};
 
 /// Name of the table, of family `inet`.
 pub const TABLE: &str = "cloud-provider-ovn";
@@ -17,12 +17,10 @@ pub const TABLE: &str = "cloud-provider-ovn";
 /// What may pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gate {
-    /// Addresses and ports of Services.
-    pub services: BTreeSet<(IpAddr, ServicePort)>,
-    /// Addresses that errors about packets may be sent to.
-    pub addresses: BTreeSet<IpAddr>,
+    /// Addresses and ports of Services. Errors about packets may be sent to these addresses.
+    pub services: BTreeSet<(IpAddr, Port)>,
     /// Who may speak BFD with us.
-    pub peers: BTreeSet<IpAddr>,
+    pub peers: BTreeSet<Ipv6Addr>,
 }
 
 impl Gate {
@@ -58,23 +56,21 @@ impl Gate {
     }
 
     /// The elements of each set.
-    fn elements(&self) -> [(&'static str, BTreeSet<String>); 6] {
-        let of = |v4: bool, address: &IpAddr| address.is_ipv4() == v4;
-        let service = |(address, ServicePort { protocol, port }): &(IpAddr, ServicePort)| {
-            format!("{address} . {} . {port}", name(*protocol))
+    fn elements(&self) -> [(&'static str, BTreeSet<String>); 5] {
+        let of = |v4: bool| self.services.iter().filter(move |(a, _)| a.is_ipv4() == v4);
+        let services = |v4| {
+            let element = |(address, Port { protocol, number }): &(IpAddr, Port)| {
+                format!("{address} . {} . {number}", name(*protocol))
+            };
+            of(v4).map(element).collect()
         };
-        let services =
-            |v4| self.services.iter().filter(|(address, _)| of(v4, address)).map(service).collect();
-        let addresses = |all: &BTreeSet<IpAddr>, v4| {
-            all.iter().filter(|address| of(v4, address)).map(IpAddr::to_string).collect()
-        };
+        let addresses = |v4| of(v4).map(|(address, _)| address.to_string()).collect();
         [
             ("services4", services(true)),
             ("services6", services(false)),
-            ("addresses4", addresses(&self.addresses, true)),
-            ("addresses6", addresses(&self.addresses, false)),
-            ("peers4", addresses(&self.peers, true)),
-            ("peers6", addresses(&self.peers, false)),
+            ("addresses4", addresses(true)),
+            ("addresses6", addresses(false)),
+            ("peers", self.peers.iter().map(Ipv6Addr::to_string).collect()),
         ]
     }
 }
@@ -94,8 +90,7 @@ const RULES: &str = r#"table inet %table {
 	set services6 { type ipv6_addr . inet_proto . inet_service; }
 	set addresses4 { type ipv4_addr; }
 	set addresses6 { type ipv6_addr; }
-	set peers4 { type ipv4_addr; }
-	set peers6 { type ipv6_addr; }
+	set peers { type ipv6_addr; }
 	counter passed { comment "packets to a Service" }
 	counter errors { comment "errors about packets of a Service" }
 	counter refused { comment "packets to what is no Service" }
@@ -120,8 +115,7 @@ const RULES: &str = r#"table inet %table {
 		icmpv6 type mld-listener-query accept
 		icmp type { echo-request, echo-reply, destination-unreachable, time-exceeded, parameter-problem } accept
 		icmpv6 type { echo-request, echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
-		udp dport 3784 ip ttl 255 ip saddr @peers4 accept
-		udp dport 3784 ip6 hoplimit 255 ip6 saddr @peers6 accept
+		udp dport 3784 ip6 hoplimit 255 ip6 saddr @peers accept
 		counter name unwelcome
 	}
 }
@@ -132,15 +126,14 @@ mod tests {
     use super::*;
 
     fn gate(services: &[(&str, Protocol, u16)], peers: &[&str]) -> Gate {
-        let services: BTreeSet<_> = services
+        let services = services
             .iter()
             .map(|(address, protocol, port)| {
-                (address.parse().unwrap(), ServicePort { protocol: *protocol, port: *port })
+                (address.parse().unwrap(), Port { protocol: *protocol, number: *port })
             })
             .collect();
-        let addresses = services.iter().map(|(address, _)| *address).collect();
         let peers = peers.iter().map(|peer| peer.parse().unwrap()).collect();
-        Gate { services, addresses, peers }
+        Gate { services, peers }
     }
 
     #[test]
@@ -157,14 +150,14 @@ mod tests {
         );
         let other = gate(
             &[("198.51.100.9", Protocol::Tcp, 80), ("2001:db8::9", Protocol::Sctp, 7)],
-            &["fe80::2", "10.0.0.2"],
+            &["fe80::2", "fe80::3"],
         );
         assert_eq!(
             one.change(&other),
             "delete element inet cloud-provider-ovn services4 { 198.51.100.9 . udp . 53 }\n\
              add element inet cloud-provider-ovn services6 { 2001:db8::9 . sctp . 7 }\n\
              add element inet cloud-provider-ovn addresses6 { 2001:db8::9 }\n\
-             add element inet cloud-provider-ovn peers4 { 10.0.0.2 }\n"
+             add element inet cloud-provider-ovn peers { fe80::3 }\n"
         );
     }
 

@@ -15,8 +15,6 @@ pub struct Order {
     pub uid: Arc<str>,
     /// How its packets come to the Service.
     pub delivery: Delivery,
-    /// The ports of its Services; nothing else passes.
-    pub ports: BTreeSet<ServicePort>,
     /// The nodes that may announce it.
     pub nodes: BTreeSet<NodeName>,
     /// How often it is announced anew.
@@ -49,36 +47,4 @@ pub struct Machine {
     pub address: IpAddr,
     /// Its interface, as far as it is known.
     pub mac: Option<MacAddress>,
-}
-
-/// A port of a Service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ServicePort {
-    /// Its protocol.
-    pub protocol: Protocol,
-    /// Its number.
-    pub port: u16,
-}
-
-/// A protocol with ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Protocol {
-    /// RFC 9293.
-    Tcp,
-    /// RFC 768.
-    Udp,
-    /// RFC 9260.
-    Sctp,
-}
-
-impl Order {
-    /// The virtual machines behind it.
-    pub fn machines(&self) -> impl Iterator<Item = &Machine> {
-        match &self.delivery {
-            Delivery::Routed { machines } | Delivery::Direct { machines } => Some(machines),
-            Delivery::Local => None,
-        }
-        .into_iter()
-        .flatten()
-    }
 }

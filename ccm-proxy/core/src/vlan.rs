@@ -162,12 +162,6 @@ impl Vlan {
         self.link.standing(address)
     }
 
-    /// All orders, by address.
-    #[must_use]
-    pub const fn orders(&self) -> &BTreeMap<IpAddr, Order> {
-        &self.orders
-    }
-
     /// The other speakers, and how they stand.
     pub fn peers(&self) -> impl Iterator<Item = (&NodeName, Liveness)> {
         self.members.iter()

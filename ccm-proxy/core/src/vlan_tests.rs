@@ -50,7 +50,6 @@ fn order(nodes: impl IntoIterator<Item = usize>) -> Order {
     Order {
         uid: "uid".into(),
         delivery: Delivery::Routed { machines: BTreeSet::new() },
-        ports: BTreeSet::new(),
         nodes: nodes.into_iter().map(node).collect(),
         refresh: Duration::from_secs(60),
         announced: false,

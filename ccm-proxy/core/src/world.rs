@@ -11,13 +11,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pools::{Labels, Selector};
+use pools::{Labels, Port, Selector};
 
 use crate::election;
 use crate::fib::Wanted;
 use crate::gate::Gate;
 use crate::node::NodeName;
-use crate::order::{Delivery, Machine, Order, ServicePort};
+use crate::order::{Delivery, Machine, Order};
 use crate::vlan::Member;
 
 /// How often an address is announced anew where no advertisement says otherwise.
@@ -88,7 +88,7 @@ pub struct Eip {
     /// How its packets come to the Service.
     pub delivery: Delivery,
     /// The ports of its Services.
-    pub ports: BTreeSet<ServicePort>,
+    pub ports: BTreeSet<Port>,
     /// The nodes that say that they announce it.
     pub announced_by: BTreeSet<NodeName>,
 }
@@ -151,7 +151,6 @@ impl World {
                 let alike = |machine: &&Machine| machine.address.is_ipv4() == address.is_ipv4();
                 let machines = machines.iter().filter(alike).map(|machine| machine.address);
                 part.routes.insert(*address, machines.collect());
-                part.gate.addresses.insert(*address);
                 part.gate.services.extend(eip.ports.iter().map(|port| (*address, *port)));
             }
             part.orders.extend(self.order(vlan, eip).map(|order| (*address, order)));
@@ -159,7 +158,7 @@ impl World {
         part.members = self.members(name, vlan);
         let chosen = chosen(name, &part);
         part.members.retain(|node, _| chosen.contains(node));
-        part.gate.peers = part.members.values().map(|member| member.address.into()).collect();
+        part.gate.peers = part.members.values().map(|member| member.address).collect();
         part
     }
 
@@ -189,7 +188,6 @@ impl World {
         Some(Order {
             uid: eip.uid.clone(),
             delivery: eip.delivery.clone(),
-            ports: eip.ports.clone(),
             nodes: self.speakers.keys().filter(may).cloned().collect(),
             refresh,
             announced: !eip.announced_by.is_empty(),

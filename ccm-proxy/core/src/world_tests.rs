@@ -1,6 +1,7 @@
+use pools::Protocol;
+
 use super::*;
 use crate::mac::MacAddress;
-use crate::order::Protocol;
 
 fn node(number: u8) -> NodeName {
     format!("node{number}").parse().unwrap()
@@ -19,7 +20,7 @@ fn labelled(key: &str, value: &str) -> Selector {
     Selector { labels: [(key.to_owned(), value.to_owned())].into(), requirements: Vec::new() }
 }
 
-const HTTP: ServicePort = ServicePort { protocol: Protocol::Tcp, port: 80 };
+const HTTP: Port = Port { protocol: Protocol::Tcp, number: 80 };
 
 fn eip() -> Eip {
     let machine = |address| Machine { address: ip(address), mac: None };
@@ -70,8 +71,7 @@ fn an_address_leads_to_the_machines_of_its_family_and_its_ports_are_open() {
     let address = ip("198.51.100.9");
     assert_eq!(part.routes, Wanted::from([(address, [ip("10.0.0.1"), ip("10.0.0.2")].into())]));
     assert_eq!(part.gate.services, [(address, HTTP)].into());
-    assert_eq!(part.gate.addresses, [address].into());
-    assert_eq!(part.gate.peers, (1..=3).map(|n| member(n).address.into()).collect());
+    assert_eq!(part.gate.peers, (1..=3).map(|n| member(n).address).collect());
     assert_eq!(part.connection.interface, "eth1");
     assert_eq!(part.members.len(), 3);
 }
@@ -155,7 +155,7 @@ fn of_a_tenant_that_is_another_by_now_nothing_is_served() {
     let mut world = world();
     world.vlans.get_mut("a").unwrap().tenant = "another".into();
     let part = part(&world);
-    assert!(part.orders.is_empty() && part.routes.is_empty() && part.gate.addresses.is_empty());
+    assert!(part.orders.is_empty() && part.routes.is_empty() && part.gate.services.is_empty());
 }
 
 #[test]

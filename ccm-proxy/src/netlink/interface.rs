@@ -12,7 +12,7 @@ use netlink_packet_route::link::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use speaker_core::mac::MacAddress;
 
-use super::{Netlink, gone};
+use super::Netlink;
 
 /// An interface of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +25,6 @@ pub struct Interface {
     pub mac: Option<MacAddress>,
     /// Whether it is up and has a carrier.
     pub running: bool,
-    /// Whether it is a macvlan.
-    pub macvlan: bool,
 }
 
 impl Netlink {
@@ -69,17 +67,6 @@ impl Netlink {
         self.change(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
     }
 
-    /// Moves an interface to another namespace.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn move_interface(&mut self, index: u32, to: BorrowedFd<'_>) -> io::Result<()> {
-        let mut link = LinkMessage::default();
-        link.header.index = index;
-        link.attributes = vec![LinkAttribute::NetNsFd(to.as_raw_fd())];
-        self.change(RouteNetlinkMessage::SetLink(link), 0)
-    }
-
     /// Gives an interface an address that the kernel asks for virtual machines by. Without one it
     /// asks as somebody does who wants the address for himself (RFC 5227, 2.1.1), and a machine
     /// that starts meanwhile takes its own address for taken. The address is of the link alone
@@ -118,16 +105,6 @@ impl Netlink {
         link.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
         self.change(RouteNetlinkMessage::SetLink(link), 0)
     }
-
-    /// Removes an interface that the kernel can make again, as a macvlan.
-    ///
-    /// # Errors
-    /// The kernel's. That there is none is none.
-    pub fn delete_interface(&mut self, index: u32) -> io::Result<()> {
-        let mut link = LinkMessage::default();
-        link.header.index = index;
-        gone(self.change(RouteNetlinkMessage::DelLink(link), 0))
-    }
 }
 
 impl Interface {
@@ -137,7 +114,6 @@ impl Interface {
             name: String::new(),
             mac: None,
             running: link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
-            macvlan: false,
         };
         for attribute in &link.attributes {
             match attribute {
@@ -145,9 +121,6 @@ impl Interface {
                 LinkAttribute::Address(octets) => {
                     let octets = <[u8; 6]>::try_from(&**octets).ok();
                     interface.mac = octets.and_then(|octets| MacAddress::new(octets).ok());
-                }
-                LinkAttribute::LinkInfo(all) => {
-                    interface.macvlan = all.contains(&LinkInfo::Kind(InfoKind::MacVlan));
                 }
                 _ => {}
             }

@@ -19,12 +19,13 @@ use ccm_proxy::sysctl;
 use lab::netns::{Host, Netns};
 use lab::traffic::{self, WhoAmI};
 use lab::wait;
+use pools::{Port, Protocol};
 use speaker_core::bfd::{Profile, State};
 use speaker_core::fib::{Fib, Wanted};
 use speaker_core::gate::Gate;
 use speaker_core::l2::Standing;
 use speaker_core::node::NodeName;
-use speaker_core::order::{Delivery, Machine, Order, Protocol, ServicePort};
+use speaker_core::order::{Delivery, Machine, Order};
 use speaker_core::vlan::{Member, Us, Vlan};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -115,6 +116,19 @@ impl Bed {
         Ok(Self { name, lan, client, machines: all })
     }
 
+    /// A link with so many virtual machines, a node, and an address that this is told to announce.
+    pub(crate) async fn with_one(
+        name: &'static str,
+        machines: u8,
+        address: impl Into<IpAddr>,
+    ) -> Result<(Self, [Node; 1])> {
+        let bed = Self::new(name, machines, &[50]).await?;
+        let nodes = [bed.node(1).await?];
+        bed.let_through(&nodes, &[50])?;
+        bed.announce(&nodes, address).await?;
+        Ok((bed, nodes))
+    }
+
     /// A host on the link that is no part of this.
     pub(crate) async fn stranger(&self, address: Ipv4Addr) -> Result<Netns> {
         attach(&self.lan, &format!("{}-stranger", self.name), "stranger", Some(address)).await
@@ -194,7 +208,6 @@ impl Bed {
         let order = Order {
             uid: address.to_string().into(),
             delivery: Delivery::Routed { machines: machines.map(machine).collect() },
-            ports: [service_port(PORT)].into(),
             nodes: names.clone(),
             refresh: Duration::from_secs(60),
             announced,
@@ -211,17 +224,11 @@ impl Bed {
         let addresses: BTreeSet<IpAddr> = eips.iter().flat_map(both).collect();
         let machines = |address: &IpAddr| (*address, self.machines(address.is_ipv4()));
         let wanted: Wanted = addresses.iter().map(machines).collect();
-        let port = |address: &IpAddr| {
-            (*address, service_port(if address.is_ipv4() { PORT } else { PORT6 }))
-        };
-        let peers = nodes.iter().map(|node| Ok(node.address()?.into()));
-        let peers: BTreeSet<IpAddr> = peers.collect::<Result<_>>()?;
+        let port = |address: &IpAddr| (*address, tcp(if address.is_ipv4() { PORT } else { PORT6 }));
+        let peers: BTreeSet<Ipv6Addr> = nodes.iter().map(Node::address).collect::<Result<_>>()?;
         for node in nodes {
-            let gate = Gate {
-                services: addresses.iter().map(port).collect(),
-                addresses: addresses.clone(),
-                peers: peers.clone(),
-            };
+            let gate =
+                Gate { services: addresses.iter().map(port).collect(), peers: peers.clone() };
             node.orders.send_replace(Some(kernel::Order { routes: wanted.clone(), gate }));
         }
         Ok(())
@@ -292,6 +299,40 @@ impl Node {
         Ok(self.interface.mac.context("no Ethernet address")?.link_local())
     }
 
+    /// Leads addresses elsewhere, through the same gate.
+    pub(crate) fn lead(&self, routes: Wanted) {
+        self.orders.send_modify(|order| {
+            if let Some(order) = order {
+                order.routes = routes;
+            }
+        });
+    }
+
+    /// The address by which it asks for virtual machines.
+    pub(crate) async fn sender(&self) -> Result<IpAddr> {
+        let shown = self.ip("address show dev vlan").await?;
+        let mut words = shown.split_whitespace().skip_while(|word| *word != "inet");
+        let address = words.nth(1).and_then(|word| word.split('/').next());
+        Ok(address.context("no address")?.parse()?)
+    }
+
+    /// A task that ends when this node does not announce an address any more.
+    pub(crate) fn withdraws(&self, last: u8) -> JoinHandle<()> {
+        let (mut stands, address) = (self.stands.clone(), IpAddr::from(eip(last)));
+        tokio::spawn(async move {
+            let other = |stands: &Stands| {
+                !matches!(stands.addresses.get(&address), Some(Standing::Announcing(_)))
+            };
+            let _ = stands.wait_for(other).await;
+        })
+    }
+
+    /// Takes its gate away, as somebody else might.
+    pub(crate) async fn without_gate(&self) -> Result<()> {
+        let nft = lab::exec::Exec::new(lab::exec::Place::NamespaceRoot(self.pin.clone()), "nft");
+        nft.args(["delete", "table", "inet", speaker_core::gate::TABLE]).output().await.map(drop)
+    }
+
     /// Runs `ip` commands in its namespace.
     pub(crate) async fn ip(&self, commands: &str) -> Result<String> {
         let ip = lab::exec::Exec::new(lab::exec::Place::Namespace(self.pin.clone()), "ip");
@@ -337,8 +378,8 @@ impl Drop for Node {
     }
 }
 
-const fn service_port(port: u16) -> ServicePort {
-    ServicePort { protocol: Protocol::Tcp, port }
+const fn tcp(number: u16) -> Port {
+    Port { protocol: Protocol::Tcp, number }
 }
 
 /// A namespace on the link.

@@ -5,15 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use speaker_core::fib::Fib;
-use speaker_core::l2::Standing;
+use speaker_core::l2::{Standing, solicited_node};
 
 use crate::bed::{Bed, PORT, PORT6, becomes, connects, eip, eip6};
 
 pub(crate) async fn address_is_probed_announced_and_leads_through_the_speaker() -> Result<()> {
-    let bed = Bed::new("one", 2, &[50]).await?;
-    let nodes = [bed.node(1).await?];
-    bed.let_through(&nodes, &[50])?;
-    bed.announce(&nodes, eip(50)).await?;
+    let (bed, nodes) = Bed::with_one("one", 2, eip(50)).await?;
     ensure!(bed.ask(50).await.is_err(), "nobody announces it before it is known who is there");
     Bed::introduce(&nodes).await?;
     nodes[0].announces(eip(50)).await?;
@@ -21,6 +18,12 @@ pub(crate) async fn address_is_probed_announced_and_leads_through_the_speaker() 
     ensure!(answer.client_address.ip() == IpAddr::from(eip(100)), "the client's own: {answer:?}");
     let mac = nodes[0].interface.mac.context("no Ethernet address")?;
     ensure!(bed.resolved(50).await? == Some(mac.to_string()), "the speaker's");
+    let vm = bed.machines.first().context("no machine")?.host.netns();
+    let asked_by = vm.ip("neigh show").await?;
+    ensure!(
+        asked_by.contains("169.254."),
+        "asked as by somebody who wants its address: {asked_by}"
+    );
     let mut pods = BTreeSet::new();
     for last in 101..=130 {
         // The machine is chosen by the addresses.
@@ -35,12 +38,13 @@ pub(crate) async fn address_is_probed_announced_and_leads_through_the_speaker() 
 }
 
 pub(crate) async fn ipv6_address_leads_through_the_speaker() -> Result<()> {
-    let bed = Bed::new("six", 2, &[50]).await?;
-    let nodes = [bed.node(1).await?];
-    bed.let_through(&nodes, &[50])?;
-    bed.announce(&nodes, eip6(50)).await?;
+    let (bed, nodes) = Bed::with_one("six", 2, eip6(50)).await?;
     Bed::introduce(&nodes).await?;
     nodes[0].announces(eip6(50)).await?;
+    // Whoever looks who is in a group sends questions about it here.
+    let group = solicited_node(eip6(50)).to_string();
+    let groups = nodes[0].ip("maddr show dev vlan").await?;
+    ensure!(groups.split_whitespace().any(|word| word == group), "not in {group}: {groups}");
     let to = SocketAddr::from((eip6(50), PORT6));
     becomes("a connection", || async {
         ensure!(connects(&bed.client, to).await);
@@ -112,10 +116,7 @@ pub(crate) async fn address_that_a_host_has_is_left_to_it() -> Result<()> {
 }
 
 pub(crate) async fn routes_come_back_after_an_outage_of_the_link() -> Result<()> {
-    let bed = Bed::new("outage", 2, &[50]).await?;
-    let nodes = [bed.node(1).await?];
-    bed.let_through(&nodes, &[50])?;
-    bed.announce(&nodes, eip(50)).await?;
+    let (bed, nodes) = Bed::with_one("outage", 2, eip(50)).await?;
     Bed::introduce(&nodes).await?;
     nodes[0].announces(eip(50)).await?;
     becomes("an answer", || bed.ask(50)).await?;
@@ -141,10 +142,7 @@ pub(crate) async fn routes_come_back_after_an_outage_of_the_link() -> Result<()>
 }
 
 pub(crate) async fn gate_lets_nothing_else_through() -> Result<()> {
-    let bed = Bed::new("gate", 1, &[50]).await?;
-    let nodes = [bed.node(1).await?];
-    bed.let_through(&nodes, &[50])?;
-    bed.announce(&nodes, eip(50)).await?;
+    let (bed, nodes) = Bed::with_one("gate", 1, eip(50)).await?;
     Bed::introduce(&nodes).await?;
     nodes[0].announces(eip(50)).await?;
     becomes("an answer", || bed.ask(50)).await?;
@@ -160,4 +158,46 @@ pub(crate) async fn gate_lets_nothing_else_through() -> Result<()> {
     ensure!(!connects(&bed.client, SocketAddr::from((vm, PORT))).await, "it is no router");
     ensure!(nodes[0].counted("refused").await? > before);
     Ok(())
+}
+
+pub(crate) async fn what_fails_later_takes_no_address_back() -> Result<()> {
+    let (bed, nodes) = Bed::with_one("later", 1, eip(50)).await?;
+    Bed::introduce(&nodes).await?;
+    nodes[0].announces(eip(50)).await?;
+    becomes("an answer", || bed.ask(50)).await?;
+    let withdrawn = nodes[0].withdraws(50);
+    // The next change of the gate is refused; it is loaded whole then.
+    nodes[0].without_gate().await?;
+    bed.let_through(&nodes, &[50, 51])?;
+    becomes("the gate is back", || nodes[0].counted("refused")).await?;
+    bed.ask(50).await?;
+    ensure!(!withdrawn.is_finished(), "it was withdrawn for a moment");
+    withdrawn.abort();
+    Ok(())
+}
+
+pub(crate) async fn refused_route_leaves_the_one_before_and_keeps_no_other() -> Result<()> {
+    let (bed, nodes) = Bed::with_one("refused", 1, eip(50)).await?;
+    Bed::introduce(&nodes).await?;
+    nodes[0].announces(eip(50)).await?;
+    becomes("an answer", || bed.ask(50)).await?;
+    // Its own address is nobody's gateway; a later route is made all the same.
+    let own = nodes[0].sender().await?;
+    nodes[0].lead([(eip(50).into(), [own].into()), (eip(51).into(), BTreeSet::new())].into());
+    becomes("the other route", || async {
+        ensure!(nodes[0].fib()?.routes.contains_key(&eip(51).into()));
+        Ok(())
+    })
+    .await?;
+    bed.ask(50).await?;
+    ensure!(nodes[0].is_announcing(50));
+    Ok(())
+}
+
+pub(crate) async fn interface_that_vanishes_withdraws_what_it_announced() -> Result<()> {
+    let (_bed, nodes) = Bed::with_one("vanishes", 1, eip(50)).await?;
+    Bed::introduce(&nodes).await?;
+    nodes[0].announces(eip(50)).await?;
+    nodes[0].ip("link delete vlan").await?;
+    nodes[0].stands_as(eip(50), |standing| matches!(standing, Some(Standing::Silent))).await
 }

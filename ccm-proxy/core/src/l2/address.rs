@@ -33,7 +33,7 @@ const DEFEND_GAP: Duration = Duration::from_secs(10);
 const CONTESTED_FOR: Duration = Duration::from_secs(120);
 
 /// What is to be done about an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Order {
     /// Our part.
     pub role: Role,

@@ -45,8 +45,7 @@ impl Link {
 
     /// Sets what is to be done about an address.
     pub fn order(&mut self, address: IpAddr, order: Order, now: Duration) {
-        let change = |known: &mut Address| known.set(order.clone(), now);
-        if self.alter(address, change).is_none() {
+        if self.alter(address, |known| known.set(order, now)).is_none() {
             let known = Address::new(order, now);
             self.due.extend(known.due().map(|due| (due, address)));
             self.addresses.insert(address, known);
@@ -154,11 +153,6 @@ impl Link {
     #[must_use]
     pub fn standing(&self, address: IpAddr) -> Option<Standing> {
         self.addresses.get(&address).map(Address::standing)
-    }
-
-    /// How all addresses stand, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = (IpAddr, Standing)> + '_ {
-        self.addresses.iter().map(|(address, known)| (*address, known.standing()))
     }
 
     /// The addresses that stand otherwise than at the last call.
