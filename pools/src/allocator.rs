@@ -197,7 +197,7 @@ impl Allocator {
     /// The older pool that a pool overlaps, and where: while it does, it gives nothing.
     pub fn conflict(&self, pool: &str) -> Option<(&str, AddressRange)> {
         let (_, pool) = self.catalog.named(pool)?;
-        pool.conflict.as_ref().map(|(other, range)| (&**other, *range))
+        pool.conflict.as_deref().map(|(other, range)| (&**other, *range))
     }
 
     /// What a pool holds that no pool may hold: while it does, it gives nothing.

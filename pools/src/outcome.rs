@@ -1,7 +1,8 @@
 //! What becomes of a request, and of what a Service lets go of.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 use crate::PerFamily;
 
@@ -32,7 +33,7 @@ pub enum Target {
     /// alone, and the second when it is asked again.
     Draw {
         /// The pool.
-        pool: Arc<str>,
+        pool: SmolStr,
         /// Which families are to be drawn; one at least.
         families: PerFamily<bool>,
     },
@@ -42,7 +43,7 @@ pub enum Target {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
     /// The pool.
-    pub pool: Arc<str>,
+    pub pool: SmolStr,
     /// The addresses; one at least.
     pub addresses: PerFamily<Option<IpAddr>>,
 }

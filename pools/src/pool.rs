@@ -127,6 +127,12 @@ impl PoolSpec {
         (self.allocation.is_none(), priority.wrapping_sub(1))
     }
 
+    /// Whether it gives addresses to every Service of every tenant.
+    pub(crate) const fn is_for_all(&self) -> bool {
+        let closed = self.delegated || self.drain || self.broken;
+        self.tenants.is_none() && self.allocation.is_none() && !closed
+    }
+
     /// Whether it gives an address to this Service; which one is another question.
     pub(crate) fn admit(&self, request: &Request<'_>) -> Result<(), Closed> {
         if self.tenants.as_ref().is_some_and(|t| !t.contains(request.service.tenant)) {

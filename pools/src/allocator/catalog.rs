@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use slab::Slab;
+use smol_str::SmolStr;
 
 pub(super) use pool::{Fresh, Pool, Uses};
 
@@ -20,7 +21,7 @@ use crate::{AddressRange, AddressSet, Family, PerFamily, PoolSpec, Source};
 pub(super) type PoolId = u32;
 
 /// Pools in the order in which they are tried.
-type Open = PerFamily<BTreeMap<(Rank, Arc<str>), PoolId>>;
+type Open = PerFamily<BTreeMap<(Rank, SmolStr), PoolId>>;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Catalog {
@@ -119,7 +120,7 @@ impl Catalog {
         if let Some(id) = self.names.get(name) {
             return id;
         }
-        let name: Arc<str> = name.into();
+        let name: SmolStr = name.into();
         let id = self.pools.insert(Pool::new(name.clone()));
         let id = PoolId::try_from(id).unwrap_or(PoolId::MAX);
         self.names.insert(name, id);
@@ -256,7 +257,7 @@ impl Catalog {
         for (name, spec) in specs {
             let Some((id, pool)) = known.next() else { return false };
             let same = |before: &PoolSpec| before.differs_in_free_at_most(spec);
-            if *pool.name != **name || !pool.spec.as_ref().is_some_and(same) {
+            if *pool.name != **name || !pool.spec.as_deref().is_some_and(same) {
                 return false;
             }
             left.extend(spec.free_elsewhere().map(|left| (id, left)));
@@ -274,7 +275,7 @@ impl Catalog {
     /// Sets a pool, after those that are older; gives its ranges if they must be filled anew.
     fn set(&mut self, id: PoolId, spec: PoolSpec) -> Option<(PoolId, AddressSet)> {
         let pool = self.pools.get_mut(id as usize)?;
-        let same = pool.spec.as_ref() == Some(&spec);
+        let same = pool.spec.as_deref() == Some(&spec);
         let contents = if same { pool.contents.clone() } else { spec.contents() };
         let kept = pool.spec.as_ref().is_some_and(|before| {
             before.avoid_buggy_ips == spec.avoid_buggy_ips
@@ -283,10 +284,11 @@ impl Catalog {
         });
         let counted = pool.counts();
         pool.forbidden = if kept { pool.forbidden } else { is_forbidden(&contents) };
-        (pool.contents, pool.spec, pool.conflict) = (contents, Some(spec), None);
+        (pool.contents, pool.spec, pool.conflict) = (contents, Some(Box::new(spec)), None);
         let conflict = self.pools.get(id as usize).and_then(|pool| self.overlap(pool));
         let pool = self.pools.get_mut(id as usize)?;
-        pool.conflict = conflict;
+        pool.conflict = conflict.map(Box::new);
+        pool.review();
         let counts = pool.counts();
         if !(kept && counted == counts) {
             pool.renew();
@@ -320,7 +322,7 @@ impl Catalog {
     }
 
     /// A pool that holds part of another's addresses already, and which part.
-    fn overlap(&self, pool: &Pool) -> Option<(Arc<str>, AddressRange)> {
+    fn overlap(&self, pool: &Pool) -> Option<(SmolStr, AddressRange)> {
         pool.contents.ranges().find_map(|range| {
             let before = self.ranges.range(..=range.last()).rev();
             let met = before.take_while(|(_, (last, _))| *last >= range.first());

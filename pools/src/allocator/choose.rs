@@ -351,8 +351,9 @@ impl Chooser<'_> {
 
     /// Whether a pool gives addresses to this Service.
     fn admit(&self, pool: &Pool) -> Result<(), Closed> {
-        let spec = pool.spec.as_ref().ok_or(Closed::Gone)?;
-        spec.admit(self.request)?;
+        if !pool.is_open() {
+            pool.spec.as_ref().ok_or(Closed::Gone)?.admit(self.request)?;
+        }
         if self.tenant.is_some_and(|(_, tenant)| !tenant.lists(&pool.name)) {
             return Err(Closed::NotListed);
         }

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher as _;
-use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use smol_str::SmolStr;
 
 /// Numbers by name, found at once, and gone through in the order of the names.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
-    ordered: BTreeMap<Arc<str>, u32>,
+    ordered: BTreeMap<SmolStr, u32>,
     /// The same; never gone through: its order is of no consequence.
-    hashed: HashTable<(Arc<str>, u32)>,
+    hashed: HashTable<(SmolStr, u32)>,
     hasher: DefaultHashBuilder,
 }
 
@@ -26,7 +26,7 @@ impl Names {
     }
 
     /// Adds a name that is not there.
-    pub(super) fn insert(&mut self, name: Arc<str>, number: u32) {
+    pub(super) fn insert(&mut self, name: SmolStr, number: u32) {
         self.ordered.insert(name.clone(), number);
         let (hash, hasher) = (self.hasher.hash_one(&*name), &self.hasher);
         self.hashed.insert_unique(hash, (name, number), |(name, _)| hasher.hash_one(&**name));

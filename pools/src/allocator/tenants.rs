@@ -1,9 +1,9 @@
 //! What tenants may have, and what they have.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use slab::Slab;
+use smol_str::SmolStr;
 
 use super::names::Names;
 use super::slot::SlotId;
@@ -63,7 +63,7 @@ pub(super) struct Tenants {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tenant {
-    pub(super) name: Arc<str>,
+    pub(super) name: SmolStr,
     pub(super) spec: TenantSpec,
     /// Whether somebody set the spec.
     pub(super) registered: bool,
@@ -91,7 +91,7 @@ impl Tenants {
         if let Some(id) = self.names.get(name) {
             return id;
         }
-        let name: Arc<str> = name.into();
+        let name: SmolStr = name.into();
         let id = self.tenants.insert(Tenant { name: name.clone(), ..Tenant::default() });
         let id = TenantId::try_from(id).unwrap_or(TenantId::MAX);
         self.names.insert(name, id);

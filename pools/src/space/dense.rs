@@ -3,52 +3,74 @@
 /// Bits of a word.
 const WORD: u32 = u64::BITS;
 
+/// Levels of words of 2^32 addresses.
+const LEVELS: usize = 6;
+
 /// Addresses of several ranges, one bit each: set while it is free. Above them a bit for each word
 /// that is not empty, and so on, up to one word: the lowest free address is found from the top.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dense {
+    /// First and last address of the lowest range: most pools have no other.
+    head: Option<(u32, u32)>,
     /// First address, last address, and the number of the first among all; ascending.
-    ranges: Vec<(u32, u32, u64)>,
-    /// The bits of the addresses, then of their words, and so on.
-    levels: Vec<Vec<u64>>,
+    more: Vec<(u32, u32, u64)>,
+    /// The words of all levels, one after the other, the uppermost first.
+    words: Box<[u64]>,
+    /// Where each level starts, the bits of the addresses first.
+    starts: [u32; LEVELS],
+    levels: usize,
     free: u64,
 }
 
 impl Dense {
     /// Adds a range behind those there are.
     pub(super) fn push(&mut self, first: u32, last: u32) {
-        let number = self.ranges.last().map_or(0, |(first, last, number)| {
-            number.saturating_add(u64::from(last - first)).saturating_add(1)
-        });
-        self.ranges.push((first, last, number));
+        let number = self.count();
+        match self.head {
+            None => self.head = Some((first, last)),
+            Some(_) => self.more.push((first, last, number)),
+        }
+    }
+
+    /// How many addresses there are, free or not.
+    fn count(&self) -> u64 {
+        let last = self.more.last().copied();
+        let last = last.or_else(|| self.head.map(|(first, last)| (first, last, 0)));
+        last.map_or(0, |(first, last, start)| start + u64::from(last - first) + 1)
     }
 
     /// Makes all addresses free, but for those that end in 0 or 255 if `avoid_buggy`.
     pub(super) fn fill(&mut self, avoid_buggy: bool) {
-        let count = self.ranges.last().map_or(0, |(first, last, start)| {
-            start.saturating_add(u64::from(last - first)).saturating_add(1)
-        });
-        self.free = count;
-        let (words, rest) = place(count);
-        let mut bits = vec![u64::MAX; words];
+        let count = self.count();
+        let (whole, rest) = place(count);
+        let mut bits = vec![u64::MAX; whole];
         bits.extend((rest > 0).then(|| (1 << rest) - 1));
-        let buggy = self.ranges.iter().flat_map(|range| buggy(*range)).filter(|_| avoid_buggy);
-        for number in buggy {
+        self.free = count;
+        let head = self.head.map(|(first, last)| (first, last, 0));
+        let ranges = head.into_iter().chain(self.more.iter().copied()).filter(|_| avoid_buggy);
+        for number in ranges.flat_map(buggy) {
             let (word, bit) = place(number);
             if let Some(word) = bits.get_mut(word) {
                 *word &= !(1 << bit);
                 self.free -= 1;
             }
         }
-        self.levels = vec![bits];
-        while let Some(below) = self.levels.last().filter(|level| level.len() > 1) {
+        let mut levels = vec![bits];
+        while let Some(below) = levels.last().filter(|level| level.len() > 1) {
             let full = |words: &[u64]| {
                 words.iter().rev().fold(0, |bits, word| bits << 1 | u64::from(*word != 0))
             };
             let level = below.chunks(WORD as usize).map(full).collect();
-            self.levels.push(level);
+            levels.push(level);
         }
-        self.levels.iter_mut().for_each(Vec::shrink_to_fit);
+        self.levels = levels.len();
+        let mut start = 0;
+        for (place, level) in self.starts.iter_mut().zip(&levels).take(levels.len()).rev() {
+            *place = start;
+            start += u32::try_from(level.len()).unwrap_or(u32::MAX);
+        }
+        levels.reverse();
+        self.words = levels.concat().into_boxed_slice();
     }
 
     pub(super) const fn free(&self) -> u64 {
@@ -57,21 +79,28 @@ impl Dense {
 
     pub(super) fn lowest(&self) -> Option<u32> {
         let mut number = 0;
-        for level in self.levels.iter().rev() {
-            let word = level.get(usize::try_from(number).ok()?).filter(|word| **word != 0)?;
+        for start in self.starts.iter().take(self.levels).rev() {
+            let word = usize::try_from(u64::from(*start) + number).ok()?;
+            let word = self.words.get(word).filter(|word| **word != 0)?;
             number = number * u64::from(WORD) + u64::from(word.trailing_zeros());
         }
-        let after = self.ranges.partition_point(|(_, _, start)| *start <= number);
-        let (first, _, start) = self.ranges.get(after.checked_sub(1)?)?;
+        let (first, start) = match self.head? {
+            (first, last) if number <= u64::from(last - first) => (first, 0),
+            _ => {
+                let after = self.more.partition_point(|(_, _, start)| *start <= number);
+                let (first, _, start) = self.more.get(after.checked_sub(1)?)?;
+                (*first, *start)
+            }
+        };
         first.checked_add(u32::try_from(number - start).ok()?)
     }
 
     /// Makes an address free or not; whether it is of the set and was the other.
     pub(super) fn set(&mut self, address: u32, free: bool) -> bool {
         let Some(mut number) = self.number(address) else { return false };
-        for (height, level) in self.levels.iter_mut().enumerate() {
+        for (height, start) in self.starts.iter().take(self.levels).enumerate() {
             let (word, bit) = place(number);
-            let Some(word) = level.get_mut(word) else { return false };
+            let Some(word) = self.words.get_mut(*start as usize + word) else { return false };
             let before = *word;
             *word = if free { before | 1 << bit } else { before & !(1 << bit) };
             if height == 0 {
@@ -89,8 +118,12 @@ impl Dense {
     }
 
     fn number(&self, address: u32) -> Option<u64> {
-        let after = self.ranges.partition_point(|(first, _, _)| *first <= address);
-        let (first, last, start) = self.ranges.get(after.checked_sub(1)?)?;
+        let (first, last) = self.head?;
+        if (first..=last).contains(&address) {
+            return Some(u64::from(address - first));
+        }
+        let after = self.more.partition_point(|(first, _, _)| *first <= address);
+        let (first, last, start) = self.more.get(after.checked_sub(1)?)?;
         (address <= *last).then(|| start + u64::from(address - first))
     }
 }

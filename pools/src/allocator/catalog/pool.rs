@@ -1,18 +1,21 @@
 //! One pool as the catalog keeps it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 use crate::space::{Space, is_buggy};
 use crate::{AddressRange, AddressSet, Family, PerFamily, PoolFigures, PoolSpec, Source};
 
 #[derive(Clone, Debug)]
 pub(in crate::allocator) struct Pool {
-    pub(in crate::allocator) name: Arc<str>,
+    pub(in crate::allocator) name: SmolStr,
     /// `None` once it is deleted, while addresses of it are in use.
-    pub(in crate::allocator) spec: Option<PoolSpec>,
+    pub(in crate::allocator) spec: Option<Box<PoolSpec>>,
     /// The older pool it overlaps, and where.
-    pub(in crate::allocator) conflict: Option<(Arc<str>, AddressRange)>,
+    pub(in crate::allocator) conflict: Option<Box<(SmolStr, AddressRange)>>,
+    /// What follows from these, side by side with what an assignment reads besides.
+    pub(super) traits: Traits,
     /// Whether it holds what no pool may hold.
     pub(in crate::allocator) forbidden: bool,
     /// The addresses of its spec.
@@ -23,6 +26,17 @@ pub(in crate::allocator) struct Pool {
     pub(in crate::allocator) uses: PerFamily<Uses>,
     /// Addresses in its ranges that something else than a Service uses.
     pub(super) foreign: PerFamily<u64>,
+}
+
+/// What an assignment asks of a pool first: with a thousand pools each look elsewhere is a look into
+/// memory that no cache holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Traits {
+    /// Whether it is sound, and gives to every Service of every tenant.
+    open: bool,
+    /// Whether another allocator hands its addresses out.
+    elsewhere: bool,
+    avoids_buggy: bool,
 }
 
 /// Addresses of a pool that are in use, by how.
@@ -46,11 +60,12 @@ pub(in crate::allocator) enum Fresh {
 }
 
 impl Pool {
-    pub(super) fn new(name: Arc<str>) -> Self {
+    pub(super) fn new(name: SmolStr) -> Self {
         Self {
             name,
             spec: None,
             conflict: None,
+            traits: Traits::default(),
             forbidden: false,
             contents: AddressSet::default(),
             total: PerFamily::default(),
@@ -78,7 +93,7 @@ impl Pool {
 
     /// Whether it leaves this address of its ranges out.
     pub(super) fn avoids(&self, address: IpAddr) -> bool {
-        is_buggy(address) && self.spec.as_ref().is_some_and(|spec| spec.avoid_buggy_ips)
+        self.traits.avoids_buggy && is_buggy(address)
     }
 
     pub(in crate::allocator) fn has_free(&self, family: Family) -> bool {
@@ -86,18 +101,34 @@ impl Pool {
     }
 
     fn available(&self, family: Family) -> u128 {
-        match self.spec.as_ref().and_then(PoolSpec::free_elsewhere) {
-            Some(left) => u128::from(*left.get(family)).min(*self.total.get(family)),
-            None => self.space.free(family),
+        if !self.traits.elsewhere {
+            return self.space.free(family);
         }
+        let left = self.spec.as_ref().and_then(|spec| spec.free_elsewhere()).unwrap_or_default();
+        u128::from(*left.get(family)).min(*self.total.get(family))
     }
 
     /// What it gives next.
     pub(in crate::allocator) fn fresh(&self, family: Family) -> Option<Fresh> {
-        match self.spec.as_ref()?.free_elsewhere() {
-            Some(_) => self.has_free(family).then_some(Fresh::Draw),
-            None => self.space.lowest(family).map(Fresh::Address),
+        match self.traits.elsewhere {
+            true => self.has_free(family).then_some(Fresh::Draw),
+            false => self.space.lowest(family).map(Fresh::Address),
         }
+    }
+
+    /// Whether it gives addresses to every Service of every tenant that may draw from it.
+    pub(in crate::allocator) const fn is_open(&self) -> bool {
+        self.traits.open
+    }
+
+    /// Takes in what its spec says, and what is wrong with it.
+    pub(super) fn review(&mut self) {
+        let Some(spec) = self.spec.as_deref() else { return };
+        self.traits = Traits {
+            open: self.counts() && spec.is_for_all(),
+            elsewhere: spec.free_elsewhere().is_some(),
+            avoids_buggy: spec.avoid_buggy_ips,
+        };
     }
 
     /// Whether it may be among those that are tried.
