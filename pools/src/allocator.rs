@@ -87,7 +87,7 @@ impl Allocator {
     pub fn set_tenant(&mut self, name: &str, spec: TenantSpec) {
         let id = self.tenants.intern(name);
         if let Some(tenant) = self.tenants.get_mut(id) {
-            (tenant.spec, tenant.registered) = (spec, true);
+            tenant.set(spec, true);
         }
     }
 
@@ -95,7 +95,7 @@ impl Allocator {
     pub fn remove_tenant(&mut self, name: &str) {
         let Some(id) = self.tenants.find(name) else { return };
         if let Some(tenant) = self.tenants.get_mut(id) {
-            (tenant.spec, tenant.registered) = (TenantSpec::default(), false);
+            tenant.set(TenantSpec::default(), false);
         }
         self.tenants.tidy(id);
     }

@@ -145,11 +145,16 @@ impl Catalog {
         self.change(address, likely, Space::give_back);
     }
 
-    fn change(&mut self, address: IpAddr, likely: PoolId, change: fn(&mut Space, IpAddr) -> bool) {
+    fn change(
+        &mut self,
+        address: IpAddr,
+        likely: PoolId,
+        change: impl Fn(&mut Space, IpAddr) -> bool,
+    ) {
         // Whose own address it is, it need not be looked for among those of all pools.
-        let done = self.change_of(likely, address, change);
+        let done = self.change_of(likely, address, &change);
         if !done && let Some(id) = self.owner(address).filter(|id| *id != likely) {
-            self.change_of(id, address, change);
+            self.change_of(id, address, &change);
         }
     }
 
@@ -158,7 +163,7 @@ impl Catalog {
         &mut self,
         id: PoolId,
         address: IpAddr,
-        change: fn(&mut Space, IpAddr) -> bool,
+        change: &impl Fn(&mut Space, IpAddr) -> bool,
     ) -> bool {
         let Some(pool) = self.pools.get_mut(id as usize) else { return false };
         let before = pool.space.free(Family::of(address));

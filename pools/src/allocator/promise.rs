@@ -1,7 +1,7 @@
 //! What was given and has no record yet.
 
 use super::choose::Chosen;
-use super::holder::{HolderId, Name};
+use super::holder::{Holder, HolderId, Name};
 use super::slot::{Shared, SlotId, Usage};
 use super::tenants::TenantId;
 use super::{Allocator, BOTH, PoolId};
@@ -91,7 +91,9 @@ impl Allocator {
 
     /// Makes a Service draw from a pool, or stop it where no family is named.
     fn draw(&mut self, id: HolderId, tenant: TenantId, pool: PoolId, families: PerFamily<bool>) {
-        BOTH.iter().for_each(|family| self.stop_drawing(id, *family));
+        if self.table.holder(id).is_some_and(Holder::draws) {
+            BOTH.iter().for_each(|family| self.stop_drawing(id, *family));
+        }
         for family in BOTH.into_iter().filter(|family| *families.get(*family)) {
             let Some(holder) = self.table.holder_mut(id) else { return };
             *holder.drawing.get_mut(family) = true;

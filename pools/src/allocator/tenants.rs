@@ -65,6 +65,8 @@ pub(super) struct Tenants {
 pub(super) struct Tenant {
     pub(super) name: SmolStr,
     pub(super) spec: TenantSpec,
+    /// Whether it may not have all it asks for.
+    limited: bool,
     /// Whether somebody set the spec.
     pub(super) registered: bool,
     pub(super) usage: TenantUsage,
@@ -127,8 +129,14 @@ impl Tenant {
         Used { assigned, resting: of(&usage.resting), kept: of(&usage.kept) }
     }
 
-    pub(super) fn has_quota(&self) -> bool {
-        self.spec.quota != Quota::default()
+    /// Sets what it may have.
+    pub(super) fn set(&mut self, spec: TenantSpec, registered: bool) {
+        self.limited = spec.quota != Quota::default();
+        (self.spec, self.registered) = (spec, registered);
+    }
+
+    pub(super) const fn has_quota(&self) -> bool {
+        self.limited
     }
 
     /// Whether the quota has room for so many more.

@@ -41,36 +41,32 @@ impl Dense {
 
     /// Makes all addresses free, but for those that end in 0 or 255 if `avoid_buggy`.
     pub(super) fn fill(&mut self, avoid_buggy: bool) {
-        let count = self.count();
-        let (whole, rest) = place(count);
-        let mut bits = vec![u64::MAX; whole];
-        bits.extend((rest > 0).then(|| (1 << rest) - 1));
-        self.free = count;
-        let head = self.head.map(|(first, last)| (first, last, 0));
-        let ranges = head.into_iter().chain(self.more.iter().copied()).filter(|_| avoid_buggy);
-        for number in ranges.flat_map(buggy) {
-            let (word, bit) = place(number);
-            if let Some(word) = bits.get_mut(word) {
-                *word &= !(1 << bit);
-                self.free -= 1;
+        self.free = self.count();
+        let mut sizes = vec![words(self.free)];
+        while let Some(below) = sizes.last().filter(|below| **below > 1) {
+            sizes.push(below.div_ceil(WORD as usize));
+        }
+        self.levels = sizes.len();
+        let mut all = 0;
+        for (start, size) in self.starts.iter_mut().zip(&sizes).rev() {
+            *start = u32::try_from(all).unwrap_or(u32::MAX);
+            all += size;
+        }
+        self.words = vec![u64::MAX; all].into_boxed_slice();
+        // What the last word of a level has beyond the level's end is not there.
+        let ends = sizes.iter().map(|size| *size as u64);
+        let ends = std::iter::once(self.free).chain(ends).zip(self.starts);
+        for (count, start) in ends.take(self.levels) {
+            let (word, rest) = place(count);
+            if let Some(word) = self.words.get_mut(start as usize + word).filter(|_| rest > 0) {
+                *word = (1 << rest) - 1;
             }
         }
-        let mut levels = vec![bits];
-        while let Some(below) = levels.last().filter(|level| level.len() > 1) {
-            let full = |words: &[u64]| {
-                words.iter().rev().fold(0, |bits, word| bits << 1 | u64::from(*word != 0))
-            };
-            let level = below.chunks(WORD as usize).map(full).collect();
-            levels.push(level);
+        let head = self.head.map(|(first, last)| (first, last, 0));
+        let ranges = head.into_iter().chain(self.more.clone()).filter(|_| avoid_buggy);
+        for number in ranges.flat_map(buggy) {
+            self.mark(number, false);
         }
-        self.levels = levels.len();
-        let mut start = 0;
-        for (place, level) in self.starts.iter_mut().zip(&levels).take(levels.len()).rev() {
-            *place = start;
-            start += u32::try_from(level.len()).unwrap_or(u32::MAX);
-        }
-        levels.reverse();
-        self.words = levels.concat().into_boxed_slice();
     }
 
     pub(super) const fn free(&self) -> u64 {
@@ -97,7 +93,10 @@ impl Dense {
 
     /// Makes an address free or not; whether it is of the set and was the other.
     pub(super) fn set(&mut self, address: u32, free: bool) -> bool {
-        let Some(mut number) = self.number(address) else { return false };
+        self.number(address).is_some_and(|number| self.mark(number, free))
+    }
+
+    fn mark(&mut self, mut number: u64, free: bool) -> bool {
         for (height, start) in self.starts.iter().take(self.levels).enumerate() {
             let (word, bit) = place(number);
             let Some(word) = self.words.get_mut(*start as usize + word) else { return false };
@@ -134,6 +133,11 @@ fn buggy((first, last, start): (u32, u32, u64)) -> impl Iterator<Item = u64> {
     let ends = blocks.flat_map(|block| [block << 8, block << 8 | 0xff]);
     let inside = ends.filter(move |address| (first..=last).contains(address));
     inside.map(move |address| start + u64::from(address - first))
+}
+
+/// How many words hold so many bits.
+fn words(bits: u64) -> usize {
+    usize::try_from(bits.div_ceil(u64::from(WORD))).unwrap_or(usize::MAX)
 }
 
 fn place(number: u64) -> (usize, u64) {
