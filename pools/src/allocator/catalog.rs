@@ -135,9 +135,9 @@ impl Catalog {
         }
     }
 
-    /// Takes an address out of what is free, in all likelihood of this pool.
-    pub(super) fn take(&mut self, address: IpAddr, likely: PoolId) {
-        self.change(address, likely, Space::take);
+    /// Takes an address out of what is free, in all likelihood of this pool; whether it was free.
+    pub(super) fn take(&mut self, address: IpAddr, likely: PoolId) -> bool {
+        self.change(address, likely, Space::take)
     }
 
     /// Makes an address free again, if a pool holds it, in all likelihood this one.
@@ -150,12 +150,12 @@ impl Catalog {
         address: IpAddr,
         likely: PoolId,
         change: impl Fn(&mut Space, IpAddr) -> bool,
-    ) {
+    ) -> bool {
         // Whose own address it is, it need not be looked for among those of all pools.
-        let done = self.change_of(likely, address, &change);
-        if !done && let Some(id) = self.owner(address).filter(|id| *id != likely) {
-            self.change_of(id, address, &change);
-        }
+        self.change_of(likely, address, &change)
+            || self
+                .owner(address)
+                .is_some_and(|id| id != likely && self.change_of(id, address, &change))
     }
 
     /// The same of one pool; whether it changed.

@@ -34,6 +34,17 @@ impl Allocator {
         usage: Usage,
     ) -> SlotId {
         self.catalog.take(address, pool);
+        self.enter(tenant, pool, (address, created), usage)
+    }
+
+    /// The same of one that was taken out before.
+    pub(super) fn enter(
+        &mut self,
+        tenant: TenantId,
+        pool: PoolId,
+        (address, created): (IpAddr, u32),
+        usage: Usage,
+    ) -> SlotId {
         let id = self.table.insert(Slot { usage, pool, tenant, created, address });
         self.account(id, true);
         id

@@ -48,12 +48,14 @@ impl Allocator {
         let holder = chosen.own.unwrap_or_else(|| self.add_holder(tenant, name()));
         self.want_ports(holder, request.ports);
         for address in [given.v4, given.v6].into_iter().flatten() {
-            let known = self.table.at(address).map(|(slot, _)| slot);
-            match known {
+            // What was free has no place yet, and need not be looked for.
+            let taken = self.catalog.take(address, chosen.pool);
+            let known = if taken { None } else { self.table.at(address) };
+            match known.map(|(slot, _)| slot) {
                 Some(slot) => self.promise(holder, slot, request.shares()),
                 None => {
                     let usage = usage_by(holder, request.shares());
-                    let slot = self.occupy(tenant, chosen.pool, (address, 0), usage);
+                    let slot = self.enter(tenant, chosen.pool, (address, 0), usage);
                     self.mark(holder, Family::of(address), slot);
                 }
             }
