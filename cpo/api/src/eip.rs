@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Condition;
+use crate::{Condition, EipAnnouncement, EipVlan};
 
 /// One external address and the Service it belongs to. The object is named by its address, so the
 /// API server itself refuses a second owner.
@@ -77,6 +77,9 @@ pub struct EipSpec {
     /// Overlay mode's part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlay: Option<EipOverlay>,
+    /// VLAN mode's part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<EipVlan>,
 }
 
 /// How an address is served.
@@ -85,6 +88,9 @@ pub enum EipMode {
     /// By an OVN load balancer on a VPC's router.
     #[default]
     Overlay,
+    /// By speakers on the tenant's VLAN.
+    #[schemars(skip)]
+    Vlan,
 }
 
 /// The owner of an address.
@@ -131,15 +137,19 @@ pub struct EipOverlay {
 }
 
 /// What was observed of one address.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EipStatus {
     /// `Assigned`, `Programmed` and `Ready`; the reason of `Ready` is the one to read.
     #[serde(default)]
     pub conditions: Vec<Condition>,
-    /// Where it is announced from: the gateway chassis of the router.
+    /// Where it is announced from: the gateway chassis of the router, or the nodes of the speakers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced_by: Option<String>,
+    /// What speakers say of it, each for itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["node".to_owned()]))]
+    pub announcements: Vec<EipAnnouncement>,
     /// The nodes behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backends: Option<BackendCount>,

@@ -10,11 +10,13 @@
 mod address_pool;
 mod condition;
 mod eip;
+mod l2_advertisement;
 pub mod names;
 mod reason;
 mod remedy;
 mod selector;
 mod tenant_cluster;
+mod vlan;
 
 pub use address_pool::{
     AddressPool, AddressPoolSpec, AddressPoolStatus, PoolCounts, PoolTenants, ServiceAllocation,
@@ -24,11 +26,16 @@ pub use eip::{
     BackendCount, Eip, EipMode, EipOverlay, EipPort, EipService, EipSpec, EipStatus, EipTenant,
     OvnStatus,
 };
+pub use l2_advertisement::{L2Advertisement, L2AdvertisementSpec, L2AdvertisementStatus};
 pub use reason::Reason;
 pub use selector::{LabelExpression, LabelOperator, LabelSelector};
 pub use tenant_cluster::{
     AddressQuota, BackendSource, Backends, CleanupPolicy, KubeconfigRef, Overlay, Quota,
     SecretKeyRef, TenantCluster, TenantClusterSpec, TenantClusterStatus, TenantMode,
+};
+pub use vlan::{
+    Announce, AnnouncementState, Delivery, EipAnnouncement, EipVlan, InterfaceKind, NextHop, Vlan,
+    VlanInterface,
 };
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Condition;
+use crate::{Condition, Vlan};
 
 /// What is wanted of one tenant: where its kubeconfig lies, which Services are ours, and where
 /// its virtual machines are found on the under cluster.
@@ -35,7 +35,11 @@ use crate::Condition;
     ),
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 63")
-        .message("the name must have at most 63 characters: it is used as a label")
+        .message("the name must have at most 63 characters: it is used as a label"),
+    validation = Rule::new("(self.spec.mode == 'Vlan') == has(self.spec.vlan)")
+        .message("spec.vlan must be set with mode Vlan, and with no other"),
+    validation = Rule::new("(self.spec.mode == 'Vlan') == (oldSelf.spec.mode == 'Vlan')")
+        .message("a TenantCluster does not change to or from mode Vlan: delete it with cleanupPolicy Delete, and make another")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TenantClusterSpec {
@@ -58,6 +62,9 @@ pub struct TenantClusterSpec {
     /// Overlay mode's settings.
     #[serde(default)]
     pub overlay: Overlay,
+    /// VLAN mode's settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<Vlan>,
     /// Where the addresses of the tenant's nodes come from.
     pub backends: Backends,
     /// What this tenant may have at most. Lowering a limit blocks what is new, and takes nothing
@@ -137,6 +144,9 @@ pub enum TenantMode {
     /// A Kube-OVN `OvnEip` and an OVN load balancer on the VPC's router.
     #[default]
     Overlay,
+    /// Announced on the tenant's VLAN, and delivered to its machines as it stands.
+    #[schemars(skip)]
+    Vlan,
     /// The tenant serves its Services itself; nothing is watched or written there.
     Unmanaged,
 }

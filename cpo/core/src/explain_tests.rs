@@ -79,6 +79,7 @@ fn eip(ready: bool, reason: &str, message: &str) -> Eip {
             reserved: false,
             keep: false,
             overlay: None,
+            vlan: None,
         },
         status: EipStatus {
             conditions: vec![

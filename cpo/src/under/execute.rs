@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use cpo_api::{AddressPool, Eip, EipSpec, TenantCluster, names};
+use cpo_api::{AddressPool, Eip, EipSpec, EipStatus, TenantCluster, names};
 use cpo_core::effect::{Effect, Purpose, UnderEffect};
 use cpo_core::engine::{Input, UnderObject};
 use cpo_core::ids::{Install, Uid};
@@ -75,8 +75,10 @@ impl UnderExecutor {
                 Ok(seen(object.map(parse::eip)))
             }
             UnderEffect::PatchEipStatus { name, uid, status } => {
-                let patch = replace_status(Some(&uid), json!(status));
-                let object = json_patch("status of Eip", &self.api::<Eip>(), &name, patch).await?;
+                let patch = eip_status(&uid, &status);
+                let api = self.api::<Eip>();
+                let what = "status of Eip";
+                let object = merge(what, &api, &name, patch, Subresource::Status).await?;
                 Ok(seen(object.map(parse::eip)))
             }
             UnderEffect::DeleteEip { name, uid, version } => {
@@ -89,7 +91,7 @@ impl UnderExecutor {
             // back one that is gone, and a session with it.
             UnderEffect::PatchTenantStatus { name, status } => {
                 let api = self.api::<TenantCluster>();
-                let patch = replace_status(None, json!(status));
+                let patch = replace_status(json!(status));
                 let name = name.to_string();
                 json_patch("status of TenantCluster", &api, &name, patch).await?;
                 Ok(Vec::new())
@@ -114,7 +116,7 @@ impl UnderExecutor {
             }
             UnderEffect::PatchPoolStatus { name, status } => {
                 let api = self.api::<AddressPool>();
-                let patch = replace_status(None, json!(status));
+                let patch = replace_status(json!(status));
                 // The watch alone tells of it, as above: an answer may be older than an edit.
                 json_patch("status of AddressPool", &api, &name, patch).await?;
                 Ok(Vec::new())
@@ -244,11 +246,26 @@ async fn merge<K: Object>(
     }
 }
 
-/// Operations (RFC 6902) that replace the whole status, if the object still has this UID.
-fn replace_status(uid: Option<&Uid>, status: Value) -> Value {
-    let test = uid.map(|uid| json!({"op": "test", "path": "/metadata/uid", "value": uid.as_str()}));
-    let add = json!({"op": "add", "path": "/status", "value": status});
-    test.into_iter().chain([add]).collect()
+/// Operations (RFC 6902) that replace the whole status.
+fn replace_status(status: Value) -> Value {
+    json!([{"op": "add", "path": "/status", "value": status}])
+}
+
+/// A merge patch (RFC 7396) that replaces our part of the status of an `Eip`, if it still has this
+/// UID. What speakers say is theirs.
+fn eip_status(uid: &Uid, status: &EipStatus) -> Value {
+    let EipStatus { conditions, announced_by, announcements: _, backends, ovn, released_at } =
+        status;
+    json!({
+        "metadata": {"uid": uid.as_str()},
+        "status": {
+            "conditions": conditions,
+            "announcedBy": announced_by,
+            "backends": backends,
+            "ovn": ovn,
+            "releasedAt": released_at,
+        },
+    })
 }
 
 async fn json_patch<K: Object>(

@@ -42,7 +42,7 @@ pub(crate) fn tenant_cluster(object: &TenantCluster) -> Option<UnderObject> {
     let (spec, meta) = (&object.spec, &object.metadata);
     match spec.mode {
         TenantMode::Overlay => {}
-        TenantMode::Unmanaged => return None,
+        TenantMode::Vlan | TenantMode::Unmanaged => return None,
     }
     let classes = if spec.load_balancer_classes.is_empty() {
         vec![names::DEFAULT_CLASS.to_owned()]

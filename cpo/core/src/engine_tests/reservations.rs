@@ -24,6 +24,7 @@ fn reserved(address: &str, tenant: &str) -> Eip {
             reserved: true,
             keep: false,
             overlay: None,
+            vlan: None,
         },
         status: EipStatus::default(),
     }

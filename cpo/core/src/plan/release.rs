@@ -113,6 +113,7 @@ fn quarantine(name: &str, eip: &Eip, now: Now) -> Effect {
     let status = EipStatus {
         conditions: report::resting(eip, now),
         announced_by: None,
+        announcements: eip.status.announcements.clone(),
         backends: None,
         ovn: None,
         released_at: Some(now.rfc3339()),

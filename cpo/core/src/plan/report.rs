@@ -278,6 +278,7 @@ fn eip_status(serving: &Serving<'_>, report: &Report, eip: &Eip) -> EipStatus {
     EipStatus {
         conditions: merge_conditions(&before.conditions, observed(eip.generation, conditions)),
         announced_by: report.chassis.clone().or_else(|| before.announced_by.clone()),
+        announcements: before.announcements.clone(),
         backends: Some(BackendCount {
             ready: i64::try_from(ready).unwrap_or(i64::MAX),
             total: i64::try_from(total).unwrap_or(i64::MAX),

@@ -72,5 +72,6 @@ pub(super) fn spec(
         reserved,
         keep: request.keep && !reserved,
         overlay: Some(EipOverlay { ovn_eip, router: serving.router_name() }),
+        vlan: None,
     }
 }

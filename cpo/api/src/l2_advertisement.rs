@@ -1,0 +1,62 @@
+//! `L2Advertisement`: which addresses are announced by ARP and NDP, and from where.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Condition, Delivery, LabelSelector};
+
+/// Which addresses are announced on their VLAN by ARP and NDP, and from which nodes. Fields are
+/// those of MetalLB's `L2Advertisement` where the meaning is.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "cloud-provider-ovn.io",
+    version = "v1alpha1",
+    kind = "L2Advertisement",
+    plural = "l2advertisements",
+    shortname = "l2adv",
+    category = "cloud-provider-ovn",
+    status = "L2AdvertisementStatus",
+    derive = "PartialEq",
+    doc = "Addresses that are announced on their VLAN by ARP and NDP.",
+    printcolumn(name = "POOLS", type_ = "string", json_path = ".spec.ipAddressPools"),
+    printcolumn(name = "DELIVERY", type_ = "string", json_path = ".spec.delivery"),
+    printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct L2AdvertisementSpec {
+    /// The `AddressPool`s whose addresses it announces, by name; with none named or selected, all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ip_address_pools: Vec<String>,
+    /// Beside those, `AddressPool`s by their labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ip_address_pool_selectors: Vec<LabelSelector>,
+    /// The nodes that may announce, by their labels: any of these; none is all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub node_selectors: Vec<LabelSelector>,
+    /// The interfaces over which is announced, by the names they have on their nodes; none is all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<String>,
+    /// The Services whose addresses are announced, by their labels: any of these; none is all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub service_selectors: Vec<LabelSelector>,
+    /// How packets come to the tenant's machines. Where several apply, the first by name counts.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// Seconds after which an address is announced anew.
+    #[serde(default = "minute")]
+    #[schemars(range(min = 5, max = 3_600))]
+    pub refresh_seconds: u32,
+}
+
+const fn minute() -> u32 {
+    60
+}
+
+/// What was observed of one advertisement.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct L2AdvertisementStatus {
+    /// `Ready`.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+}
