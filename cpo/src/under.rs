@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use cpo_api::{AddressPool, Eip, TenantCluster};
+use cpo_api::{AddressPool, Eip, L2Advertisement, TenantCluster};
 use cpo_core::engine::{Input, UnderKind, UnderObject};
 use cpo_core::under::Shield;
 use k8s_openapi::api::core::v1::Node;
@@ -94,6 +94,11 @@ pub(crate) fn spawn_watches(
     watches.cluster::<AddressPool, _, _>(UnderKind::AddressPool, parse::pool, |_, name| {
         Some(UnderObject::AddressPool(name.to_owned(), None))
     });
+    watches.cluster::<L2Advertisement, _, _>(
+        UnderKind::L2Advertisement,
+        parse::l2_advertisement,
+        |_, name| Some(UnderObject::L2Advertisement(name.to_owned(), None)),
+    );
     watches.cluster::<Eip, _, _>(
         UnderKind::Eip,
         |object| Some(parse::eip(object)),

@@ -20,7 +20,7 @@ pub use allocator::{
 };
 pub use check::Forbidden;
 pub use family::{Family, PerFamily};
-pub use outcome::{Afterwards, Assigned, Given, Target};
+pub use outcome::{Afterwards, Assigned, Given, PoolName, Target};
 pub use pool::{PoolSpec, ServiceAllocation, Source};
 pub use range::{AddressRange, RangeError};
 pub use refusal::{Closed, PoolFigures, Refusal, Resource, Unavailable, Used, Wanted};

@@ -6,6 +6,9 @@ use smol_str::SmolStr;
 
 use crate::PerFamily;
 
+/// The name of a pool. A short one is kept where it is used, and costs nothing to copy.
+pub type PoolName = SmolStr;
+
 /// What becomes of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Assigned {
@@ -33,7 +36,7 @@ pub enum Target {
     /// alone, and the second when it is asked again.
     Draw {
         /// The pool.
-        pool: SmolStr,
+        pool: PoolName,
         /// Which families are to be drawn; one at least.
         families: PerFamily<bool>,
     },
@@ -43,7 +46,7 @@ pub enum Target {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
     /// The pool.
-    pub pool: SmolStr,
+    pub pool: PoolName,
     /// The addresses; one at least.
     pub addresses: PerFamily<Option<IpAddr>>,
 }

@@ -168,7 +168,8 @@ pub async fn install(lab: &Lab) -> Result<()> {
     let manifests = manifests();
     let under = lab.under();
     under.apply_path(&manifests.join("crds")).await?;
-    under.apply_path(&manifests.join("rbac.yaml")).await
+    under.apply_path(&manifests.join("rbac.yaml")).await?;
+    under.apply_path(&manifests.join("ccm-proxy-rbac.yaml")).await
 }
 
 /// Makes a tenant known to the product: rights in the tenant, kubeconfig Secret, TenantCluster.
@@ -227,18 +228,28 @@ pub async fn write_kubeconfig(lab: &Lab, tenant: &Tenant, kubeconfig: &str) -> R
 
 /// The TenantCluster of a tenant; the fields of `spec` win.
 pub fn tenant_cluster(tenant: &Tenant, spec: Value) -> Value {
-    let mut merged = json!({
+    let mut merged = match tenant.lan() {
+        Ok(lan) => json!({
+            "mode": "Vlan",
+            "vlan": {
+                "id": lan.number(), "cidrs": [lan.cidr()], "gateway": lan.gateway(),
+                "subnets": [tenant.namespace()], "interfaces": [{"name": lan.interface()}],
+            },
+        }),
+        Err(_) => json!({"mode": "Overlay", "overlay": {"vpc": tenant.vpc()}}),
+    };
+    let rest = json!({
         "kubeconfig": {"secretRef": {
             "namespace": tenant.namespace(),
             "name": format!("{}-kubeconfig", tenant.name()),
             "key": "value",
         }},
-        "mode": "Overlay",
-        "overlay": {"vpc": tenant.vpc()},
         "backends": {"namespace": tenant.namespace()},
     });
-    if let (Some(merged), Value::Object(spec)) = (merged.as_object_mut(), spec) {
-        merged.extend(spec);
+    for fields in [rest, spec] {
+        if let (Some(merged), Value::Object(fields)) = (merged.as_object_mut(), fields) {
+            merged.extend(fields);
+        }
     }
     json!({
         "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": "TenantCluster",
@@ -252,13 +263,21 @@ pub fn tenant_cluster(tenant: &Tenant, spec: Value) -> Value {
 /// # Errors
 /// When there is none.
 pub fn binary() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("CPO_BIN") {
-        return Ok(PathBuf::from(path));
+    match std::env::var_os("CPO_BIN") {
+        Some(path) => Ok(PathBuf::from(path)),
+        None => program("cpo"),
     }
+}
+
+/// A program of the workspace, beside this one.
+///
+/// # Errors
+/// When there is none.
+pub fn program(name: &str) -> Result<PathBuf> {
     let program = std::env::current_exe()?;
-    let beside = program.ancestors().skip(1).take(2).map(|dir| dir.join("cpo"));
+    let beside = program.ancestors().skip(1).take(2).map(|dir| dir.join(name));
     let found = beside.into_iter().find(|path| path.is_file());
-    found.context("no cpo binary: run `cargo build -p cpo`, or set CPO_BIN")
+    found.with_context(|| format!("no {name} beside this program: run `cargo build --bins`"))
 }
 
 /// The repository's `manifests/`.

@@ -26,6 +26,7 @@ pub mod relay;
 pub mod report;
 pub mod sandbox;
 pub mod space;
+pub mod speaker;
 pub mod traffic;
 pub mod wait;
 pub mod writes;

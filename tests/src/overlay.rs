@@ -2,6 +2,7 @@
 //! network, one behind a router, and tenants whose VPCs all use the same addresses.
 
 mod edge;
+mod lan;
 mod objects;
 mod picture;
 mod pod;
@@ -24,6 +25,7 @@ use crate::ovsdb::OvsdbLab;
 use crate::process::Process;
 use crate::space::Space;
 
+pub use lan::{Lan, Lans, Node};
 pub use pod::{POD_PORT, Pod};
 pub use provider::Provider;
 pub use tenant::Tenant;
@@ -32,6 +34,7 @@ pub use vm::{NodePortHit, Vm};
 /// A running overlay lab. Dropping it kills its processes and deletes its namespaces.
 pub struct Lab {
     tenants: Vec<Tenant>,
+    lans: Option<Lans>,
     kube_ovn: KubeOvn,
     edge: edge::Edge,
     under: Arc<Cluster>,
@@ -55,6 +58,8 @@ struct Base {
 pub struct Builder {
     tenants: usize,
     vms: usize,
+    /// Nodes with speakers, where the tenants are in VLAN mode.
+    nodes: Option<usize>,
     under_controllers: Controllers,
     provider: Provider,
     northbound: Northbound,
@@ -66,10 +71,17 @@ impl Lab {
         Builder {
             tenants: 1,
             vms: 2,
+            nodes: None,
             under_controllers: Controllers::None,
             provider: provider::SMALL,
             northbound: Northbound::Alone,
         }
+    }
+
+    /// The same with tenants in VLAN mode, each on a VLAN of its own, and three nodes on all of
+    /// these.
+    pub fn vlan() -> Builder {
+        Builder { nodes: Some(3), ..Self::overlay() }
     }
 
     /// OVN's Northbound database alone.
@@ -141,8 +153,17 @@ impl Builder {
         let (base, clusters) =
             tokio::try_join!(self.start_base(&space, begin, started), try_join_all(clusters))?;
         let Base { under, ovn, chassis, kube_ovn, edge } = base;
-        let tenants = try_join_all(clusters.into_iter().map(|(name, cluster)| {
+        let lans = match self.nodes {
+            Some(nodes) => Some(Lans::start(&space, self.tenants, nodes).await?),
+            None => None,
+        };
+        if let Some(lans) = &lans {
+            lans.register(&under).await?;
+        }
+        let clusters = clusters.into_iter().enumerate();
+        let tenants = try_join_all(clusters.map(|(number, (name, cluster))| {
             let platform = tenant::Platform {
+                lan: lans.as_ref().and_then(|lans| lans.lan(number)),
                 space: space.clone(),
                 under: Arc::clone(&under),
                 ovn: Arc::clone(&ovn),
@@ -153,7 +174,7 @@ impl Builder {
         }))
         .await?;
         tracing::info!(elapsed = ?begin.elapsed(), tenants = tenants.len(), "lab ready");
-        Ok(Lab { tenants, kube_ovn, edge, under, chassis, ovn, space })
+        Ok(Lab { tenants, lans, kube_ovn, edge, under, chassis, ovn, space })
     }
 
     async fn start_base(
@@ -203,6 +224,14 @@ impl Lab {
     /// All tenants.
     pub fn tenants(&self) -> &[Tenant] {
         &self.tenants
+    }
+
+    /// The VLANs, where tenants are in VLAN mode.
+    ///
+    /// # Errors
+    /// They are not.
+    pub fn lans(&self) -> Result<&Lans> {
+        self.lans.as_ref().context("no tenant is in VLAN mode")
     }
 
     /// The client on the provider network.

@@ -89,7 +89,6 @@ pub enum EipMode {
     #[default]
     Overlay,
     /// By speakers on the tenant's VLAN.
-    #[schemars(skip)]
     Vlan,
 }
 

@@ -44,5 +44,5 @@ use kube::CustomResourceExt;
 /// Every custom resource definition of this group, in the order of their kinds' names.
 #[must_use]
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    vec![AddressPool::crd(), Eip::crd(), TenantCluster::crd()]
+    vec![AddressPool::crd(), Eip::crd(), L2Advertisement::crd(), TenantCluster::crd()]
 }

@@ -59,6 +59,13 @@ pub const ALIASES_SHARE: &[&str] = &[
     "lbipam.cilium.io/sharing-key",
 ];
 
+/// `Eip` annotation: the nodes, a comma list, of which an operator says that their speakers answer
+/// for the address no more.
+pub const ANNOTATION_WITHDRAWN: &str = "cloud-provider-ovn.io/acknowledge-withdrawal";
+
+/// Taint of a node of which an operator says that nothing runs there (`k8s.io/api/core/v1`).
+pub const TAINT_OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+
 /// Node label that keeps a node out of external load balancers (`k8s.io/api/core/v1`).
 pub const EXCLUDE_NODE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 /// Taint of a node the cluster autoscaler is about to remove.

@@ -28,10 +28,14 @@ pub enum Reason {
     IPFamilyUnsupported,
     /// More than one distributed gateway port on the router.
     MultiDGPUnsupported,
+    /// No `L2Advertisement` announces addresses of the pool for this Service.
+    NoAdvertisement,
     /// The router has no distributed gateway port.
     NoGatewayPort,
     /// No node of the tenant may receive traffic for this Service.
     NoEligibleNodes,
+    /// No speaker announces the address yet, or any more.
+    NoSpeaker,
     /// A port has no nodePort, which overlay mode sends to.
     NodePortRequired,
     /// The backend's address is not one the tenant's kube-proxy answers nodePorts on.
@@ -48,6 +52,8 @@ pub enum Reason {
     PoolNotAllowed,
     /// No pool is open to this tenant.
     PoolNotFound,
+    /// The pool's addresses are not on the tenant's VLAN.
+    PoolNotInVlan,
     /// The tenant has what its quota allows.
     QuotaExceeded,
     /// Two fields of the Service ask for different things, or a value cannot be read.
@@ -90,8 +96,10 @@ impl Reason {
             Self::EIPNotOnRouter => "EIPNotOnRouter",
             Self::IPFamilyUnsupported => "IPFamilyUnsupported",
             Self::MultiDGPUnsupported => "MultiDGPUnsupported",
+            Self::NoAdvertisement => "NoAdvertisement",
             Self::NoGatewayPort => "NoGatewayPort",
             Self::NoEligibleNodes => "NoEligibleNodes",
+            Self::NoSpeaker => "NoSpeaker",
             Self::NodePortRequired => "NodePortRequired",
             Self::NodePortUnreachable => "NodePortUnreachable",
             Self::OVNUnavailable => "OVNUnavailable",
@@ -100,6 +108,7 @@ impl Reason {
             Self::PoolExhausted => "PoolExhausted",
             Self::PoolNotAllowed => "PoolNotAllowed",
             Self::PoolNotFound => "PoolNotFound",
+            Self::PoolNotInVlan => "PoolNotInVlan",
             Self::QuotaExceeded => "QuotaExceeded",
             Self::RequestConflict => "RequestConflict",
             Self::ReturnPathMissing => "ReturnPathMissing",
@@ -121,7 +130,7 @@ impl Reason {
     pub const fn for_tenant(self) -> Self {
         match self {
             Self::AddressInUse | Self::AddressConflict => Self::AddressNotInPool,
-            Self::PoolNotFound => Self::PoolNotAllowed,
+            Self::PoolNotFound | Self::PoolNotInVlan => Self::PoolNotAllowed,
             other => other,
         }
     }

@@ -18,8 +18,10 @@ impl Reason {
         Self::IPFamilyUnsupported,
         Self::KubeconfigRejected,
         Self::MultiDGPUnsupported,
+        Self::NoAdvertisement,
         Self::NoEligibleNodes,
         Self::NoGatewayPort,
+        Self::NoSpeaker,
         Self::NodePortRequired,
         Self::NodePortUnreachable,
         Self::OVNUnavailable,
@@ -28,6 +30,7 @@ impl Reason {
         Self::PoolExhausted,
         Self::PoolNotAllowed,
         Self::PoolNotFound,
+        Self::PoolNotInVlan,
         Self::QuotaExceeded,
         Self::RequestConflict,
         Self::ReturnPathMissing,
@@ -147,6 +150,17 @@ impl Reason {
             Self::ShieldMissing => {
                 "the log of cpo names the call for the OvnDnatRule that fails: a right that is \
                  missing, or a webhook"
+            }
+            Self::NoAdvertisement => {
+                "make an L2Advertisement that names the pool, or selects it, and takes the Service"
+            }
+            Self::NoSpeaker => {
+                "see that ccm-proxy runs on a node that spec.vlan.interfaces of the TenantCluster \
+                 selects and that the L2Advertisement allows; `ccm-proxy status` there says why not"
+            }
+            Self::PoolNotInVlan => {
+                "make a pool within spec.vlan.cidrs of the TenantCluster, or add the prefix there if \
+                 it is on the link"
             }
             Self::SourceRangesUnsupported => {
                 "let the tenant remove the ranges, and filter with a NetworkPolicy"

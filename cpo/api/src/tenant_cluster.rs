@@ -145,7 +145,6 @@ pub enum TenantMode {
     #[default]
     Overlay,
     /// Announced on the tenant's VLAN, and delivered to its machines as it stands.
-    #[schemars(skip)]
     Vlan,
     /// The tenant serves its Services itself; nothing is watched or written there.
     Unmanaged,

@@ -70,7 +70,7 @@ pub struct EipVlan {
     #[serde(default)]
     pub delivery: Delivery,
     /// The machines, by address.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub next_hops: Vec<NextHop>,
 }
 
@@ -79,7 +79,7 @@ pub struct EipVlan {
 #[serde(deny_unknown_fields)]
 pub struct Announce {
     /// Names of `L2Advertisement`s, ascending.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub l2: Vec<String>,
 }
 

@@ -165,13 +165,15 @@ impl World {
 
 #[cfg(test)]
 impl World {
-    /// What the allocator knows, line by line; nothing while something is promised or drawn.
+    /// What the allocator knows, line by line; nothing while something is promised, drawn or kept
+    /// for who moves there.
     fn account(&self) -> Option<Vec<String>> {
         let allocator = &self.assignments.allocator;
         let entries: Vec<_> = allocator.iter().collect();
         let pools: Vec<_> = allocator.pools().collect();
         let drawing = pools.iter().any(|pool| pool.drawing.v4 + pool.drawing.v6 > 0);
-        if drawing || entries.iter().any(|entry| entry.promised) {
+        let moving = !self.assignments.wanted.is_empty();
+        if drawing || moving || entries.iter().any(|entry| entry.promised) {
             return None;
         }
         let usage = self.tenants.keys().map(|name| (name, allocator.usage(name.as_str())));

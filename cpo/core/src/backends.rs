@@ -12,7 +12,7 @@ use cpo_api::Reason;
 use crate::ids::{NodeName, ServiceKey};
 use crate::problem::Problem;
 use crate::service::{Endpoint, Service, TrafficPolicy};
-use crate::tenant::{Node, Tenant};
+use crate::tenant::{Mode, Node, Tenant};
 use crate::time::Now;
 use crate::under::Under;
 
@@ -30,6 +30,10 @@ pub struct Backend {
     pub vpc: String,
     /// The Node in the tenant.
     pub node: NodeName,
+    /// The virtual machine.
+    pub machine: String,
+    /// The Ethernet address of its interface, as Kube-OVN gave it.
+    pub mac: Option<String>,
 }
 
 /// What became of a tenant's nodes.
@@ -76,7 +80,9 @@ pub fn resolve(
     }
     let chosen = with_endpoints(tenant, key, service, found, &mut resolved.problems);
     let chosen = alive(under, tenant, chosen, now, &mut resolved.wake);
-    resolved.problems.extend(unreachable_node_ports(&chosen));
+    if tenant.spec.mode() == Mode::Overlay {
+        resolved.problems.extend(unreachable_node_ports(&chosen));
+    }
     let mut seen = BTreeSet::new();
     resolved.backends = chosen.into_iter().map(|(backend, _)| backend).collect();
     resolved.backends.sort();
@@ -114,8 +120,13 @@ fn no_nodes(tenant: &Tenant) -> Problem {
     )
     .for_operator(format!(
         "no Node of tenant {} maps to a VirtualMachine in namespace {} that carries the labels of \
-         spec.backends and has an address in the tenant's VPC",
-        tenant.spec.name, tenant.spec.machine_namespace
+         spec.backends and has an address in {}",
+        tenant.spec.name,
+        tenant.spec.machine_namespace,
+        match tenant.spec.mode() {
+            Mode::Overlay => "the tenant's VPC",
+            Mode::Vlan => "a Subnet of spec.vlan.subnets",
+        }
     ))
 }
 
@@ -149,7 +160,8 @@ fn locate(
             continue;
         }
         let (subnet, vpc) = (ip.subnet.clone(), subnet.vpc.clone());
-        addresses.push(Backend { address, subnet, vpc, node: name.clone() });
+        let (node, machine, mac) = (name.clone(), id.1.clone(), ip.mac.clone());
+        addresses.push(Backend { address, subnet, vpc, node, machine, mac });
     }
     let text = format!("node {name} is left out: its machine's address cannot be used");
     match (addresses.len(), foreign) {
@@ -158,9 +170,18 @@ fn locate(
         }
         (0 | 1, _) => Ok(addresses.pop()),
         (count, _) => Err(Problem::warning(Reason::BackendForeign, text).for_operator(format!(
-            "machine {}/{} has {count} addresses; name the subnet in spec.overlay.subnets",
-            id.0, id.1
+            "machine {}/{} has {count} addresses; name the subnet in {}",
+            id.0,
+            id.1,
+            subnets_field(spec.mode())
         ))),
+    }
+}
+
+const fn subnets_field(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Overlay => "spec.overlay.subnets",
+        Mode::Vlan => "spec.vlan.subnets",
     }
 }
 

@@ -44,6 +44,18 @@ impl Effect {
         }
     }
 
+    /// Whether it does nothing but tell how things stand.
+    #[must_use]
+    pub const fn tells(&self) -> bool {
+        match self {
+            Self::Tenant(TenantEffect::Event(_))
+            | Self::Under(UnderEffect::PatchEipStatus { .. }) => true,
+            Self::Tenant(TenantEffect::PatchService { .. }) | Self::Under(_) | Self::Ovn(_) => {
+                false
+            }
+        }
+    }
+
     /// Whether it tells of something that is wrong.
     #[must_use]
     pub const fn is_complaint(&self) -> bool {

@@ -24,3 +24,5 @@ mod records;
 mod reservations;
 #[path = "engine_tests/standby.rs"]
 mod standby;
+#[path = "engine_tests/vlan.rs"]
+mod vlan;

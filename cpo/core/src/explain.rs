@@ -52,6 +52,8 @@ pub enum Step {
     Eip,
     /// The load balancer's rows are on the router.
     Rows,
+    /// A speaker announces the address, in VLAN mode.
+    Announced,
     /// The address is published.
     Status,
 }
@@ -70,6 +72,7 @@ impl Step {
             Self::OvnEip => "ovn-eip",
             Self::Eip => "eip",
             Self::Rows => "rows",
+            Self::Announced => "announced",
             Self::Status => "status",
         }
     }

@@ -66,6 +66,7 @@ fn eip(ready: bool, reason: &str, message: &str) -> Eip {
         created: 0,
         deleting: false,
         owner: Some(key(WEB)),
+        silenced: std::collections::BTreeSet::new(),
         spec: EipSpec {
             address: ADDRESS.into(),
             mode: cpo_api::EipMode::Overlay,

@@ -13,6 +13,7 @@ mod release;
 mod report;
 mod reserved;
 mod serve;
+mod vlan;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -84,6 +85,8 @@ pub enum Wait {
     Namespace,
     /// Others wait for Kube-OVN as well, and nothing younger is granted: it may be away.
     Away,
+    /// No speaker announces the address.
+    Silence,
 }
 
 impl Wait {
@@ -91,8 +94,7 @@ impl Wait {
     #[must_use]
     pub const fn patience(self) -> Duration {
         match self {
-            Self::Grant | Self::Untold => Duration::from_secs(5),
-            Self::Shield => Duration::from_secs(5),
+            Self::Grant | Self::Untold | Self::Shield | Self::Silence => Duration::from_secs(5),
             Self::Inconsistent => Duration::from_secs(30),
             Self::Lost => Duration::from_secs(2),
             Self::Precondition | Self::Namespace => Duration::from_secs(10),

@@ -7,6 +7,7 @@ use cpo_api::{Reason, names};
 
 use crate::problem::Problem;
 use crate::service::{Port, Service};
+use crate::tenant::Mode;
 
 /// The longest affinity OVN holds, in seconds.
 const MAX_AFFINITY: u32 = 65_535;
@@ -20,34 +21,36 @@ pub struct Request {
     pub pool: Option<String>,
     /// Whether the address outlives it.
     pub keep: bool,
-    /// Its ports, each with the nodePort to send to.
+    /// Its ports, each with the nodePort to send to, where one is.
     pub ports: Vec<(Port, u16)>,
-    /// Client affinity in seconds, as far as OVN holds it.
+    /// Client affinity in seconds, as far as OVN holds it; in VLAN mode the tenant's own.
     pub affinity: Option<u32>,
 }
 
-/// Reads a Service's wishes.
+/// Reads a Service's wishes, of what its tenant's mode serves.
 ///
 /// # Errors
 /// The [`Problem`] of the first field that cannot be served; nothing of the Service is then
 /// programmed anew.
-pub fn read(service: &Service) -> Result<(Request, Vec<Problem>), Problem> {
+pub fn read(service: &Service, mode: Mode) -> Result<(Request, Vec<Problem>), Problem> {
     let mut warnings = Vec::new();
-    source_ranges(service)?;
-    warnings.extend(families(service)?);
+    source_ranges(service, mode)?;
+    warnings.extend(families(service, mode)?);
     if let Some(key) = first(&service.annotations, names::ANNOTATION_SHARE, names::ALIASES_SHARE) {
         return Err(Problem::refused(
             Reason::SharingConflict,
             format!(
-                "annotation {} ({key:?}) asks to share an address, which overlay mode does not \
-                 offer; remove the annotation to get an address of its own",
-                names::ANNOTATION_SHARE
+                "annotation {} ({key:?}) asks to share an address, which {} does not offer; remove \
+                 the annotation to get an address of its own",
+                names::ANNOTATION_SHARE,
+                mode.as_str()
             ),
         ));
     }
-    let ports = ports(service)?;
+    let ports = ports(service, mode)?;
     let affinity = service.affinity.map(|seconds| seconds.min(MAX_AFFINITY));
-    if service.affinity.is_some_and(|seconds| seconds > MAX_AFFINITY) {
+    let ours = mode == Mode::Overlay;
+    if ours && service.affinity.is_some_and(|seconds| seconds > MAX_AFFINITY) {
         warnings.push(Problem::warning(
             Reason::AffinityClamped,
             format!("sessionAffinityConfig.clientIP.timeoutSeconds is cut to {MAX_AFFINITY}"),
@@ -55,7 +58,7 @@ pub fn read(service: &Service) -> Result<(Request, Vec<Problem>), Problem> {
     }
     let pool = first(&service.annotations, names::ANNOTATION_POOL, names::ALIASES_POOL);
     let keep = service.annotations.get(names::ANNOTATION_KEEP).is_some_and(|v| v == "true");
-    let address = address(service)?;
+    let address = address(service, mode)?;
     Ok((Request { address, pool: pool.map(str::to_owned), keep, ports, affinity }, warnings))
 }
 
@@ -69,8 +72,9 @@ fn first<'a>(
     keys.filter_map(|key| annotations.get(key)).map(|v| v.trim()).find(|v| !v.is_empty())
 }
 
-fn source_ranges(service: &Service) -> Result<(), Problem> {
-    if service.source_ranges.is_empty() {
+/// In VLAN mode the tenant's kube-proxy enforces them: packets come to it as clients sent them.
+fn source_ranges(service: &Service, mode: Mode) -> Result<(), Problem> {
+    if service.source_ranges.is_empty() || mode == Mode::Vlan {
         return Ok(());
     }
     Err(Problem::withdrawn(
@@ -80,11 +84,11 @@ fn source_ranges(service: &Service) -> Result<(), Problem> {
     ))
 }
 
-fn families(service: &Service) -> Result<Option<Problem>, Problem> {
+fn families(service: &Service, mode: Mode) -> Result<Option<Problem>, Problem> {
     if !service.ipv6 {
         return Ok(None);
     }
-    let text = "overlay mode serves IPv4 only";
+    let text = format!("{} serves IPv4 only", mode.as_str());
     if service.require_dual_stack || !service.ipv4 {
         let remedy = "set spec.ipFamilies to [IPv4] and spec.ipFamilyPolicy to SingleStack";
         return Err(Problem::refused(Reason::IPFamilyUnsupported, format!("{text}; {remedy}")));
@@ -95,8 +99,12 @@ fn families(service: &Service) -> Result<Option<Problem>, Problem> {
     )))
 }
 
-fn ports(service: &Service) -> Result<Vec<(Port, u16)>, Problem> {
+fn ports(service: &Service, mode: Mode) -> Result<Vec<(Port, u16)>, Problem> {
     let with_node_port = |port: &Port| {
+        if mode == Mode::Vlan {
+            // Packets come to kube-proxy by the address itself.
+            return Ok((port.clone(), port.node_port.unwrap_or_default()));
+        }
         port.node_port.map(|node_port| (port.clone(), node_port)).ok_or_else(|| {
             Problem::refused(
                 Reason::NodePortRequired,
@@ -112,7 +120,7 @@ fn ports(service: &Service) -> Result<Vec<(Port, u16)>, Problem> {
     service.ports.iter().map(with_node_port).collect()
 }
 
-fn address(service: &Service) -> Result<Option<Ipv4Addr>, Problem> {
+fn address(service: &Service, mode: Mode) -> Result<Option<Ipv4Addr>, Problem> {
     let annotated =
         first(&service.annotations, names::ANNOTATION_ADDRESSES, names::ALIASES_ADDRESSES);
     let field = service.load_balancer_ip.as_deref().map(str::trim).filter(|v| !v.is_empty());
@@ -121,7 +129,7 @@ fn address(service: &Service) -> Result<Option<Ipv4Addr>, Problem> {
             Ok(IpAddr::V4(v4)) => Ok(v4),
             Ok(IpAddr::V6(_)) => Err(Problem::refused(
                 Reason::IPFamilyUnsupported,
-                format!("{what} asks for {text}, but overlay mode serves IPv4 only"),
+                format!("{what} asks for {text}, but {} serves IPv4 only", mode.as_str()),
             )),
             Err(_) => Err(Problem::refused(
                 Reason::RequestConflict,
@@ -152,7 +160,7 @@ mod tests {
     fn refusal(change: impl FnOnce(&mut Service)) -> (Reason, String) {
         let mut service = testing::service();
         change(&mut service);
-        let problem = read(&service).unwrap_err();
+        let problem = read(&service, Mode::Overlay).unwrap_err();
         (problem.reason, problem.message)
     }
 
@@ -162,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_plain_service_asks_for_any_address() {
-        let (request, warnings) = read(&testing::service()).unwrap();
+        let (request, warnings) = read(&testing::service(), Mode::Overlay).unwrap();
         assert_eq!((request.address, request.pool), (None, None));
         assert_eq!(request.ports.len(), 1);
         assert!(warnings.is_empty());
@@ -189,7 +197,7 @@ mod tests {
     fn source_ranges_take_a_live_service_off_the_network() {
         let mut service = testing::service();
         service.source_ranges = vec!["10.0.0.0/8".into()];
-        let problem = read(&service).unwrap_err();
+        let problem = read(&service, Mode::Overlay).unwrap_err();
         assert_eq!(problem.severity, crate::problem::Severity::Withdrawn);
     }
 
@@ -197,7 +205,7 @@ mod tests {
     fn preferring_dual_stack_is_served_with_a_warning() {
         let mut service = testing::service();
         service.ipv6 = true;
-        let (_, warnings) = read(&service).unwrap();
+        let (_, warnings) = read(&service, Mode::Overlay).unwrap();
         assert_eq!(warnings[0].reason, Reason::IPFamilyUnsupported);
     }
 
@@ -205,7 +213,7 @@ mod tests {
     fn an_address_is_read_from_field_annotation_or_alias_and_ours_wins() {
         let mut service = testing::service();
         annotated(&mut service, "metallb.io/loadBalancerIPs", "198.51.100.21");
-        let asked = |s: &Service| read(s).unwrap().0.address.unwrap().to_string();
+        let asked = |s: &Service| read(s, Mode::Overlay).unwrap().0.address.unwrap().to_string();
         assert_eq!(asked(&service), "198.51.100.21");
         annotated(&mut service, names::ANNOTATION_ADDRESSES, "198.51.100.22");
         assert_eq!(asked(&service), "198.51.100.22");
@@ -233,8 +241,18 @@ mod tests {
     fn a_too_long_affinity_is_cut_and_said() {
         let mut service = testing::service();
         service.affinity = Some(86_400);
-        let (request, warnings) = read(&service).unwrap();
+        let (request, warnings) = read(&service, Mode::Overlay).unwrap();
         assert_eq!(request.affinity, Some(65_535));
         assert_eq!(warnings[0].reason, Reason::AffinityClamped);
+    }
+
+    #[test]
+    fn in_vlan_mode_the_tenant_itself_does_the_rest() {
+        let mut service = testing::service();
+        service.source_ranges = vec!["10.0.0.0/8".into()];
+        service.ports[0].node_port = None;
+        service.affinity = Some(86_400);
+        let (request, warnings) = read(&service, Mode::Vlan).unwrap();
+        assert_eq!((request.ports.len(), warnings), (1, Vec::new()));
     }
 }

@@ -16,6 +16,8 @@ fn backend() -> Backend {
         subnet: "tenant-a".into(),
         vpc: "vpc-a".into(),
         node: "vm1".parse().unwrap(),
+        machine: "vm1".into(),
+        mac: None,
     }
 }
 

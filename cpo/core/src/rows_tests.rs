@@ -19,11 +19,14 @@ fn backend(address: &str) -> Backend {
         subnet: "tenant-a".into(),
         vpc: "vpc-a".into(),
         node: "vm".parse().unwrap(),
+        machine: "vm1".into(),
+        mac: None,
     }
 }
 
 fn request(ports: &[(Protocol, u16, u16)]) -> Request {
-    let (mut request, _) = crate::request::read(&testing::service()).unwrap();
+    let (mut request, _) =
+        crate::request::read(&testing::service(), crate::tenant::Mode::Overlay).unwrap();
     let port = |(protocol, number, node_port): &(Protocol, u16, u16)| {
         let port: Port = testing::port(*protocol, *number, *node_port);
         (port, *node_port)

@@ -11,7 +11,7 @@ use crate::ids::{ServiceKey, TenantName};
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::service::Service;
-use crate::tenant::TenantSpec;
+use crate::tenant::{TenantSpec, Vlan};
 use crate::under::{OvnEip, Pool, PoolSource};
 use crate::world::World;
 
@@ -24,16 +24,15 @@ pub fn choose(world: &World, wish: &Wish) -> Result<Assigned, Problem> {
     world.assignments.choose(wish).map_err(|refusal| problem(world, wish, &refusal))
 }
 
-/// What a Service wishes of the pools. `vpc` is the one its machines are in, if that is known:
-/// unasked, the Service gets an address on the network of that VPC's router, since one of another
-/// network would not answer.
+/// What a Service wishes of the pools. `near` are those whose addresses would answer, as far as that
+/// is known: unasked, the Service gets one of these.
 #[must_use]
 pub fn wish(
     world: &World,
     key: &ServiceKey,
     service: &Service,
     request: &Request,
-    vpc: Option<&str>,
+    near: impl FnOnce() -> BTreeSet<String>,
 ) -> Wish {
     let asks = request.address.is_some() || request.pool.is_some();
     Wish {
@@ -43,7 +42,7 @@ pub fn wish(
         address: request.address,
         pool: request.pool.clone(),
         ports: request.ports.iter().map(|(p, _)| port(p.protocol, p.port)).collect(),
-        near: vpc.filter(|_| !asks).map(|vpc| near(world, vpc)).unwrap_or_default(),
+        near: if asks { BTreeSet::new() } else { near() },
     }
 }
 
@@ -52,7 +51,7 @@ fn namespace_labels<'w>(world: &'w World, key: &ServiceKey) -> Option<&'w Labels
 }
 
 /// The pools whose addresses lie on an external network of a VPC's router.
-fn near(world: &World, vpc: &str) -> BTreeSet<String> {
+pub(crate) fn near_router(world: &World, vpc: &str) -> BTreeSet<String> {
     let Ok(site) = crate::router::site(&world.ovn, &world.under, vpc) else {
         return BTreeSet::new();
     };
@@ -68,6 +67,16 @@ fn near(world: &World, vpc: &str) -> BTreeSet<String> {
         }),
     };
     let pools = world.under.pools.iter().filter(|(_, pool)| on_network(pool));
+    pools.map(|(name, _)| name.clone()).collect()
+}
+
+/// The pools whose addresses lie on a VLAN.
+pub(crate) fn near_vlan(world: &World, vlan: &Vlan) -> BTreeSet<String> {
+    let on_link = |pool: &&Pool| match &pool.source {
+        PoolSource::Ranges(ranges) => ranges.iter().all(|range| vlan.holds(range)),
+        PoolSource::Subnet(_) => false,
+    };
+    let pools = world.under.pools.iter().filter(|(_, pool)| on_link(pool));
     pools.map(|(name, _)| name.clone()).collect()
 }
 

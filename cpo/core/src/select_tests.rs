@@ -8,7 +8,8 @@ use uuid::Uuid;
 type Drawn = (String, Option<IpAddr>);
 
 fn request(address: Option<&str>, pool: Option<&str>) -> Request {
-    let (mut request, _) = crate::request::read(&testing::service()).unwrap();
+    let (mut request, _) =
+        crate::request::read(&testing::service(), crate::tenant::Mode::Overlay).unwrap();
     request.address = address.map(|a| a.parse().unwrap());
     request.pool = pool.map(str::to_owned);
     request
@@ -18,7 +19,7 @@ fn drawn(world: &World, request: &Request) -> Result<Drawn, Problem> {
     let mut world = world.clone();
     world.reckon_all();
     let (key, service) = (testing::key("a/default/web"), testing::service());
-    let wish = wish(&world, &key, &service, request, Some("vpc-a"));
+    let wish = wish(&world, &key, &service, request, || near_router(&world, "vpc-a"));
     Ok(match choose(&world, &wish)? {
         Assigned::New(Target::Draw { pool, .. }) => (pool.to_string(), None),
         Assigned::New(Target::These(given)) | Assigned::Kept(given) => {
@@ -232,7 +233,8 @@ fn a_pool_for_certain_services_comes_first_and_is_for_no_others() {
     world.reckon_all();
     let mut service = testing::service();
     service.labels.insert("tier".into(), "gold".into());
-    let wish = wish(&world, &testing::key("a/default/web"), &service, &request(None, None), None);
+    let wish =
+        wish(&world, &testing::key("a/default/web"), &service, &request(None, None), BTreeSet::new);
     let Ok(Assigned::New(Target::These(given))) = choose(&world, &wish) else { panic!("gold") };
     assert_eq!(&*given.pool, "gold");
 }
@@ -244,7 +246,7 @@ fn a_used_up_quota_names_the_figures() {
     model.world.tenant_a().spec.quota.load_balancers = Some(1);
     model.world.reckon_all();
     let key = testing::key("a/default/other");
-    let wish = wish(&model.world, &key, &testing::service(), &request(None, None), None);
+    let wish = wish(&model.world, &key, &testing::service(), &request(None, None), BTreeSet::new);
     let problem = choose(&model.world, &wish).unwrap_err();
     assert_eq!(problem.reason, Reason::QuotaExceeded);
     assert!(problem.message.contains("quota of 1 load balancers"), "{}", problem.message);

@@ -1,5 +1,7 @@
 //! One tenant: what an operator wants of it, and what its API server said.
 
+mod mode;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -9,6 +11,8 @@ use pools::Labels;
 
 use crate::ids::{NodeName, ServiceKey, TenantName, Uid, Version};
 use crate::service::{Endpoint, EndpointSlice, Service};
+
+pub use mode::{Mode, Vlan};
 
 /// A `TenantCluster`, parsed at the edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +45,8 @@ pub struct TenantSpec {
     pub vpc: Option<String>,
     /// Subnets backends may lie in; empty means all of the VPC.
     pub subnets: Vec<String>,
+    /// The VLAN of its machines, in VLAN mode; without it the mode is overlay.
+    pub vlan: Option<Vlan>,
     /// Namespace of the tenant's virtual machines.
     pub machine_namespace: String,
     /// Labels its virtual machines carry.
@@ -69,6 +75,15 @@ pub struct SecretKey {
 }
 
 impl TenantSpec {
+    /// How its addresses are served.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        match self.vlan {
+            None => Mode::Overlay,
+            Some(_) => Mode::Vlan,
+        }
+    }
+
     /// Whether a Service is ours to serve.
     #[must_use]
     pub fn claims(&self, service: &Service) -> bool {

@@ -18,9 +18,9 @@ use crate::time::Now;
 pub(crate) use model::Model;
 pub(crate) use objects::{
     GATEWAY, POLICY, ROUTER, endpoint, gateway_port, machine, node, only, pool, ranges, row_of,
-    seen_from_outside, subnet, world,
+    seen_from_outside, subnet, under_node, world,
 };
-pub(crate) use systems::{Applied, apply_edits, apply_effect, kube_ovn, ovn_eip};
+pub(crate) use systems::{Applied, apply_edits, apply_effect, kube_ovn, next, ovn_eip};
 
 /// The key of a Service.
 pub(crate) fn key(text: &str) -> ServiceKey {
@@ -60,6 +60,7 @@ pub(crate) fn tenant(name: &str) -> TenantSpec {
         pools: Vec::new(),
         vpc: Some(format!("vpc-{name}")),
         subnets: Vec::new(),
+        vlan: None,
         machine_namespace: format!("tenant-{name}"),
         machine_labels: [(names::LABEL_CAPI_CLUSTER.to_owned(), name.to_owned())].into(),
         quota: cpo_api::Quota::default(),

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
-use cpo_api::{EipSpec, EipStatus};
+use cpo_api::{Delivery, EipMode, EipSpec, EipStatus};
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
-use pools::{AddressRange, AddressSet, Selector, ServiceAllocation};
+use pools::{AddressRange, AddressSet, Labels, Selector, ServiceAllocation};
 
 use crate::ids::{ServiceKey, TenantName, Uid, Version};
 
@@ -81,6 +81,8 @@ pub struct Ip {
     pub subnet: String,
     /// `spec.v4IpAddress`.
     pub v4: Option<Ipv4Addr>,
+    /// `spec.macAddress`.
+    pub mac: Option<String>,
     /// `spec.podType` is `VirtualMachine`.
     pub of_machine: bool,
 }
@@ -90,6 +92,8 @@ pub struct Ip {
 pub struct Pool {
     /// `metadata.generation`.
     pub generation: i64,
+    /// `metadata.labels`: advertisements may select pools by them.
+    pub labels: Labels,
     /// `metadata.creationTimestamp` in seconds of Unix time: of two that overlap, the older counts.
     pub created: u64,
     /// Where its addresses come from.
@@ -151,6 +155,39 @@ impl Pool {
     }
 }
 
+/// An `L2Advertisement`, as far as it decides which addresses are announced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Advertisement {
+    /// Pools by name.
+    pub pools: BTreeSet<String>,
+    /// Pools by their labels, beside those.
+    pub pool_selectors: Vec<Selector>,
+    /// Services by their labels: any of these; none is all.
+    pub service_selectors: Vec<Selector>,
+    /// How packets come to the tenant's machines.
+    pub delivery: Delivery,
+}
+
+impl Advertisement {
+    /// Whether it announces addresses of a pool for a Service with these labels.
+    #[must_use]
+    pub fn covers(&self, name: &str, pool: &Labels, service: &Labels) -> bool {
+        let all = self.pools.is_empty() && self.pool_selectors.is_empty();
+        let any = |selectors: &[Selector], labels| selectors.iter().any(|s| s.matches(labels));
+        let of_pool = all || self.pools.contains(name) || any(&self.pool_selectors, pool);
+        of_pool && (self.service_selectors.is_empty() || any(&self.service_selectors, service))
+    }
+}
+
+/// A node of the under cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Taint `node.kubernetes.io/out-of-service`: an operator says that nothing runs there.
+    pub out_of_service: bool,
+}
+
 /// An `Eip`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Eip {
@@ -166,6 +203,8 @@ pub struct Eip {
     pub deleting: bool,
     /// The Service that owns it.
     pub owner: Option<ServiceKey>,
+    /// Nodes of which an operator says that their speakers are silent.
+    pub silenced: BTreeSet<String>,
     /// Its spec.
     pub spec: EipSpec,
     /// Its status.
@@ -183,6 +222,12 @@ impl Eip {
     #[must_use]
     pub fn released(&self) -> Option<Timestamp> {
         self.status.released_at.as_deref().map(|t| t.parse().unwrap_or(Timestamp::MIN))
+    }
+
+    /// Whether speakers serve it.
+    #[must_use]
+    pub const fn on_vlan(&self) -> bool {
+        matches!(self.spec.mode, EipMode::Vlan)
     }
 
     /// The tenant it belongs to.
@@ -212,8 +257,10 @@ pub struct Under {
     pub ips: BTreeMap<String, Ip>,
     /// Kube-OVN `Vip` addresses by name.
     pub vips: BTreeMap<String, Ipv4Addr>,
-    /// Addresses of the under cluster's nodes, by name.
-    pub nodes: BTreeMap<String, Vec<IpAddr>>,
+    /// The under cluster's nodes, by name.
+    pub nodes: BTreeMap<String, Node>,
+    /// `L2Advertisement` by name.
+    pub advertisements: BTreeMap<String, Advertisement>,
     /// Ranges of the under cluster's own Services, by the name of their `ServiceCIDR`.
     pub service_cidrs: BTreeMap<String, Vec<AddressRange>>,
     /// `VirtualMachine` by namespace and name.

@@ -115,6 +115,7 @@ pub(crate) struct IpSpec {
     pub(crate) namespace: String,
     pub(crate) subnet: String,
     pub(crate) v4_ip_address: String,
+    pub(crate) mac_address: String,
     pub(crate) pod_type: String,
 }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use cpo_api::{AddressPool, Eip, LabelOperator, TenantCluster, TenantMode, names};
+use cpo_api::{AddressPool, Eip, L2Advertisement, LabelOperator, TenantCluster, TenantMode, names};
 use cpo_core::engine::UnderObject;
 use cpo_core::ids::{ServiceKey, Uid, Version};
-use cpo_core::tenant::{SecretKey, TenantSpec};
+use cpo_core::tenant::{SecretKey, TenantSpec, Vlan};
 use cpo_core::under::{self, PoolSource, PoolTenants};
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Node;
@@ -40,10 +40,12 @@ fn v4(text: &str) -> Option<Ipv4Addr> {
 pub(crate) fn tenant_cluster(object: &TenantCluster) -> Option<UnderObject> {
     let name: cpo_core::ids::TenantName = object.name_any().parse().ok()?;
     let (spec, meta) = (&object.spec, &object.metadata);
-    match spec.mode {
-        TenantMode::Overlay => {}
-        TenantMode::Vlan | TenantMode::Unmanaged => return None,
-    }
+    let vlan = match spec.mode {
+        TenantMode::Overlay => None,
+        // Without it the API server takes none of that mode.
+        TenantMode::Vlan => Some(spec.vlan.clone().unwrap_or_default()),
+        TenantMode::Unmanaged => return None,
+    };
     let classes = if spec.load_balancer_classes.is_empty() {
         vec![names::DEFAULT_CLASS.to_owned()]
     } else {
@@ -74,7 +76,8 @@ pub(crate) fn tenant_cluster(object: &TenantCluster) -> Option<UnderObject> {
         claim_classless: spec.claim_classless,
         pools: spec.pools.clone(),
         vpc: spec.overlay.vpc.clone(),
-        subnets: spec.overlay.subnets.clone(),
+        subnets: vlan.as_ref().map_or(&spec.overlay.subnets, |vlan| &vlan.subnets).clone(),
+        vlan: vlan.as_ref().map(link),
         machine_namespace: spec.backends.namespace.clone(),
         machine_labels,
         quota: spec.quota.unwrap_or_default(),
@@ -89,9 +92,19 @@ pub(crate) fn tenant_cluster(object: &TenantCluster) -> Option<UnderObject> {
     Some(UnderObject::TenantCluster(name, Some(parsed)))
 }
 
+/// The link of a tenant in VLAN mode. What cannot be read of it is not on the link.
+fn link(vlan: &cpo_api::Vlan) -> Vlan {
+    let gateways = vlan.gateway.iter().flat_map(|text| text.split(','));
+    Vlan {
+        addresses: vlan.cidrs.iter().filter_map(|cidr| cidr.parse::<AddressRange>().ok()).collect(),
+        gateways: gateways.filter_map(|text| text.trim().parse().ok()).collect(),
+    }
+}
+
 /// A pool. What cannot be read of it makes it broken, and the first such thing is named.
 pub(crate) fn pool(object: AddressPool) -> Option<UnderObject> {
     let name = object.name_any();
+    let labels = object.labels().clone();
     let meta = &object.metadata;
     let (generation, created) = (meta.generation.unwrap_or_default(), created(meta));
     let spec = object.spec;
@@ -113,6 +126,7 @@ pub(crate) fn pool(object: AddressPool) -> Option<UnderObject> {
     };
     let pool = under::Pool {
         generation,
+        labels,
         created,
         source,
         excludes: ranges("excludes", &spec.excludes),
@@ -158,10 +172,27 @@ fn selector(selector: cpo_api::LabelSelector) -> Selector {
     }
 }
 
+/// An `L2Advertisement`.
+pub(crate) fn l2_advertisement(object: L2Advertisement) -> Option<UnderObject> {
+    let name = object.name_any();
+    let spec = object.spec;
+    let selectors = |all: Vec<cpo_api::LabelSelector>| all.into_iter().map(selector).collect();
+    let advertisement = under::Advertisement {
+        pools: spec.ip_address_pools.into_iter().collect(),
+        pool_selectors: selectors(spec.ip_address_pool_selectors),
+        service_selectors: selectors(spec.service_selectors),
+        delivery: spec.delivery,
+    };
+    Some(UnderObject::L2Advertisement(name, Some(advertisement)))
+}
+
 /// An `Eip`.
 pub(crate) fn eip(object: Eip) -> UnderObject {
     let name = object.name_any();
     let service = object.spec.services.first();
+    let silenced = object.annotations().get(names::ANNOTATION_WITHDRAWN);
+    let silenced = silenced.into_iter().flat_map(|nodes| nodes.split(','));
+    let silenced = silenced.map(|node| node.trim().to_owned()).collect();
     let owner = service.and_then(|s| format!("{}/{}", object.spec.tenant.name, s.key).parse().ok());
     let eip = under::Eip {
         uid: uid(&object.metadata),
@@ -170,6 +201,7 @@ pub(crate) fn eip(object: Eip) -> UnderObject {
         created: created(&object.metadata),
         deleting: object.metadata.deletion_timestamp.is_some(),
         owner,
+        silenced,
         spec: object.spec,
         status: object.status.unwrap_or_default(),
     };
@@ -249,6 +281,7 @@ pub(crate) fn ip(object: kinds::Ip) -> Option<UnderObject> {
         namespace: spec.namespace,
         subnet: spec.subnet,
         v4: v4(&spec.v4_ip_address),
+        mac: Some(spec.mac_address).filter(|mac| !mac.is_empty()),
         of_machine: spec.pod_type == "VirtualMachine",
     };
     Some(UnderObject::Ip(name, Some(ip)))
@@ -263,9 +296,11 @@ pub(crate) fn vip(object: kinds::Vip) -> Option<UnderObject> {
 /// A node of the under cluster. Host names are of no concern.
 pub(crate) fn node(object: Node) -> Option<UnderObject> {
     let name = object.name_any();
+    let taints = object.spec.and_then(|spec| spec.taints).unwrap_or_default();
+    let out_of_service = taints.iter().any(|taint| taint.key == names::TAINT_OUT_OF_SERVICE);
     let addresses = object.status.and_then(|status| status.addresses).unwrap_or_default();
     let addresses = addresses.iter().filter_map(|address| address.address.parse().ok()).collect();
-    Some(UnderObject::Node(name, Some(addresses)))
+    Some(UnderObject::Node(name, Some(under::Node { addresses, out_of_service })))
 }
 
 /// A `ServiceCIDR`.

@@ -179,9 +179,11 @@ fn the_addresses_of_a_node_are_read_and_its_names_are_not() {
     }));
     let Some(UnderObject::Node(name, Some(addresses))) = node(object) else { panic!() };
     let expected = ["192.0.2.7", "2001:db8::7"].map(|ip| ip.parse::<IpAddr>().unwrap());
-    assert_eq!((name.as_str(), addresses.as_slice()), ("worker-1", expected.as_slice()));
+    assert_eq!((name.as_str(), addresses.addresses.as_slice()), ("worker-1", expected.as_slice()));
     let bare = from(json!({"metadata": {"name": "worker-2"}}));
-    assert!(matches!(node(bare), Some(UnderObject::Node(_, Some(none))) if none.is_empty()));
+    assert!(
+        matches!(node(bare), Some(UnderObject::Node(_, Some(none))) if none.addresses.is_empty() && !none.out_of_service)
+    );
 }
 
 #[test]

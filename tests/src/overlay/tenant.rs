@@ -12,9 +12,10 @@ use kube::Api;
 use kube::api::DeleteParams;
 use tokio::sync::Mutex;
 
+use super::lan::Lan;
 use super::objects;
 use super::pod::{self, Pod};
-use super::vm::{self, Vm};
+use super::vm::{self, Network, Vm};
 use crate::chassis::Chassis;
 use crate::cluster::Cluster;
 use crate::ovn::Ovn;
@@ -45,6 +46,8 @@ pub(super) struct Platform {
     pub(super) ovn: Arc<Ovn>,
     pub(super) chassis: Arc<Chassis>,
     pub(super) provider: super::provider::Provider,
+    /// The link of its machines, in VLAN mode.
+    pub(super) lan: Option<Arc<Lan>>,
 }
 
 impl Tenant {
@@ -64,7 +67,11 @@ impl Tenant {
             platform,
         };
         let under = &tenant.platform.under;
-        for object in objects::vpc(&tenant.name, tenant.platform.provider) {
+        let objects = match &tenant.platform.lan {
+            Some(lan) => lan.objects(&tenant.name),
+            None => objects::vpc(&tenant.name, tenant.platform.provider),
+        };
+        for object in objects {
             under.apply(&object).await?;
         }
         // A pod made before its namespace is bound gets an address of the default subnet.
@@ -77,7 +84,9 @@ impl Tenant {
         })
         .await?;
         try_join_all((0..vms).map(|_| tenant.add_vm())).await?;
-        tenant.wait_for_gateway_port().await?;
+        if tenant.platform.lan.is_none() {
+            tenant.wait_for_gateway_port().await?;
+        }
         Ok(tenant)
     }
 
@@ -116,6 +125,14 @@ impl Tenant {
         &self.cluster
     }
 
+    /// The link of its machines.
+    ///
+    /// # Errors
+    /// It is not in VLAN mode.
+    pub fn lan(&self) -> Result<&Lan> {
+        self.platform.lan.as_deref().context("not in VLAN mode")
+    }
+
     /// Name of the tenant's VPC: `vpc-a`.
     pub fn vpc(&self) -> String {
         format!("vpc-{}", self.name)
@@ -150,7 +167,10 @@ impl Tenant {
             index: self.next_vm.fetch_add(1, Ordering::Relaxed),
             cluster: &self.cluster,
             under: &self.platform.under,
-            chassis: &self.platform.chassis,
+            network: match &self.platform.lan {
+                Some(lan) => Network::Lan(Arc::clone(lan)),
+                None => Network::Chassis(Arc::clone(&self.platform.chassis)),
+            },
         })
         .await?;
         let vm = Arc::new(vm);

@@ -10,6 +10,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
+use super::lan::Lan;
 use super::objects;
 use crate::chassis::Chassis;
 use crate::cluster::Cluster;
@@ -53,7 +54,54 @@ pub struct Vm {
     proxy: Process,
     host: Host,
     under: Arc<Cluster>,
-    chassis: Arc<Chassis>,
+    network: Network,
+}
+
+/// What a VM is plugged into.
+pub(super) enum Network {
+    /// Its subnet, by OVN.
+    Chassis(Arc<Chassis>),
+    /// Its VLAN.
+    Lan(Arc<Lan>),
+}
+
+impl Network {
+    /// Plugs in a machine with its Ethernet address and its address.
+    async fn plug(
+        &self,
+        netns: &Netns,
+        (port, interface): (&str, &str),
+        (address, mac): (Ipv4Addr, &str),
+    ) -> Result<()> {
+        let gateway = match self {
+            Self::Chassis(chassis) => {
+                netns.connect("eth0", chassis.netns(), port).await?;
+                objects::TENANT_GATEWAY.to_owned()
+            }
+            Self::Lan(lan) => {
+                lan.plug(netns, "eth0", port).await?;
+                lan.gateway().to_string()
+            }
+        };
+        netns
+            .ip(&format!(
+                "link set eth0 address {mac}
+                 address add {address}/24 dev eth0
+                 route add default via {gateway}"
+            ))
+            .await?;
+        match self {
+            Self::Chassis(chassis) => chassis.plug("br-int", port, Some(interface)).await,
+            Self::Lan(_) => Ok(()),
+        }
+    }
+
+    async fn unplug(&self, port: &str) -> Result<()> {
+        match self {
+            Self::Chassis(chassis) => chassis.unplug(port).await,
+            Self::Lan(lan) => lan.bridge().ip(&format!("link delete {port}")).await.map(|_| ()),
+        }
+    }
 }
 
 /// What a VM needs to be started.
@@ -63,12 +111,12 @@ pub(super) struct Wanted<'a> {
     pub(super) index: u8,
     pub(super) cluster: &'a Cluster,
     pub(super) under: &'a Arc<Cluster>,
-    pub(super) chassis: &'a Arc<Chassis>,
+    pub(super) network: Network,
 }
 
 impl Vm {
     pub(super) async fn start(wanted: Wanted<'_>) -> Result<Self> {
-        let Wanted { space, tenant, index, cluster, under, chassis } = wanted;
+        let Wanted { space, tenant, index, cluster, under, network } = wanted;
         let name = format!("vm{index}");
         create_objects(under, tenant, &name).await?;
         let netns = Netns::new(space.namespace(&format!("{tenant}-{name}"))).await?;
@@ -77,17 +125,8 @@ impl Vm {
         netns.connect_management(space::management_address()).await?;
         let (address, mac) = address(under, tenant, &name).await?;
         let port = format!("{tenant}-{name}");
-        netns.connect("eth0", chassis.netns(), &port).await?;
-        netns
-            .ip(&format!(
-                "link set eth0 address {mac}
-                 address add {address}/24 dev eth0
-                 route add default via {}",
-                objects::TENANT_GATEWAY
-            ))
-            .await?;
         let interface = format!("{name}.tenant-{tenant}");
-        chassis.plug("br-int", &port, Some(&interface)).await?;
+        network.plug(&netns, (&port, &interface), (address, &mac)).await?;
 
         cluster.apply(&objects::node(&name)).await?;
         set_node_status(cluster, &name, address, true).await?;
@@ -100,7 +139,7 @@ impl Vm {
             proxy,
             host: Host::new(netns, address),
             under: Arc::clone(under),
-            chassis: Arc::clone(chassis),
+            network,
         })
     }
 
@@ -157,7 +196,7 @@ impl Vm {
     /// Deletes the VM: objects in the under cluster, port; the Node stays with the tenant's caller.
     pub(super) async fn delete(&self) -> Result<()> {
         self.proxy.kill().await?;
-        self.chassis.unplug(&self.port).await?;
+        self.network.unplug(&self.port).await?;
         let namespace = format!("tenant-{}", self.tenant);
         let launcher = objects::launcher_name(&self.name);
         // The launcher last: Kube-OVN keeps the address of a VM whose launcher alone is gone.

@@ -141,9 +141,13 @@ impl World {
         None
     }
 
-    /// What of a range no provider network carries. IPv6 is not looked at: no network of overlay
-    /// mode carries it yet.
+    /// What of a range neither a provider network nor a tenant's VLAN carries. IPv6 is not looked at
+    /// where no VLAN has it: no network of overlay mode carries it yet.
     fn off_network(&self, range: &AddressRange) -> Option<Fault> {
+        let mut vlans = self.tenants.values().filter_map(|tenant| tenant.spec.vlan.as_ref());
+        if vlans.any(|vlan| vlan.holds(range)) {
+            return None;
+        }
         let (IpAddr::V4(first), IpAddr::V4(last)) = (range.first(), range.last()) else {
             return None;
         };
@@ -151,8 +155,9 @@ impl World {
         let mut networks = self.under.underlays().filter_map(|(_, subnet)| subnet.cidr);
         (!networks.any(|cidr| carries(&cidr))).then(|| {
             let text = format!(
-                "{range} is not inside one Subnet of a provider network (a Subnet with spec.vlan): \
-                 make that Subnet, or take the range out"
+                "{range} is neither inside one Subnet of a provider network (a Subnet with spec.vlan) \
+                 nor inside spec.vlan.cidrs of a TenantCluster: make that Subnet, add the prefix \
+                 there, or take the range out"
             );
             Fault::new("SubnetNotFound", text)
         })
@@ -192,8 +197,14 @@ impl Others {
                 add(&[range], format!("Subnet {name} of the under cluster's own pods"));
             }
         }
-        for (name, addresses) in &world.under.nodes {
-            let addresses: Vec<_> = addresses.iter().copied().map(AddressRange::single).collect();
+        for (name, tenant) in &world.tenants {
+            let gateways = tenant.spec.vlan.iter().flat_map(|vlan| &vlan.gateways);
+            let gateways: Vec<_> = gateways.copied().map(AddressRange::single).collect();
+            add(&gateways, format!("a gateway in spec.vlan of TenantCluster {name}"));
+        }
+        for (name, node) in &world.under.nodes {
+            let addresses = node.addresses.iter().copied();
+            let addresses: Vec<_> = addresses.map(AddressRange::single).collect();
             add(&addresses, format!("the address of Node {name}"));
         }
         for (name, ranges) in &world.under.service_cidrs {

@@ -1,13 +1,14 @@
 //! Observations into the world, and the Services each concerns.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use super::{Engine, Input, TenantObject, UnderObject};
 use crate::ids::{ServiceKey, TenantName};
 use crate::ovn::{Concern, RowChange};
 use crate::tenant::{Link, Tenant, TenantSpec};
-use crate::under::{Eip, Ip, OvnEip, Pool, Shield};
+use crate::under::{Eip, Ip, Node, OvnEip, Pool, Shield};
+use crate::world::World;
 
 impl Engine {
     /// Takes in one observation.
@@ -115,7 +116,12 @@ impl Engine {
                 }
             }
             UnderObject::Vip(name, address) => self.world.put_vip(&name, address),
-            UnderObject::Node(name, addresses) => self.node(name, addresses),
+            UnderObject::L2Advertisement(name, advertisement) => {
+                if put(&mut under.advertisements, name, advertisement) {
+                    self.soil_everybody();
+                }
+            }
+            UnderObject::Node(name, node) => self.node(name, node),
             UnderObject::ServiceCidr(name, ranges) => {
                 if put(&mut under.service_cidrs, name, ranges) {
                     self.pools_changed();
@@ -142,13 +148,28 @@ impl Engine {
         }
     }
 
-    fn node(&mut self, name: String, addresses: Option<Vec<IpAddr>>) {
+    fn node(&mut self, name: String, node: Option<Node>) {
         let under = &mut self.world.under;
-        let both = [under.nodes.get(&name), addresses.as_ref()];
-        let near = both.into_iter().flatten().flatten().any(|a| under.in_a_pool(*a));
-        if put(&mut under.nodes, name, addresses) && near {
+        let both = [under.nodes.get(&name), node.as_ref()];
+        let addresses = both.into_iter().flatten().flat_map(|node| &node.addresses);
+        let near = addresses.copied().any(|address| under.in_a_pool(address));
+        let gone = |node: Option<&Node>| node.is_none_or(|node| node.out_of_service);
+        let left = gone(node.as_ref()) && !gone(under.nodes.get(&name));
+        if put(&mut under.nodes, name.clone(), node) && near {
             self.pools_changed();
         }
+        if left {
+            self.soil_announced_by(&name);
+        }
+    }
+
+    /// Every Service with an address that a speaker of this node announced: what it says counts no
+    /// more.
+    fn soil_announced_by(&mut self, node: &str) {
+        let says = |eip: &&Eip| eip.status.announcements.iter().any(|by| by.node == node);
+        let eips = self.world.under.eips.values().filter(says);
+        let owners: Vec<ServiceKey> = eips.filter_map(|eip| eip.owner.clone()).collect();
+        owners.into_iter().for_each(|key| self.soil(key));
     }
 
     fn ip(&mut self, name: &str, ip: Option<Ip>) {
@@ -273,6 +294,8 @@ impl Engine {
         let keys = self.world.keys_of(&name);
         let uid = |t: &Tenant| t.spec.uid.clone();
         let before = self.world.tenants.get(&name).map(uid);
+        let vlan = |world: &World| world.tenants.get(&name).and_then(|t| t.spec.vlan.clone());
+        let vlan_before = vlan(&self.world);
         match spec {
             // A namesake is another tenant: nothing of the old one is known of it.
             Some(spec) if before.as_ref().is_some_and(|uid| *uid != spec.uid) => {
@@ -314,7 +337,7 @@ impl Engine {
         }
         let selecting =
             |pool: &Pool| pool.tenants.as_ref().is_some_and(|tenants| tenants.selector.is_some());
-        if self.world.under.pools.values().any(selecting) {
+        if self.world.under.pools.values().any(selecting) || vlan(&self.world) != vlan_before {
             self.pools_changed();
         }
         self.reserved_of(Some(&name));

@@ -1,7 +1,7 @@
 //! What the edges hand in.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use pools::{AddressRange, Labels};
 
@@ -9,7 +9,7 @@ use crate::ids::{NodeName, TenantName, Uid};
 use crate::ovn::{OvnLink, RowChange};
 use crate::service::{EndpointSlice, Service};
 use crate::tenant::{Link, Node, Round, TenantSpec};
-use crate::under::{Eip, Ip, Machine, OvnEip, Pool, Shield, Subnet};
+use crate::under::{self, Advertisement, Eip, Ip, Machine, OvnEip, Pool, Shield, Subnet};
 
 /// One thing that was observed.
 #[derive(Clone, Debug)]
@@ -47,6 +47,8 @@ pub enum UnderKind {
     TenantCluster,
     /// `addresspools.cloud-provider-ovn.io`
     AddressPool,
+    /// `l2advertisements.cloud-provider-ovn.io`
+    L2Advertisement,
     /// `eips.cloud-provider-ovn.io`
     Eip,
     /// `ovn-eips.kubeovn.io`
@@ -73,9 +75,10 @@ pub enum UnderKind {
 
 impl UnderKind {
     /// All of them: before each is listed once, nothing is decided.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::TenantCluster,
         Self::AddressPool,
+        Self::L2Advertisement,
         Self::Eip,
         Self::OvnEip,
         Self::Shield,
@@ -97,6 +100,8 @@ pub enum UnderObject {
     TenantCluster(TenantName, Option<TenantSpec>),
     /// An `AddressPool`.
     AddressPool(String, Option<Pool>),
+    /// An `L2Advertisement`.
+    L2Advertisement(String, Option<Advertisement>),
     /// An `Eip`.
     Eip(String, Option<Eip>),
     /// The `Eip` of this UID is gone; a namesake is not.
@@ -115,8 +120,8 @@ pub enum UnderObject {
     Ip(String, Option<Ip>),
     /// A Kube-OVN `Vip`.
     Vip(String, Option<Ipv4Addr>),
-    /// A node of the under cluster: its addresses.
-    Node(String, Option<Vec<IpAddr>>),
+    /// A node of the under cluster.
+    Node(String, Option<under::Node>),
     /// A `ServiceCIDR`: from where the under cluster takes addresses for its own Services.
     ServiceCidr(String, Option<Vec<AddressRange>>),
     /// A `VirtualMachine`.

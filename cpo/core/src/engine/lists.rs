@@ -20,6 +20,7 @@ impl Engine {
                 self.world.tenants.values_mut().for_each(|t| t.spec.version = Version::default());
             }
             UnderKind::AddressPool
+            | UnderKind::L2Advertisement
             | UnderKind::Shield
             | UnderKind::Subnet
             | UnderKind::Vpc
@@ -85,6 +86,9 @@ impl Engine {
             }
             UnderKind::AddressPool => {
                 gone(&under.pools, names, |n| UnderObject::AddressPool(n, None))
+            }
+            UnderKind::L2Advertisement => {
+                gone(&under.advertisements, names, |n| UnderObject::L2Advertisement(n, None))
             }
             UnderKind::Eip => gone(&under.eips, names, |n| UnderObject::Eip(n, None)),
             UnderKind::OvnEip => gone(&under.ovn_eips, names, |n| UnderObject::OvnEip(n, None)),

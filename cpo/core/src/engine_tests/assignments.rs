@@ -128,8 +128,7 @@ type Use = fn(&mut World);
 fn a_pool_that_holds_what_the_under_cluster_uses_says_what_and_gives_nothing() {
     let uses: [(&str, Use); 2] = [
         ("198.51.100.120, which is the address of Node worker-1", |w| {
-            let node = vec!["198.51.100.120".parse().unwrap()];
-            w.under.nodes.insert("worker-1".into(), node);
+            w.under.nodes.insert("worker-1".into(), testing::under_node("198.51.100.120"));
         }),
         ("198.51.100.128-198.51.100.139, which is ServiceCIDR kubernetes", |w| {
             let services = vec!["198.51.100.128/28".parse().unwrap()];
@@ -163,8 +162,8 @@ fn a_pool_that_holds_what_the_under_cluster_uses_says_what_and_gives_nothing() {
 #[test]
 fn a_pool_on_a_subnet_does_not_give_the_address_of_a_node() {
     let mut bench = Bench::told(with_services(world(), 1));
-    let node = "198.51.100.55".parse().unwrap();
-    bench.when(|w| drop(w.under.nodes.insert("worker-1".into(), vec![node])));
+    let node = testing::under_node("198.51.100.55");
+    bench.when(|w| drop(w.under.nodes.insert("worker-1".into(), node)));
     bench.when(|w| w.service(&key(0)).load_balancer_ip = Some("198.51.100.55".into()));
     bench.wait(2);
     assert_ne!(bench.published(&key(0)).as_deref(), Some("198.51.100.55"));

@@ -117,6 +117,7 @@ impl Bench {
                 self.truth.tenants.keys().map(ToString::to_string).collect()
             }
             UnderKind::AddressPool => names(&under.pools),
+            UnderKind::L2Advertisement => names(&under.advertisements),
             UnderKind::Eip => names(&under.eips),
             UnderKind::OvnEip => names(&under.ovn_eips),
             UnderKind::Shield if under.shield == crate::under::Shield::Missing => BTreeSet::new(),
@@ -246,6 +247,10 @@ fn changes(known: &World, truth: &World) -> Vec<Input> {
     );
     under.extend(
         differ(&k.ovn_eips, &t.ovn_eips).map(|(n, v)| UnderObject::OvnEip(n.clone(), v.cloned())),
+    );
+    under.extend(
+        differ(&k.advertisements, &t.advertisements)
+            .map(|(n, v)| UnderObject::L2Advertisement(n.clone(), v.cloned())),
     );
     under.extend(differ(&k.eips, &t.eips).map(|(n, v)| UnderObject::Eip(n.clone(), v.cloned())));
     under.extend((k.shield != t.shield).then_some(UnderObject::Shield(t.shield)));

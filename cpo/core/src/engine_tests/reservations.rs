@@ -7,7 +7,7 @@ use crate::ids::Uid;
 use crate::testing::{version, world};
 use crate::under::Eip;
 
-fn reserved(address: &str, tenant: &str) -> Eip {
+pub(super) fn reserved(address: &str, tenant: &str) -> Eip {
     Eip {
         uid: Uid::new(&format!("uid-of-{address}")),
         version: version(1),
@@ -15,6 +15,7 @@ fn reserved(address: &str, tenant: &str) -> Eip {
         created: 0,
         deleting: false,
         owner: None,
+        silenced: std::collections::BTreeSet::new(),
         spec: EipSpec {
             address: address.to_owned(),
             mode: EipMode::Overlay,

@@ -79,7 +79,8 @@ impl Chain<'_> {
 impl Facts<'_> {
     /// A pool that selects by labels of namespaces might be for the Service.
     fn needs_labels(&self, tenant: &Tenant) -> bool {
-        let wish = self.service().and_then(|service| request::read(service).ok());
+        let wish = self.service();
+        let wish = wish.and_then(|service| request::read(service, tenant.spec.mode()).ok());
         let named = wish.and_then(|(request, _)| request.pool);
         let named = named.map(|pool| self.world.asks_namespaces_for(&pool, &tenant.spec));
         named.unwrap_or(true)

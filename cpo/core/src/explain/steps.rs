@@ -7,7 +7,7 @@ use crate::plan::Holders;
 use crate::request;
 use crate::rows;
 use crate::service::Service;
-use crate::tenant::{Tenant, TenantSpec};
+use crate::tenant::{Mode, Tenant, TenantSpec};
 use crate::under::Eip;
 
 impl Facts<'_> {
@@ -54,9 +54,17 @@ impl Chain<'_> {
         self.service(&tenant.spec);
         self.wish();
         self.pool(tenant);
-        self.ovn_eip();
-        self.eip();
-        self.rows();
+        match tenant.spec.mode() {
+            Mode::Overlay => {
+                self.ovn_eip();
+                self.eip();
+                self.rows();
+            }
+            Mode::Vlan => {
+                self.eip();
+                self.announced();
+            }
+        }
         self.status();
     }
 
@@ -144,11 +152,12 @@ impl Chain<'_> {
     }
 
     fn wish(&mut self) {
-        let Some(service) = self.facts.service() else { return };
+        let facts = self.facts;
+        let Some((tenant, service)) = facts.tenant().zip(facts.service()) else { return };
         if self.troubled(Step::Wish) || self.blocked() {
             return;
         }
-        let Ok((request, _)) = request::read(service) else { return };
+        let Ok((request, _)) = request::read(service, tenant.spec.mode()) else { return };
         let text = match (request.address, &request.pool) {
             (Some(address), _) => format!("asks for {address}"),
             (None, Some(pool)) => format!("asks for an address of pool {pool}"),
@@ -228,6 +237,18 @@ impl Chain<'_> {
         }
     }
 
+    fn announced(&mut self) {
+        let facts = self.facts;
+        if self.troubled(Step::Rows) || self.troubled(Step::Announced) {
+            return;
+        }
+        let Some(eip) = facts.live_eip() else { return };
+        match &eip.status.announced_by {
+            Some(nodes) => self.ok(Step::Announced, format!("announced by {nodes}, by the Eip")),
+            None => self.no(Step::Announced, "no speaker says that it announces it", UNDER_WAY),
+        }
+    }
+
     fn status(&mut self) {
         let facts = self.facts;
         let Some(eip) = facts.live_eip() else { return };
@@ -266,7 +287,8 @@ impl Chain<'_> {
         let published = facts.unread.is_some()
             || facts.service().is_some_and(|s| s.status.ingress.iter().any(|i| i.ip == *address));
         let of_address = |vip: &String| vip.rsplit_once(':').is_some_and(|(ip, _)| ip == address);
-        let rows = !facts.world.ovn.known()
+        let rows = eip.on_vlan()
+            || !facts.world.ovn.known()
             || rows::rows_of(&facts.world.ovn, facts.key)
                 .any(|(_, row)| row.vips.keys().any(of_address));
         holds(condition(&eip.status.conditions, "Ready")) && published && rows

@@ -45,6 +45,7 @@ impl Trouble {
             Reason::PoolExhausted
             | Reason::PoolNotAllowed
             | Reason::PoolNotFound
+            | Reason::PoolNotInVlan
             | Reason::QuotaExceeded => Step::Pool,
             Reason::AddressConflict | Reason::OvnEipPending | Reason::OvnEipStatusInconsistent => {
                 Step::OvnEip
@@ -63,6 +64,7 @@ impl Trouble {
             | Reason::RouterAmbiguous
             | Reason::RouterNotFound
             | Reason::ShieldMissing => Step::Rows,
+            Reason::NoAdvertisement | Reason::NoSpeaker => Step::Announced,
             Reason::SyncLoadBalancerFailed => Step::Status,
         }
     }
@@ -110,6 +112,7 @@ fn planned(facts: &Facts<'_>) -> Vec<Problem> {
         Wait::Lost,
         Wait::Precondition,
         Wait::Namespace,
+        Wait::Silence,
     ];
     let since: Since = waits.map(|wait| (wait, Duration::ZERO)).into();
     let now = Now { mono: Duration::from_secs(3_600), ..facts.now };

@@ -6,10 +6,10 @@ mod record;
 use std::net::{IpAddr, Ipv4Addr};
 
 use cpo_api::Reason;
-use pools::{Assigned, Given, Target};
+use pools::{Assigned, Given, PoolName, Target};
 
 use super::serve::Serving;
-use super::{Plan, Promise, Since, Wait, holders, release, reserved_ovn_eip_name};
+use super::{Plan, Promise, Since, Wait, holders, release, reserved_ovn_eip_name, vlan};
 use crate::assignments::Wish;
 use crate::effect::{Effect, Purpose, UnderEffect};
 use crate::ovn::OvnLink;
@@ -20,7 +20,7 @@ use crate::select;
 use crate::tenant::Reading;
 use crate::under::{Eip, OvnEip, Pool};
 use grant::granted;
-use record::{bind, differs, spec};
+pub(super) use record::{bind, differs, spec};
 
 /// How far a Service has come to its address.
 #[derive(Debug)]
@@ -46,6 +46,9 @@ pub(super) fn step(
     since: &Since,
     plan: &mut Plan,
 ) -> Address {
+    if let Some(vlan) = &serving.tenant.spec.vlan {
+        return vlan::step(serving, vlan, request, since, plan);
+    }
     let under = &serving.world.under;
     let drawn = || under.ovn_eips.get(&serving.ovn_eip);
     if let Some(live) = serving.served_address() {
@@ -72,7 +75,7 @@ pub(super) fn step(
 }
 
 /// Pools select by the labels of its namespace, which are not known.
-fn unread(serving: &Serving<'_>, since: &Since, plan: &mut Plan) -> Address {
+pub(super) fn unread(serving: &Serving<'_>, since: &Since, plan: &mut Plan) -> Address {
     if !plan.overdue(Wait::Namespace, since, serving.now) {
         return Address::Waiting;
     }
@@ -140,14 +143,18 @@ fn unrecorded(
     Address::Refused(Some(live), Problem::refused(Reason::AddressConflict, text).for_operator(why))
 }
 
-/// Nothing is under way: take an address that rests or was set aside for it, or draw one.
-fn draw(serving: &Serving<'_>, request: &Request, plan: &mut Plan) -> Address {
+/// What a Service without an address gets: the pool, and the address where it is known.
+pub(super) fn choose(
+    serving: &Serving<'_>,
+    request: &Request,
+    plan: &mut Plan,
+) -> Result<(PoolName, Option<Ipv4Addr>), Address> {
     let wanted = serving.world.assignments.wanted(serving.key);
     if wanted.is_some() && request.address.is_none() && request.pool.is_none() {
         // It wishes for it no more: as anybody else.
         plan.promise = Promise::Withdrawn;
         plan.wake_at(serving.now.mono);
-        return Address::Waiting;
+        return Err(Address::Waiting);
     }
     let wish = serving.wish(request, true);
     let target = match select::choose(serving.world, &wish) {
@@ -156,15 +163,23 @@ fn draw(serving: &Serving<'_>, request: &Request, plan: &mut Plan) -> Address {
         Err(problem) => {
             plan.promise = Promise::Withdrawn;
             plan.hungry = true;
-            return Address::Refused(None, problem);
+            return Err(Address::Refused(None, problem));
         }
     };
     plan.promise = Promise::Made(Box::new(wish));
-    let under = &serving.world.under;
-    let (pool, address) = match target {
+    Ok(match target {
         Target::Draw { pool, .. } => (pool, None),
         Target::These(given) => (given.pool.clone(), v4(&given)),
+    })
+}
+
+/// Nothing is under way: take an address that rests or was set aside for it, or draw one.
+fn draw(serving: &Serving<'_>, request: &Request, plan: &mut Plan) -> Address {
+    let (pool, address) = match choose(serving, request, plan) {
+        Ok(chosen) => chosen,
+        Err(address) => return address,
     };
+    let under = &serving.world.under;
     let waits = address.and_then(|v4| under.eips.get_key_value(&v4.to_string()));
     if let (Some((name, eip)), Some(address)) = (waits, address) {
         let holder = under.ovn_eips.get(&serving.holders.of(eip));
@@ -191,12 +206,16 @@ fn v4(given: &Given) -> Option<Ipv4Addr> {
 }
 
 /// What a Service on its way to a target is promised: the address, where it is known.
-fn moving(to: &Target) -> Promise {
-    let address = match to {
+pub(super) fn moving(to: &Target) -> Promise {
+    address_of(to).map_or(Promise::Withdrawn, Promise::Moving)
+}
+
+/// The address of a target, where it is known.
+pub(super) fn address_of(to: &Target) -> Option<Ipv4Addr> {
+    match to {
         Target::These(given) => v4(given),
         Target::Draw { .. } => None,
-    };
-    address.map_or(Promise::Withdrawn, Promise::Moving)
+    }
 }
 
 fn create_ovn_eip(
@@ -290,6 +309,9 @@ pub(super) fn keep(serving: &Serving<'_>, plan: &mut Plan) -> Option<Ipv4Addr> {
 
 /// Sees to it that the `OvnEip` holds an assigned address; tells whether it does.
 fn hold(serving: &Serving<'_>, eip: &Eip, address: Ipv4Addr, plan: &mut Plan) -> bool {
+    if eip.on_vlan() {
+        return true;
+    }
     let under = &serving.world.under;
     match under.ovn_eips.get(&serving.ovn_eip) {
         None => {

@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cpo_api::{CleanupPolicy, EipSpec, EipStatus};
+use cpo_api::{CleanupPolicy, EipSpec, EipStatus, EipVlan};
 use jiff::Timestamp;
 
 use super::holders::Holders;
-use super::{Plan, Promise, report};
+use super::{Plan, Promise, report, vlan};
 use crate::effect::{Effect, Notice, Purpose, TenantEffect, UnderEffect};
 use crate::ids::ServiceKey;
 use crate::ovn::OvnLink;
 use crate::rows;
 use crate::service::Service;
-use crate::tenant::{Link, Tenant};
+use crate::tenant::{Link, Mode, Tenant};
 use crate::time::Now;
 use crate::under::Eip;
 use crate::world::World;
@@ -41,17 +41,19 @@ pub(super) fn release(
 ) -> Plan {
     // What it has by a record stays until that is withdrawn.
     let mut plan = Plan { promise: Promise::Withdrawn, ..Plan::default() };
-    if world.ovn.link != OvnLink::Up {
-        return plan;
-    }
-    let live = rows::withdraw(&world.ovn, key);
-    if !live.is_empty() {
-        plan.effects.push(Effect::Ovn(live));
-        plan.effects.extend(news(key, service, "DeletingLoadBalancer", "Deleting load balancer"));
-        return plan;
-    }
     let holders = Holders { world, tenant, key };
     let eips: Vec<_> = holders.eips().collect();
+    let off = match tenant.spec.mode() {
+        Mode::Overlay => withdraw(world, key, &mut plan),
+        Mode::Vlan => vlan::withdraw_all(world, &eips, now, &mut plan),
+    };
+    if !off {
+        if plan.effects.iter().any(|effect| !effect.tells()) {
+            let text = "Deleting load balancer";
+            plan.effects.extend(news(key, service, "DeletingLoadBalancer", text));
+        }
+        return plan;
+    }
     for (name, eip) in eips.iter().filter(|(_, eip)| eip.released().is_none() && !eip.deleting) {
         plan.effects.push(leave(name, eip, now));
     }
@@ -81,6 +83,19 @@ pub(super) fn release(
         expire(holders, name, eip, now, &mut plan);
     }
     plan
+}
+
+/// Empties the rows of a Service; whether it is off the network.
+fn withdraw(world: &World, key: &ServiceKey, plan: &mut Plan) -> bool {
+    if world.ovn.link != OvnLink::Up {
+        return false;
+    }
+    let live = rows::withdraw(&world.ovn, key);
+    if live.is_empty() {
+        return true;
+    }
+    plan.effects.push(Effect::Ovn(live));
+    false
 }
 
 fn news(
@@ -127,7 +142,8 @@ fn quarantine(name: &str, eip: &Eip, now: Now) -> Effect {
 
 /// A reserved address is set aside again for whoever of the tenant asks for it.
 fn set_aside(name: &str, eip: &Eip) -> Effect {
-    let spec = EipSpec { services: Vec::new(), ..eip.spec.clone() };
+    let vlan = eip.spec.vlan.as_ref().map(|_| EipVlan::default());
+    let spec = EipSpec { services: Vec::new(), vlan, ..eip.spec.clone() };
     let (name, version) = (name.to_owned(), eip.version);
     Effect::Under(UnderEffect::BindEip { name, version, spec })
 }
@@ -172,6 +188,9 @@ pub(super) fn expire(holders: Holders<'_>, name: &str, eip: &Eip, now: Now, plan
 
 /// Sees to it that Kube-OVN gives an address that waits to nobody else.
 fn hold(holders: Holders<'_>, eip: &Eip) -> Option<Effect> {
+    if eip.on_vlan() {
+        return None;
+    }
     let (under, name) = (&holders.world.under, holders.of(eip));
     if under.ovn_eips.contains_key(&name) {
         return None;

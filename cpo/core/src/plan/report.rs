@@ -33,15 +33,32 @@ pub(super) struct Report {
     pub(super) programmed: bool,
     /// What stands against it, most severe first.
     pub(super) problems: Vec<Problem>,
-    chassis: Option<String>,
-    protocols: Vec<String>,
+    /// By what it is served.
+    pub(super) served: Served,
+}
+
+/// By what an address is served.
+#[derive(Clone, Debug)]
+pub(super) enum Served {
+    /// By rows on the router: the chassis that announces it, and the protocols that have a row.
+    Rows { chassis: Option<String>, protocols: Vec<String> },
+    /// By speakers on these nodes; and the ports that are published.
+    Speakers { nodes: Vec<String>, ports: Vec<(u16, Protocol)> },
+}
+
+impl Default for Served {
+    fn default() -> Self {
+        Self::Rows { chassis: None, protocols: Vec::new() }
+    }
 }
 
 impl Report {
     /// Notes where the rows are.
     pub(super) fn site(&mut self, site: &Site<'_>, rows: &BTreeMap<Protocol, LoadBalancer>) {
-        self.chassis = site.gateway.chassis.first().cloned();
-        self.protocols = rows.keys().map(ToString::to_string).collect();
+        self.served = Served::Rows {
+            chassis: site.gateway.chassis.first().cloned(),
+            protocols: rows.keys().map(ToString::to_string).collect(),
+        };
     }
 
     /// What the tenant reads of all problems, the gravest first.
@@ -137,6 +154,10 @@ pub(super) fn effects(serving: &Serving<'_>, report: &Report) -> Vec<Effect> {
 }
 
 fn ingress(serving: &Serving<'_>, report: &Report) -> Vec<Ingress> {
+    if let Served::Speakers { ports, .. } = &report.served {
+        let address = report.address.filter(|_| !ports.is_empty());
+        return address.map(|v4| at(v4, ports.clone())).into_iter().collect();
+    }
     if !serving.world.ovn.known() {
         // What was published before a restart stands until the rows can be looked at.
         return serving.service.status.ingress.clone();
@@ -151,7 +172,11 @@ fn ingress(serving: &Serving<'_>, report: &Report) -> Vec<Ingress> {
         return Vec::new();
     }
     ports.sort_unstable();
-    vec![Ingress { ip: address.to_string(), ports, ..Ingress::default() }]
+    vec![at(address, ports)]
+}
+
+fn at(address: Ipv4Addr, ports: Vec<(u16, Protocol)>) -> Ingress {
+    Ingress { ip: address.to_string(), ports, ..Ingress::default() }
 }
 
 fn publish(serving: &Serving<'_>, ingress: &[Ingress], conditions: &[Condition]) -> Effect {
@@ -263,30 +288,34 @@ fn eip_status(serving: &Serving<'_>, report: &Report, eip: &Eip) -> EipStatus {
         let all: Vec<_> = report.problems.iter().map(Problem::operator_text).collect();
         (problem.reason.as_str(), all.join("; "))
     });
+    let word = if ready && headline.is_none() { "Ready" } else { reason };
     let conditions = vec![
         assigned(serving.world, eip, now),
         condition("Programmed", report.programmed, reason, &text, now),
-        condition(
-            "Ready",
-            ready,
-            if ready && headline.is_none() { "Ready" } else { reason },
-            &text,
-            now,
-        ),
+        condition("Ready", ready, word, &text, now),
     ];
+    let (announced_by, ovn) = match &report.served {
+        Served::Rows { chassis, protocols } => {
+            let rows = OvnStatus { load_balancers: protocols.clone() };
+            let rows = Some(rows).filter(|_| !protocols.is_empty());
+            let chassis = chassis.clone().or_else(|| before.announced_by.clone());
+            (chassis, rows.or_else(|| before.ovn.clone()))
+        }
+        Served::Speakers { nodes, .. } => {
+            (Some(nodes.join(",")).filter(|nodes| !nodes.is_empty()), None)
+        }
+    };
     let (ready, total) = (serving.resolved.backends.len(), serving.resolved.total);
     EipStatus {
         conditions: merge_conditions(&before.conditions, observed(eip.generation, conditions)),
-        announced_by: report.chassis.clone().or_else(|| before.announced_by.clone()),
+        announced_by,
         announcements: before.announcements.clone(),
         backends: Some(BackendCount {
             ready: i64::try_from(ready).unwrap_or(i64::MAX),
             total: i64::try_from(total).unwrap_or(i64::MAX),
             summary: format!("{ready}/{total}"),
         }),
-        ovn: Some(OvnStatus { load_balancers: report.protocols.clone() })
-            .filter(|_| !report.protocols.is_empty())
-            .or_else(|| before.ovn.clone()),
+        ovn,
         released_at: None,
     }
 }

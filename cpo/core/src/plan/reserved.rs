@@ -1,10 +1,10 @@
-//! An address that an operator reserved and no Service has: it is held at Kube-OVN, and its `Eip`
-//! tells how it stands.
+//! An address that an operator reserved and no Service has: it is held at Kube-OVN, unless it is on a
+//! VLAN, and its `Eip` tells how it stands.
 
 use std::net::Ipv4Addr;
 
 use cpo_api::{
-    CleanupPolicy, EipOverlay, EipSpec, EipStatus, EipTenant, Reason, conditions_differ,
+    CleanupPolicy, EipMode, EipOverlay, EipSpec, EipStatus, EipTenant, Reason, conditions_differ,
     merge_conditions,
 };
 
@@ -12,7 +12,7 @@ use super::holders::delete_ovn_eip;
 use super::{report, reserved_ovn_eip_name};
 use crate::effect::{Purpose, UnderEffect};
 use crate::ids::TenantName;
-use crate::tenant::Tenant;
+use crate::tenant::{Mode, Tenant};
 use crate::time::Now;
 use crate::under::{Eip, OvnEip};
 use crate::world::World;
@@ -104,15 +104,23 @@ fn hold(
         return Err(("OutsidePools", text));
     };
     let router = eip.spec.overlay.as_ref().and_then(|overlay| overlay.router.clone());
+    let (mode, overlay) = match tenant.spec.mode() {
+        Mode::Overlay => (EipMode::Overlay, Some(EipOverlay { ovn_eip: name.clone(), router })),
+        Mode::Vlan => (EipMode::Vlan, None),
+    };
     let spec = EipSpec {
         pool: pool.clone(),
+        mode,
         tenant: EipTenant { uid: tenant.spec.uid.to_string(), ..eip.spec.tenant.clone() },
-        overlay: Some(EipOverlay { ovn_eip: name.clone(), router }),
+        overlay,
         ..eip.spec.clone()
     };
     if spec != eip.spec {
         let (name, version) = (address.to_string(), eip.version);
         return Ok(Some(UnderEffect::BindEip { name, version, spec }));
+    }
+    if eip.on_vlan() {
+        return Err(set_aside(tenant));
     }
     let Some(subnet) = world.under.subnet_for(&pool, address) else {
         let text = format!("no Subnet of a provider network holds {address}");
@@ -128,11 +136,7 @@ fn hold(
             if !held.labelled {
                 return Ok(Some(UnderEffect::LabelOvnEip { name, purpose }));
             }
-            let text = format!(
-                "set aside for tenant {}, whose Service gets it by asking for it",
-                tenant.spec.name
-            );
-            Err(("Reserved", text))
+            Err(set_aside(tenant))
         }
         Some(held) if held.deleting => Ok(None),
         Some(_) => {
@@ -149,6 +153,14 @@ fn hold(
             Err((Reason::OvnEipPending.as_str(), text))
         }
     }
+}
+
+fn set_aside(tenant: &Tenant) -> Standing {
+    let text = format!(
+        "set aside for tenant {}, whose Service gets it by asking for it",
+        tenant.spec.name
+    );
+    ("Reserved", text)
 }
 
 /// Ends a reservation with its tenant.
@@ -175,12 +187,14 @@ fn end(
 fn tell(eip: &Eip, address: Ipv4Addr, standing: Standing, now: Now) -> Option<UnderEffect> {
     let (reason, text) = standing;
     let conditions = report::unbound(eip.generation, reason, &text, now);
+    let announcements = eip.status.announcements.clone();
+    let unbound = EipStatus { announcements, ..EipStatus::default() };
     let status = EipStatus {
         conditions: merge_conditions(&eip.status.conditions, conditions),
-        ..EipStatus::default()
+        ..unbound.clone()
     };
     let told = !conditions_differ(&eip.status.conditions, &status.conditions)
-        && EipStatus { conditions: Vec::new(), ..eip.status.clone() } == EipStatus::default();
+        && EipStatus { conditions: Vec::new(), ..eip.status.clone() } == unbound;
     (!told).then(|| UnderEffect::PatchEipStatus {
         name: address.to_string(),
         uid: eip.uid.clone(),

@@ -1,5 +1,6 @@
 //! A Service that is to be served.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use cpo_api::Reason;
 use super::address::{self, Address};
 use super::holders::Holders;
 use super::report::{self, Report};
-use super::{Plan, Since, Wait, release};
+use super::{Plan, Since, Wait, release, vlan};
 use crate::assignments::Wish;
 use crate::backends::{self, Resolved};
 use crate::effect::{Effect, LbEdit, Notice, RouterRef, TenantEffect};
@@ -20,8 +21,7 @@ use crate::router::{self, Site};
 use crate::rows;
 use crate::select;
 use crate::service::{Port, Service};
-use crate::tenant::Reading;
-use crate::tenant::Tenant;
+use crate::tenant::{Mode, Reading, Tenant};
 use crate::time::Now;
 use crate::under::{Eip, OvnEip, Shield};
 use crate::world::World;
@@ -63,8 +63,8 @@ pub(super) fn serve(
             .push(serving.good_news("EnsuringLoadBalancer", "Ensuring load balancer".to_owned()));
         return plan;
     }
-    let mut report = Report::default();
-    match request::read(service) {
+    let mut report = Report { served: vlan::served(&serving), ..Report::default() };
+    match request::read(service, tenant.spec.mode()) {
         Ok((request, warnings)) => {
             serving.place(&request, since, &mut plan, &mut report);
             // Behind what the network says: that is graver.
@@ -107,7 +107,7 @@ impl Serving<'_> {
     /// Ends the rest of addresses it had before, and removes what was drawn in vain; nothing that
     /// is served, or that it is on its way back to.
     fn tidy(&self, plan: &mut Plan) {
-        if self.world.ovn.link != OvnLink::Up {
+        if self.tenant.spec.mode() == Mode::Overlay && self.world.ovn.link != OvnLink::Up {
             return;
         }
         let needed = [self.served_address(), self.world.assignments.wanted(self.key)];
@@ -134,6 +134,10 @@ impl Serving<'_> {
             // It waited for a Service that has another address now.
             (true, true) => plan.effects.push(release::keep_no_more(name, eip)),
             (true, false) => release::expire(self.holders, name, eip, self.now, plan),
+            (false, _) if eip.on_vlan() => {
+                let step = vlan::withdraw(self.world, name, eip, self.now);
+                plan.effects.extend(step.into_effect());
+            }
             // A change that came late made a record of before a live one again.
             (false, _) if served => plan.effects.push(release::leave(name, eip, self.now)),
             (false, _) => {}
@@ -178,8 +182,13 @@ impl Serving<'_> {
 
     /// What the Service wishes of the pools; with `near`, where it has no address yet.
     pub(super) fn wish(&self, request: &Request, near: bool) -> Wish {
-        let vpc = self.vpc().filter(|_| near);
-        select::wish(self.world, self.key, self.service, request, vpc.as_deref())
+        let pools = || match (&self.tenant.spec.vlan, self.vpc()) {
+            _ if !near => BTreeSet::new(),
+            (Some(vlan), _) => select::near_vlan(self.world, vlan),
+            (None, Some(vpc)) => select::near_router(self.world, &vpc),
+            (None, None) => BTreeSet::new(),
+        };
+        select::wish(self.world, self.key, self.service, request, pools)
     }
 
     /// An Event that is no complaint.
@@ -244,7 +253,7 @@ impl Serving<'_> {
         report.problems.push(problem);
     }
 
-    /// The address is held: put the rows on the router.
+    /// The address is held: put the rows on the router, or have it announced.
     fn program(
         &self,
         address: Ipv4Addr,
@@ -254,6 +263,9 @@ impl Serving<'_> {
         report: &mut Report,
     ) {
         report.address = Some(address);
+        if self.tenant.spec.mode() == Mode::Vlan {
+            return vlan::announce(self, since, plan, report);
+        }
         if !self.world.ovn.known() {
             // Connecting after a start is no news for a while.
             report.silent = !plan.overdue(Wait::Precondition, since, self.now);

@@ -49,6 +49,7 @@ pub(crate) fn ranges(ranges: &[&str]) -> Pool {
 fn pool_of(source: PoolSource) -> Pool {
     Pool {
         generation: 1,
+        labels: BTreeMap::new(),
         created: 0,
         source,
         excludes: Vec::new(),
@@ -79,6 +80,12 @@ pub(crate) fn node(machine: &str, address: &str) -> Node {
         ready_since: Some(Timestamp::UNIX_EPOCH),
         addresses: [address.parse().unwrap()].into(),
     }
+}
+
+/// A node of the under cluster.
+pub(crate) fn under_node(address: &str) -> crate::under::Node {
+    let addresses = vec![address.parse().unwrap()];
+    crate::under::Node { addresses, out_of_service: false }
 }
 
 /// A machine with the label of a Cluster API cluster.
@@ -234,6 +241,7 @@ fn ip(machine: &str, subnet: &str, v4: &str) -> Ip {
         namespace: "tenant-a".into(),
         subnet: subnet.into(),
         v4: v4.parse::<Ipv4Addr>().ok(),
+        mac: None,
         of_machine: true,
     }
 }

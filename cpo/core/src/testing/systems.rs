@@ -1,7 +1,7 @@
 //! The API servers, Kube-OVN and the Northbound database as a model: each obeys, and refuses to
 //! break what must never break, so that every test that runs it proves the order of effects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -36,7 +36,7 @@ fn fresh_uid() -> Uid {
     Uid::new(&format!("uid-{}", fresh()))
 }
 
-fn next(before: Version) -> Version {
+pub(crate) fn next(before: Version) -> Version {
     version(before.to_string().parse::<u64>().unwrap() + 1)
 }
 
@@ -149,6 +149,7 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
                 created: 0,
                 deleting: false,
                 owner: Some(owner),
+                silenced: BTreeSet::new(),
                 spec: spec.clone(),
                 status: EipStatus::default(),
             };
@@ -169,9 +170,18 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
             if status.released_at.is_some() {
                 let v4 = eip.address().unwrap();
                 assert!(!on_network(&world.ovn, v4), "{v4} is released while it is on the network");
+                let speaks = |node: &String| {
+                    let runs = under.nodes.get(node).is_some_and(|node| !node.out_of_service);
+                    runs && !eip.silenced.contains(node)
+                };
+                let announced = eip.status.announcements.iter().any(|by| speaks(&by.node));
+                assert!(!announced, "{v4} is released while it is announced");
             }
+            // What speakers say is theirs.
+            let announcements = eip.status.announcements.clone();
+            let status = EipStatus { announcements, ..status.clone() };
             let version = next(eip.version);
-            world.put_eip(name, Some(Eip { status: status.clone(), version, ..eip }));
+            world.put_eip(name, Some(Eip { status, version, ..eip }));
         }
         UnderEffect::DeleteEip { name, uid, version } => {
             let Some(eip) = under.eips.get(name) else { return Applied::Done };
@@ -180,8 +190,9 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
             }
             let v4 = eip.address().unwrap();
             assert!(!on_network(&world.ovn, v4), "{v4} is forgotten while it is on the network");
-            let ovn_eip = eip.spec.overlay.as_ref().map(|o| o.ovn_eip.clone()).unwrap();
-            assert!(!under.ovn_eips.contains_key(&ovn_eip), "{v4} is forgotten before its OvnEip");
+            let ovn_eip = eip.spec.overlay.as_ref().map(|o| o.ovn_eip.clone());
+            let held = ovn_eip.is_some_and(|name| under.ovn_eips.contains_key(&name));
+            assert!(!held, "{v4} is forgotten before its OvnEip");
             world.put_eip(name, None);
         }
         UnderEffect::RaiseShield { create, .. } => {

@@ -4,15 +4,16 @@ use std::net::Ipv4Addr;
 
 use cpo_api::{EipMode, EipOverlay, EipPort, EipService, EipSpec, EipTenant};
 
-use super::super::Plan;
 use super::super::serve::Serving;
+use super::super::{Plan, vlan};
 use super::Address;
 use crate::effect::{Effect, UnderEffect};
 use crate::request::Request;
+use crate::tenant::Mode;
 use crate::under::Eip;
 
 /// Binds an `Eip` of this Service's name to this incarnation of it.
-pub(super) fn bind(name: &str, eip: &Eip, mut spec: EipSpec, plan: &mut Plan) -> Address {
+pub(in crate::plan) fn bind(name: &str, eip: &Eip, mut spec: EipSpec, plan: &mut Plan) -> Address {
     spec.overlay = match (spec.overlay, &eip.spec.overlay) {
         (Some(new), Some(old)) => {
             Some(EipOverlay { router: new.router.or_else(|| old.router.clone()), ..new })
@@ -31,19 +32,20 @@ pub(super) fn bind(name: &str, eip: &Eip, mut spec: EipSpec, plan: &mut Plan) ->
 }
 
 /// Whether the parts of a spec differ that follow the Service; the router follows the rows.
-pub(super) fn differs(observed: &EipSpec, desired: &EipSpec) -> bool {
+pub(in crate::plan) fn differs(observed: &EipSpec, desired: &EipSpec) -> bool {
     let router = |spec: &EipSpec| spec.overlay.as_ref().and_then(|o| o.router.clone());
     let same_router = router(desired).is_none() || router(desired) == router(observed);
     let ovn_eip = |spec: &EipSpec| spec.overlay.as_ref().map(|o| o.ovn_eip.clone());
     !(same_router
         && ovn_eip(observed) == ovn_eip(desired)
+        && (observed.mode, &observed.vlan) == (desired.mode, &desired.vlan)
         && observed.services == desired.services
         && observed.keep == desired.keep
         && observed.tenant == desired.tenant)
 }
 
 /// The spec of an `Eip` bound to this Service; `eip` is what there is of it.
-pub(super) fn spec(
+pub(in crate::plan) fn spec(
     serving: &Serving<'_>,
     eip: Option<&Eip>,
     address: Ipv4Addr,
@@ -58,10 +60,18 @@ pub(super) fn spec(
     ports.sort();
     let tenant = &serving.tenant.spec;
     let reserved = eip.is_some_and(|eip| eip.spec.reserved);
-    let ovn_eip = eip.map_or_else(|| serving.ovn_eip.clone(), |eip| serving.holders.of(eip));
+    let (mode, overlay, vlan) = match tenant.mode() {
+        Mode::Overlay => {
+            let ovn_eip =
+                eip.map_or_else(|| serving.ovn_eip.clone(), |eip| serving.holders.of(eip));
+            let overlay = EipOverlay { ovn_eip, router: serving.router_name() };
+            (EipMode::Overlay, Some(overlay), None)
+        }
+        Mode::Vlan => (EipMode::Vlan, None, Some(vlan::orders(serving, pool))),
+    };
     EipSpec {
         address: address.to_string(),
-        mode: EipMode::Overlay,
+        mode,
         pool: pool.to_owned(),
         tenant: EipTenant { name: tenant.name.to_string(), uid: tenant.uid.to_string() },
         services: vec![EipService {
@@ -71,7 +81,7 @@ pub(super) fn spec(
         }],
         reserved,
         keep: request.keep && !reserved,
-        overlay: Some(EipOverlay { ovn_eip, router: serving.router_name() }),
-        vlan: None,
+        overlay,
+        vlan,
     }
 }

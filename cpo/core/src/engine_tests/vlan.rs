@@ -1,0 +1,274 @@
+//! Services in VLAN mode, beside speakers that obey.
+
+use cpo_api::{AnnouncementState, EipAnnouncement};
+
+use super::bench::{Bench, WEB, new_service};
+use crate::ids::Uid;
+use crate::service::Service;
+use crate::tenant::Vlan;
+use crate::testing::{self, ranges, under_node};
+use crate::under::{Advertisement, Eip, Subnet};
+use crate::world::World;
+
+/// Tenant `a` on a VLAN of its own, with `vm1` and `vm2`, a pool of ten addresses there and an
+/// advertisement of all pools; two nodes of the under cluster.
+fn world() -> World {
+    let mut world = testing::world();
+    let subnet =
+        Subnet { underlay: true, ..testing::subnet("", "10.205.0.0/24", "10.205.0.1", &[]) };
+    world.under.subnets.insert("vlan-205".into(), subnet);
+    world.under.pools = [("lan".to_owned(), ranges(&["10.205.0.50-10.205.0.59"]))].into();
+    world.under.advertisements.insert("all".into(), Advertisement::default());
+    for (name, address) in [("node1", "192.0.2.1"), ("node2", "192.0.2.2")] {
+        world.under.nodes.insert(name.into(), under_node(address));
+    }
+    let spec = &mut world.tenant_a().spec;
+    (spec.vpc, spec.subnets) = (None, vec!["vlan-205".into()]);
+    let addresses = ["10.205.0.0/24".parse().unwrap()].into_iter().collect();
+    spec.vlan = Some(Vlan { addresses, gateways: vec!["10.205.0.1".parse().unwrap()] });
+    world.with_ip("vm1.lan", "vm1", "vlan-205", "10.205.0.11").with_ip(
+        "vm2.lan",
+        "vm2",
+        "vlan-205",
+        "10.205.0.12",
+    )
+}
+
+fn served() -> Bench {
+    let mut bench = Bench::told(world().with_service(WEB, *new_service()));
+    settle(&mut bench, Some("node1"));
+    assert_eq!(bench.published(WEB).as_deref(), Some("10.205.0.50"));
+    bench.log.clear();
+    bench
+}
+
+/// Runs until nothing is left to do, with a speaker on a node that obeys; or with none.
+fn settle(bench: &mut Bench, node: Option<&str>) {
+    for _ in 0..20 {
+        bench.run();
+        if !node.is_some_and(|node| speak(&mut bench.truth, node)) {
+            return bench.wait(2);
+        }
+    }
+    panic!("no rest");
+}
+
+/// A speaker does what it is told; whether it had to.
+fn speak(world: &mut World, node: &str) -> bool {
+    let mut changed = false;
+    for (name, eip) in world.under.eips.clone() {
+        let ordered = eip.spec.vlan.as_ref().is_some_and(|vlan| !vlan.announce.l2.is_empty());
+        let says = eip.status.announcements.iter().any(|by| by.node == node);
+        if ordered == says {
+            continue;
+        }
+        changed = true;
+        say(world, &name, node, ordered.then_some(AnnouncementState::Announced));
+    }
+    changed
+}
+
+/// A speaker says that it does this for an address, or nothing.
+fn say(world: &mut World, name: &str, node: &str, state: Option<AnnouncementState>) {
+    let mut eip = world.under.eips[name].clone();
+    eip.version = testing::next(eip.version);
+    eip.status.announcements.retain(|by| by.node != node);
+    let message = "answered by 02:00:00:00:00:66".to_owned();
+    eip.status.announcements.extend(state.map(|state| EipAnnouncement {
+        node: node.into(),
+        uid: eip.uid.to_string(),
+        state,
+        message,
+    }));
+    world.put_eip(name, Some(eip));
+}
+
+fn eip<'b>(bench: &'b Bench, address: &str) -> &'b Eip {
+    &bench.truth.under.eips[address]
+}
+
+fn reason(bench: &Bench, address: &str) -> String {
+    let conditions = &eip(bench, address).status.conditions;
+    conditions.iter().find(|c| c.type_ == "Ready").map(|c| c.reason.clone()).unwrap_or_default()
+}
+
+#[test]
+fn a_service_is_assigned_announced_and_published_in_this_order() {
+    let mut bench = Bench::told(world().with_service(WEB, *new_service()));
+    settle(&mut bench, None);
+    let found = eip(&bench, "10.205.0.50");
+    let orders = found.spec.vlan.clone().unwrap();
+    assert_eq!(orders.announce.l2, ["all"]);
+    let hops: Vec<_> = orders.next_hops.iter().map(|hop| (&*hop.address, &*hop.vm)).collect();
+    assert_eq!(hops, [("10.205.0.11", "vm1"), ("10.205.0.12", "vm2")]);
+    assert_eq!(found.spec.services[0].ports[0].port, 80);
+    assert_eq!(bench.published(WEB), None, "no speaker announces it");
+    settle(&mut bench, Some("node1"));
+    assert_eq!(bench.published(WEB).as_deref(), Some("10.205.0.50"));
+    assert_eq!(eip(&bench, "10.205.0.50").status.announced_by.as_deref(), Some("node1"));
+    assert_eq!(reason(&bench, "10.205.0.50"), "Ready");
+    assert!(bench.truth.under.ovn_eips.is_empty() && bench.edits_of_rows() == 0);
+    bench.log.clear();
+    bench.wait(120);
+    assert!(bench.log.is_empty(), "the steady state writes nothing: {:?}", bench.log);
+}
+
+#[test]
+fn that_no_speaker_announces_it_is_told() {
+    let mut bench = Bench::told(world().with_service(WEB, *new_service()));
+    bench.run();
+    bench.wait(6);
+    assert_eq!(reason(&bench, "10.205.0.50"), "NoSpeaker");
+    let mut world = world().with_service(WEB, *new_service());
+    world.under.advertisements.clear();
+    let mut bench = Bench::told(world);
+    bench.run();
+    bench.wait(2);
+    assert_eq!(reason(&bench, "10.205.0.50"), "NoAdvertisement");
+    bench.when(|w| drop(w.under.advertisements.insert("all".into(), Advertisement::default())));
+    settle(&mut bench, Some("node1"));
+    assert_eq!(bench.published(WEB).as_deref(), Some("10.205.0.50"));
+}
+
+#[test]
+fn what_was_published_stays_while_another_speaker_takes_over() {
+    let mut bench = served();
+    bench.when(|w| say(w, "10.205.0.50", "node1", None));
+    bench.wait(30);
+    assert_eq!(bench.published(WEB).as_deref(), Some("10.205.0.50"));
+    assert_eq!(reason(&bench, "10.205.0.50"), "NoSpeaker");
+    bench.when(|w| say(w, "10.205.0.50", "node2", Some(AnnouncementState::Announced)));
+    bench.wait(2);
+    assert_eq!(eip(&bench, "10.205.0.50").status.announced_by.as_deref(), Some("node2"));
+    assert_eq!(reason(&bench, "10.205.0.50"), "Ready");
+}
+
+#[test]
+fn a_foreign_host_with_the_address_is_named_to_the_operator_alone() {
+    let mut bench = Bench::told(world().with_service(WEB, *new_service()));
+    settle(&mut bench, None);
+    bench.when(|w| say(w, "10.205.0.50", "node1", Some(AnnouncementState::Conflict)));
+    bench.wait(2);
+    assert_eq!(bench.published(WEB), None);
+    assert_eq!(reason(&bench, "10.205.0.50"), "AddressConflict");
+    let ready = eip(&bench, "10.205.0.50").status.conditions.last().unwrap();
+    assert!(ready.message.contains("02:00:00:00:00:66 (node1)"), "{}", ready.message);
+    let told = format!("{:?}", bench.truth.service(WEB).status.conditions);
+    assert!(!told.contains("02:00") && !told.contains("node1"), "{told}");
+}
+
+#[test]
+fn a_deleted_service_is_released_when_no_speaker_announces_it_any_more() {
+    let mut bench = served();
+    bench.when(|w| w.service(WEB).deleting = true);
+    bench.wait(60);
+    assert!(eip(&bench, "10.205.0.50").spec.vlan.as_ref().unwrap().announce.l2.is_empty());
+    assert_eq!(reason(&bench, "10.205.0.50"), "Releasing");
+    assert!(bench.truth.service(WEB).finalizer, "it waits for the speaker");
+    settle(&mut bench, Some("node1"));
+    assert!(bench.truth.tenant_a().services.is_empty());
+    assert!(eip(&bench, "10.205.0.50").released().is_some());
+    bench.wait(61);
+    assert!(bench.truth.under.eips.is_empty());
+}
+
+/// A change of a world.
+type Change = fn(&mut World);
+
+#[test]
+fn a_speaker_that_is_gone_for_good_holds_up_nothing() {
+    let gone: [(&str, Change); 3] = [
+        ("its Node is deleted", |w| drop(w.under.nodes.remove("node1"))),
+        ("its Node is out of service", |w| {
+            w.under.nodes.get_mut("node1").unwrap().out_of_service = true;
+        }),
+        ("an operator says so", |w| {
+            let mut eip = w.under.eips["10.205.0.50"].clone();
+            eip.silenced.insert("node1".into());
+            eip.version = testing::next(eip.version);
+            w.put_eip("10.205.0.50", Some(eip));
+        }),
+    ];
+    for (what, change) in gone {
+        let mut bench = served();
+        bench.when(|w| w.service(WEB).deleting = true);
+        bench.wait(5);
+        assert!(!bench.truth.tenant_a().services.is_empty(), "{what}");
+        // What it said stands there still.
+        bench.when(change);
+        bench.wait(5);
+        assert!(bench.truth.tenant_a().services.is_empty(), "{what}");
+    }
+}
+
+#[test]
+fn backends_that_change_are_ordered_anew_and_nothing_else() {
+    let mut bench = served();
+    bench.when(|w| w.node("vm2").excluded = true);
+    bench.wait(2);
+    let orders = eip(&bench, "10.205.0.50").spec.vlan.clone().unwrap();
+    assert_eq!(orders.next_hops.len(), 1);
+    assert_eq!(bench.published(WEB).as_deref(), Some("10.205.0.50"));
+}
+
+#[test]
+fn a_service_moves_on_request_alone_and_only_within_its_vlan() {
+    let mut bench = served();
+    bench.truth.under.pools.insert("elsewhere".into(), ranges(&["198.51.100.100-198.51.100.109"]));
+    bench.when(|w| w.service(WEB).load_balancer_ip = Some("198.51.100.100".into()));
+    settle(&mut bench, Some("node1"));
+    assert_eq!(bench.published(WEB).as_deref(), Some("10.205.0.50"));
+    assert_eq!(reason(&bench, "10.205.0.50"), "PoolNotInVlan");
+    bench.when(|w| w.service(WEB).load_balancer_ip = Some("10.205.0.55".into()));
+    settle(&mut bench, Some("node1"));
+    assert_eq!(bench.published(WEB).as_deref(), Some("10.205.0.55"));
+    assert!(eip(&bench, "10.205.0.50").released().is_some());
+}
+
+#[test]
+fn a_gateway_of_the_vlan_is_in_no_pool() {
+    let mut world = world();
+    world.under.pools = [("lan".to_owned(), ranges(&["10.205.0.0/28"]))].into();
+    let mut bench = Bench::told(world.with_service(WEB, *new_service()));
+    settle(&mut bench, Some("node1"));
+    assert_eq!(bench.published(WEB), None);
+    let conditions = &bench.truth.under.pools["lan"].status.conditions;
+    let ready = conditions.iter().find(|c| c.type_ == "Ready").unwrap();
+    let text = "10.205.0.1, which is";
+    assert!(ready.reason == "RangeForbidden" && ready.message.contains(text), "{ready:?}");
+}
+
+#[test]
+fn a_returning_service_gets_its_address_again() {
+    let mut bench = served();
+    bench.when(|w| w.service(WEB).deleting = true);
+    settle(&mut bench, Some("node1"));
+    let again = Service { uid: Uid::new("uid-again"), ..*new_service() };
+    bench
+        .truth
+        .put_service("a/default/early", Some(Service { uid: Uid::new("e"), ..*new_service() }));
+    bench.when(|w| w.put_service(WEB, Some(again)));
+    settle(&mut bench, Some("node1"));
+    assert_eq!(bench.published(WEB).as_deref(), Some("10.205.0.50"));
+    assert_eq!(bench.published("a/default/early").as_deref(), Some("10.205.0.51"));
+}
+
+#[test]
+fn a_reserved_address_is_set_aside_served_on_request_and_set_aside_again() {
+    let mut world = world().with_service(WEB, *new_service());
+    let mut reserved = super::reservations::reserved("10.205.0.58", "a");
+    reserved.version = testing::version(1);
+    world.put_eip("10.205.0.58", Some(reserved));
+    let mut bench = Bench::told(world);
+    settle(&mut bench, Some("node1"));
+    assert_eq!(bench.published(WEB).as_deref(), Some("10.205.0.50"));
+    assert_eq!(reason(&bench, "10.205.0.58"), "Reserved");
+    assert!(bench.truth.under.ovn_eips.is_empty(), "Kube-OVN has no part in it");
+    bench.when(|w| w.service(WEB).load_balancer_ip = Some("10.205.0.58".into()));
+    settle(&mut bench, Some("node1"));
+    assert_eq!(bench.published(WEB).as_deref(), Some("10.205.0.58"));
+    bench.when(|w| w.service(WEB).deleting = true);
+    settle(&mut bench, Some("node1"));
+    assert_eq!(reason(&bench, "10.205.0.58"), "Reserved");
+    assert!(eip(&bench, "10.205.0.58").spec.services.is_empty());
+}
