@@ -66,6 +66,8 @@ struct Pass {
     /// and nothing else has. What fails later does not take that back: it would on all nodes alike.
     up: bool,
     failed: Vec<io::Error>,
+    /// The interface is not in its namespace any more.
+    gone: bool,
 }
 
 impl Kernel {
@@ -88,7 +90,7 @@ impl Kernel {
     /// Keeps it until nobody orders anything any more.
     ///
     /// # Errors
-    /// The interface is another one than it was, the kernel tells of no changes any more, or the
+    /// The interface is gone or another one than it was, the kernel tells of no changes any more, or the
     /// speaker is gone: all is to be set up anew.
     pub async fn run(mut self) -> io::Result<()> {
         loop {
@@ -130,6 +132,10 @@ impl Kernel {
             told.map_err(|_| io::Error::other("the speaker is gone"))?;
             self.told = now;
         }
+        if pass.gone {
+            let text = format!("interface {interface} is gone from its namespace");
+            return Err(io::Error::new(io::ErrorKind::NotConnected, text));
+        }
         Ok(!pass.failed.is_empty())
     }
 }
@@ -138,7 +144,7 @@ impl Place {
     /// Looks at everything, and changes what differs. One that fails does not keep the others from
     /// being made.
     fn pass(&mut self, order: &Order) -> io::Result<Pass> {
-        let mut failed = Vec::new();
+        let (mut failed, mut gone) = (Vec::new(), false);
         match self.look() {
             Ok(found) if found.index != self.interface.index => {
                 let text = format!("interface {} was replaced by another", found.name);
@@ -150,7 +156,8 @@ impl Place {
             }
             Err(error) => {
                 // That the kernel does not tell says nothing of the interface.
-                self.running &= error.kind() != io::ErrorKind::NotFound;
+                gone = error.kind() == io::ErrorKind::NotFound;
+                self.running &= !gone;
                 failed.push(error);
             }
         }
@@ -165,7 +172,7 @@ impl Place {
             self.routed |= failed.len() == before;
         }
         let up = self.running && self.closed && self.routed;
-        Ok(Pass { mac: self.mac, up, failed })
+        Ok(Pass { mac: self.mac, up, failed, gone })
     }
 
     /// Our interface; the loopback is up afterwards.

@@ -45,13 +45,27 @@ impl Namespace {
         pinned.map(|()| (namespace, false))
     }
 
+    /// The namespace that this file is, which is not ours to make or to remove.
+    #[must_use]
+    pub const fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn open(&self) -> io::Result<File> {
+        File::open(&self.path)
+    }
+
     /// Does something within the namespace, on a thread of its own. What is opened there stays
     /// there.
     ///
     /// # Errors
     /// It cannot be entered, or what was done failed.
     pub fn run<T: Send>(&self, what: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-        let file = File::open(&self.path)?;
+        let file = self.open()?;
         in_thread(move || {
             setns(file.as_fd(), CloneFlags::CLONE_NEWNET)?;
             what()

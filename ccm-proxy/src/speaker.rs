@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use speaker_core::drop_reason::Drops;
@@ -52,6 +53,10 @@ pub enum Command {
 pub struct Stands {
     /// Each of its addresses.
     pub addresses: BTreeMap<IpAddr, Standing>,
+    /// UIDs of the `Eip`s for which they stand so.
+    pub uids: BTreeMap<IpAddr, Arc<str>>,
+    /// Whether it is known who else is there.
+    pub settled: bool,
     /// The other speakers.
     pub peers: BTreeMap<NodeName, Liveness>,
     /// What had no effect.
@@ -248,6 +253,10 @@ impl Speaker {
                     Some(standing) => drop(stands.addresses.insert(*address, standing)),
                     None => drop(stands.addresses.remove(address)),
                 }
+                match vlan.uid(*address) {
+                    Some(uid) => drop(stands.uids.insert(*address, uid.clone())),
+                    None => drop(stands.uids.remove(address)),
+                }
             }
             let known = stands.peers.iter().map(|(node, liveness)| (node, *liveness));
             let same = vlan.peers().eq(known);
@@ -258,7 +267,8 @@ impl Speaker {
             if stands.drops != *vlan.drops() {
                 stands.drops = vlan.drops().clone();
             }
-            !same || !changed.is_empty()
+            let settled = std::mem::replace(&mut stands.settled, vlan.settled());
+            !same || !changed.is_empty() || settled != stands.settled
         });
     }
 }

@@ -13,6 +13,7 @@ mod members;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use members::{Liveness, Member};
@@ -160,6 +161,18 @@ impl Vlan {
     #[must_use]
     pub fn standing(&self, address: IpAddr) -> Option<Standing> {
         self.link.standing(address)
+    }
+
+    /// UID of the `Eip` that an address is announced for.
+    #[must_use]
+    pub fn uid(&self, address: IpAddr) -> Option<&Arc<str>> {
+        self.orders.get(&address).map(|order| &order.uid)
+    }
+
+    /// Whether it is known who else is there: what is not announced now is another's to announce.
+    #[must_use]
+    pub const fn settled(&self) -> bool {
+        self.members.settled()
     }
 
     /// The other speakers, and how they stand.

@@ -12,7 +12,7 @@ use netlink_packet_route::link::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use speaker_core::mac::MacAddress;
 
-use super::Netlink;
+use super::{Netlink, gone};
 
 /// An interface of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Interface {
     pub mac: Option<MacAddress>,
     /// Whether it is up and has a carrier.
     pub running: bool,
+    /// The number of the interface that it is a macvlan on, in the namespace of that.
+    pub macvlan_on: Option<u32>,
 }
 
 impl Netlink {
@@ -94,6 +96,16 @@ impl Netlink {
         }
     }
 
+    /// Deletes an interface; that there is none is success.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn delete_interface(&mut self, index: u32) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        gone(self.change(RouteNetlinkMessage::DelLink(link), 0))
+    }
+
     /// Takes an interface up or down.
     ///
     /// # Errors
@@ -114,7 +126,10 @@ impl Interface {
             name: String::new(),
             mac: None,
             running: link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
+            macvlan_on: None,
         };
+        // The kernel leaves the number away where it is that of the interface itself.
+        let (mut on, mut macvlan) = (link.header.index, false);
         for attribute in &link.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => interface.name.clone_from(name),
@@ -122,9 +137,14 @@ impl Interface {
                     let octets = <[u8; 6]>::try_from(&**octets).ok();
                     interface.mac = octets.and_then(|octets| MacAddress::new(octets).ok());
                 }
+                LinkAttribute::Link(parent) => on = *parent,
+                LinkAttribute::LinkInfo(told) => {
+                    macvlan = told.contains(&LinkInfo::Kind(InfoKind::MacVlan));
+                }
                 _ => {}
             }
         }
+        interface.macvlan_on = macvlan.then_some(on);
         Some(interface).filter(|interface| !interface.name.is_empty())
     }
 }
