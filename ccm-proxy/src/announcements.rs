@@ -1,0 +1,250 @@
+//! What we say of addresses in their `Eip`s, and what of it is still to be written. Pure.
+//!
+//! ```text
+//! VLANs' tasks ─► wanted ─┐
+//!                         ├─► differences ─► writes (one at a time for an address)
+//! watch, answers ─► seen ─┘
+//! ```
+//! What the watch shows is compared with what is wanted; so the steady state writes nothing, and
+//! what somebody else takes away comes back. The answer to a write counts as seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cpo_api::EipAnnouncement;
+use serde_json::{Value, json};
+use speaker_core::node::NodeName;
+use speaker_core::world::VlanName;
+
+use crate::input::{Entry, SeenEip, Source};
+
+/// The first wait after a write that failed, and the longest.
+const BACKOFF: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(10)];
+
+/// A write of our own entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Write {
+    /// The address.
+    pub(crate) address: IpAddr,
+    /// UID of the `Eip`; of another one nothing is written.
+    pub(crate) uid: Arc<str>,
+    /// What is said; nothing where the entry is to be removed.
+    pub(crate) entry: Option<Entry>,
+}
+
+/// How a write ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// The `Eip` is so now; nothing where there is no such `Eip` any more: the watch will tell.
+    Done(Option<Box<SeenEip>>),
+    /// It may succeed later.
+    Failed,
+}
+
+/// What is said, and what is to be said; nothing is known at first.
+#[derive(Debug, Default)]
+pub(crate) struct Announcements {
+    seen: BTreeMap<IpAddr, Seen>,
+    wanted: BTreeMap<IpAddr, BTreeMap<VlanName, Entry>>,
+    /// Whether it is known which VLANs are ours.
+    planned: bool,
+    /// VLANs of which it is not known yet what of an earlier run's word is right.
+    unsettled: BTreeSet<VlanName>,
+    /// What is to be looked at.
+    look: BTreeSet<IpAddr>,
+    under_way: BTreeSet<IpAddr>,
+    /// What failed: when it is tried again (monotonic), and after which wait.
+    failed: BTreeMap<IpAddr, (Duration, Duration)>,
+}
+
+/// An `Eip` as it was seen last.
+#[derive(Debug)]
+struct Seen {
+    uid: Arc<str>,
+    vlan: VlanName,
+    version: Option<u64>,
+    ours: Option<EipAnnouncement>,
+}
+
+impl Announcements {
+    /// Takes how an `Eip` is, or that it is gone; `false` where something newer is known of it.
+    pub(crate) fn see(&mut self, address: IpAddr, eip: Option<&SeenEip>, source: Source) -> bool {
+        let Some(eip) = eip else {
+            self.seen.remove(&address);
+            self.failed.remove(&address);
+            return true;
+        };
+        let known = self.seen.get(&address);
+        // A list is never older than what it follows; a watch may be than an answer.
+        let older = source == Source::Watch
+            && known.is_some_and(|known| known.version > eip.version && known.uid == eip.eip.uid);
+        if older {
+            return false;
+        }
+        let (uid, vlan) = (eip.eip.uid.clone(), eip.eip.vlan.clone());
+        let seen = Seen { uid, vlan, version: eip.version, ours: eip.ours.clone() };
+        self.seen.insert(address, seen);
+        self.look.insert(address);
+        true
+    }
+
+    /// An `Eip`s' list is complete: whatever it does not name is gone.
+    pub(crate) fn listed(&mut self, names: &BTreeSet<String>) {
+        let there = |address: &IpAddr| names.contains(&cpo_api::Eip::name_of(*address));
+        self.seen.retain(|address, _| there(address));
+        self.failed.retain(|address, _| there(address));
+    }
+
+    /// Takes what a VLAN's speaker does for an address.
+    pub(crate) fn say(&mut self, vlan: &VlanName, address: IpAddr, entry: Option<Entry>) {
+        let said = self.wanted.entry(address).or_default();
+        match entry {
+            Some(entry) => drop(said.insert(vlan.clone(), entry)),
+            None => drop(said.remove(vlan)),
+        }
+        if said.is_empty() {
+            self.wanted.remove(&address);
+        }
+        self.look.insert(address);
+    }
+
+    /// These VLANs begin: what an earlier run said of their addresses stands until they are settled.
+    pub(crate) fn begin(&mut self, vlan: VlanName) {
+        self.unsettled.insert(vlan);
+    }
+
+    /// It is known which VLANs are ours.
+    pub(crate) fn planned(&mut self) {
+        if !std::mem::replace(&mut self.planned, true) {
+            self.look_at_all();
+        }
+    }
+
+    /// Whatever a VLAN's speaker does not speak of is not announced there.
+    pub(crate) fn settle(&mut self, vlan: &VlanName) {
+        if self.unsettled.remove(vlan) {
+            self.look_at_all();
+        }
+    }
+
+    fn look_at_all(&mut self) {
+        let entries = self.seen.iter().filter(|(_, seen)| seen.ours.is_some());
+        self.look.extend(entries.map(|(address, _)| *address));
+    }
+
+    /// The next write that is due; the caller makes it.
+    pub(crate) fn next(&mut self, now: Duration) -> Option<Write> {
+        let due = self.failed.iter().filter(|(_, (due, _))| *due <= now);
+        self.look.extend(due.map(|(address, _)| *address));
+        while let Some(address) = self.look.pop_first() {
+            // When it ended it is looked at again.
+            let waits = self.failed.get(&address).is_some_and(|(due, _)| *due > now);
+            if self.under_way.contains(&address) || waits {
+                continue;
+            }
+            match self.difference(address) {
+                Some(write) => {
+                    self.under_way.insert(address);
+                    return Some(write);
+                }
+                None => drop(self.failed.remove(&address)),
+            }
+        }
+        None
+    }
+
+    /// What is to be written of an address.
+    fn difference(&self, address: IpAddr) -> Option<Write> {
+        let seen = self.seen.get(&address)?;
+        let said = self.wanted.get(&address).into_iter().flat_map(BTreeMap::values);
+        let entry = said.into_iter().find(|entry| entry.uid == seen.uid).cloned();
+        let same = match (&entry, &seen.ours) {
+            (None, None) => true,
+            (Some(entry), Some(ours)) => {
+                (&*entry.uid, entry.state, &entry.message) == (&ours.uid, ours.state, &ours.message)
+            }
+            (None, Some(_)) => !self.planned || self.unsettled.contains(&seen.vlan),
+            (Some(_), None) => false,
+        };
+        (!same).then(|| Write { address, uid: seen.uid.clone(), entry })
+    }
+
+    /// A write ended; gives the `Eip` that it made, where that is news.
+    pub(crate) fn ended(
+        &mut self,
+        write: &Write,
+        ended: Written,
+        now: Duration,
+    ) -> Option<Box<SeenEip>> {
+        let address = write.address;
+        self.under_way.remove(&address);
+        let eip = match ended {
+            Written::Done(eip) => eip,
+            Written::Failed => {
+                self.fail(address, now);
+                return None;
+            }
+        };
+        // What was deleted meanwhile does not come back by an answer.
+        let there = self.seen.get(&address).is_some_and(|seen| seen.uid == write.uid);
+        let news = eip.filter(|eip| there && eip.eip.uid == write.uid);
+        let Some(eip) = news else {
+            self.failed.remove(&address);
+            return None;
+        };
+        let news = self.see(address, Some(&eip), Source::Watch);
+        if self.difference(address).as_ref() == Some(write) {
+            // It had no effect: again at once it would have none either.
+            self.fail(address, now);
+        } else {
+            self.failed.remove(&address);
+            self.look.insert(address);
+        }
+        news.then_some(eip)
+    }
+
+    fn fail(&mut self, address: IpAddr, now: Duration) {
+        let last = self.failed.get(&address).map(|(_, wait)| *wait);
+        let wait = last.map_or(BACKOFF[0], |last| (last * 2).min(BACKOFF[1]));
+        self.failed.insert(address, (now + wait, wait));
+    }
+
+    /// When something that failed is tried again (monotonic).
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        let waiting = self.failed.iter().filter(|(address, _)| !self.under_way.contains(*address));
+        waiting.map(|(_, (due, _))| *due).min()
+    }
+
+    /// Whether all is written.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.look.is_empty() && self.under_way.is_empty() && self.failed.is_empty()
+    }
+}
+
+impl Write {
+    /// The body of the apply. Without an entry it names nothing of ours: what we applied before is
+    /// removed.
+    pub(crate) fn body(&self, us: &NodeName) -> Value {
+        let entry = |entry: &Entry| {
+            let announcement = EipAnnouncement {
+                node: us.to_string(),
+                uid: entry.uid.to_string(),
+                state: entry.state,
+                message: entry.message.clone(),
+            };
+            json!({ "announcements": [announcement] })
+        };
+        json!({
+            "apiVersion": "cloud-provider-ovn.io/v1alpha1",
+            "kind": "Eip",
+            "metadata": { "name": cpo_api::Eip::name_of(self.address), "uid": &*self.uid },
+            "status": self.entry.as_ref().map_or_else(|| json!({}), entry),
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "announcements_tests.rs"]
+mod tests;

@@ -1,0 +1,169 @@
+//! Objects of the under cluster into the core's types. Pure.
+//!
+//! What cannot be read of an object is named and passed over: the rest of it goes on.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use cpo_api::{AnnouncementState, EipMode, InterfaceKind, LabelOperator, TenantMode, names};
+use k8s_openapi::api::core::v1;
+use kube::ResourceExt as _;
+use pools::{Operator, Port, Protocol, Requirement, Selector};
+use speaker_core::node::NodeName;
+use speaker_core::order::{Delivery, Machine};
+use speaker_core::world::{Advertisement, Connection, ConnectionKind, Eip, Node, VlanSpec};
+
+use crate::input::{Object, SeenEip, Tenant};
+use crate::watch::Parsed;
+
+/// Linux' `IFNAMSIZ`, without the end.
+const LONGEST_INTERFACE: usize = 15;
+
+/// A tenant in VLAN mode.
+pub(crate) fn tenant(object: cpo_api::TenantCluster) -> Parsed {
+    let name = object.name_any();
+    let (uid, deleting) =
+        (object.metadata.uid.unwrap_or_default(), object.metadata.deletion_timestamp.is_some());
+    let vlan = match object.spec.mode {
+        TenantMode::Vlan => object.spec.vlan,
+        TenantMode::Overlay | TenantMode::Unmanaged => None,
+    };
+    let Some(vlan) = vlan else { return (None, Vec::new()) };
+    let mut complaints = Vec::new();
+    let mut interfaces = Vec::new();
+    for interface in vlan.interfaces {
+        if is_interface(&interface.name) {
+            interfaces.push(Connection {
+                nodes: selector(interface.node_selector),
+                interface: interface.name,
+                kind: match interface.kind {
+                    InterfaceKind::Macvlan => ConnectionKind::Macvlan,
+                },
+            });
+        } else {
+            complaints.push(format!("{:?} is not the name of an interface", interface.name));
+        }
+    }
+    let vlan = VlanSpec { tenant: uid.into(), interfaces };
+    (Some(Object::Tenant(name.into(), Some(Tenant { vlan, deleting }))), complaints)
+}
+
+/// As Linux takes it (`dev_valid_name`).
+fn is_interface(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_graphic() && c != '/' && c != ':';
+    let length = (1..=LONGEST_INTERFACE).contains(&name.len());
+    length && name.chars().all(plain) && name != "." && name != ".."
+}
+
+/// An address that is served on a VLAN.
+pub(crate) fn eip(object: cpo_api::Eip, us: &NodeName) -> Parsed {
+    let name = object.name_any();
+    let mut complaints = Vec::new();
+    let (spec, status) = (object.spec, object.status.unwrap_or_default());
+    let (Some(address), EipMode::Vlan, Some(vlan)) = (address_of(&name), spec.mode, spec.vlan)
+    else {
+        return (None, complaints);
+    };
+    let uid = object.metadata.uid.unwrap_or_default();
+    let machines = vlan.next_hops.iter().filter_map(|hop| machine(hop, &mut complaints));
+    let machines: BTreeSet<Machine> = machines.collect();
+    let delivery = match vlan.delivery {
+        cpo_api::Delivery::Routed => Delivery::Routed { machines },
+        cpo_api::Delivery::Direct => Delivery::Direct { machines },
+    };
+    let ports = spec.services.iter().flat_map(|service| &service.ports);
+    let ports = ports.filter_map(|p| port(p, &mut complaints)).collect();
+    let announced = status.announcements.iter().filter(|announcement| {
+        announcement.uid == uid && announcement.state == AnnouncementState::Announced
+    });
+    let eip = Eip {
+        uid: uid.clone().into(),
+        vlan: spec.tenant.name.into(),
+        tenant: spec.tenant.uid.into(),
+        advertised: vlan.announce.l2.into_iter().collect(),
+        delivery,
+        ports,
+        announced_by: announced.filter_map(|announced| announced.node.parse().ok()).collect(),
+    };
+    let version = object.metadata.resource_version.and_then(|version| version.parse().ok());
+    let ours = status.announcements.into_iter().find(|entry| entry.node == us.as_str());
+    let seen = Box::new(SeenEip { eip, version, ours });
+    (Some(Object::Eip(address, Some(seen))), complaints)
+}
+
+/// The address that an `Eip` is named by.
+pub(crate) fn address_of(name: &str) -> Option<IpAddr> {
+    name.replace('-', ":").parse().ok()
+}
+
+fn machine(hop: &cpo_api::NextHop, complaints: &mut Vec<String>) -> Option<Machine> {
+    let Ok(address) = hop.address.parse() else {
+        complaints.push(format!("next hop {:?} is not an IP address", hop.address));
+        return None;
+    };
+    let mac = match hop.mac.as_deref().map(str::parse).transpose() {
+        Ok(mac) => mac,
+        Err(error) => {
+            complaints.push(format!("next hop {address}: {error}"));
+            None
+        }
+    };
+    Some(Machine { address, mac })
+}
+
+fn port(port: &cpo_api::EipPort, complaints: &mut Vec<String>) -> Option<Port> {
+    let protocol = match port.protocol.as_str() {
+        "TCP" => Some(Protocol::Tcp),
+        "UDP" => Some(Protocol::Udp),
+        "SCTP" => Some(Protocol::Sctp),
+        _ => None,
+    };
+    let read = protocol.filter(|_| port.port != 0);
+    if read.is_none() {
+        complaints.push(format!("{:?} {} is not a port", port.protocol, port.port));
+    }
+    read.map(|protocol| Port { protocol, number: port.port })
+}
+
+/// An `L2Advertisement`.
+pub(crate) fn advertisement(object: cpo_api::L2Advertisement) -> Parsed {
+    let name = object.name_any();
+    let spec = object.spec;
+    let advertisement = Advertisement {
+        nodes: spec.node_selectors.into_iter().map(selector).collect(),
+        interfaces: spec.interfaces.into_iter().collect(),
+        refresh: Some(Duration::from_secs(spec.refresh_seconds.into())),
+    };
+    (Some(Object::Advertisement(name, Some(advertisement))), Vec::new())
+}
+
+/// A node; `ignore` the label by which nodes are kept out of external load balancers, or not.
+pub(crate) fn node(object: &v1::Node, ignore: bool) -> Parsed {
+    let Ok(name) = object.name_any().parse() else { return (None, Vec::new()) };
+    let labels = object.labels().clone();
+    let excluded = labels.get(names::EXCLUDE_NODE).map(|value| value.to_ascii_lowercase());
+    let excluded = excluded.is_some_and(|value| value != "false") && !ignore;
+    (Some(Object::Node(name, Some(Node { labels, excluded }))), Vec::new())
+}
+
+fn selector(selector: cpo_api::LabelSelector) -> Selector {
+    let requirement = |expression: cpo_api::LabelExpression| {
+        let values = expression.values.into_iter().collect();
+        let operator = match expression.operator {
+            LabelOperator::In => Operator::In(values),
+            LabelOperator::NotIn => Operator::NotIn(values),
+            LabelOperator::Exists => Operator::Exists,
+            LabelOperator::DoesNotExist => Operator::DoesNotExist,
+        };
+        Requirement { key: expression.key, operator }
+    };
+    Selector {
+        labels: selector.match_labels,
+        requirements: selector.match_expressions.into_iter().map(requirement).collect(),
+    }
+}
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;

@@ -1,0 +1,139 @@
+//! Sets up a speaker's place on a VLAN: its namespace, its interface, its sockets.
+//!
+//! What an earlier run left is taken over where it fits, and made anew where it does not.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+
+use ccm_proxy::netlink::{Interface, Netlink, events};
+use ccm_proxy::netns::Namespace;
+use ccm_proxy::nft::Nft;
+use ccm_proxy::{bfd_socket, packet, sysctl};
+use speaker_core::mac::MacAddress;
+use speaker_core::world::{Connection, ConnectionKind, VlanName};
+
+/// The interface of a VLAN in its namespace.
+const INTERFACE: &str = "vlan";
+
+/// Where this node's places are.
+#[derive(Clone, Debug)]
+pub(crate) struct Ground {
+    /// The namespace with the node's interfaces.
+    pub(crate) host: PathBuf,
+    /// What the names of pinned namespaces begin with.
+    pub(crate) prefix: String,
+    /// The words that start `nft`.
+    pub(crate) nft: Vec<OsString>,
+}
+
+/// A place on a VLAN, with everything open that is needed there.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Its namespace.
+    pub(crate) namespace: Namespace,
+    /// Its interface there.
+    pub(crate) interface: Interface,
+    /// That one's Ethernet address.
+    pub(crate) mac: MacAddress,
+    /// Whether speakers send a connection to the same machine.
+    pub(crate) hash: sysctl::Hash,
+    /// What was opened in the namespace.
+    pub(crate) opened: Opened,
+}
+
+/// What was opened in a namespace.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// For changes of the kernel.
+    pub(crate) netlink: Netlink,
+    /// For word of changes.
+    pub(crate) events: events::Opened,
+    /// For ARP and neighbor discovery.
+    pub(crate) packets: packet::Opened,
+    /// For BFD.
+    pub(crate) bfd: bfd_socket::Opened,
+}
+
+impl Ground {
+    /// The program that loads packet filters.
+    pub(crate) fn nft(&self) -> Nft {
+        Nft::new(self.nft.clone())
+    }
+
+    /// Sets up a place on a VLAN.
+    ///
+    /// # Errors
+    /// The operator's interface is missing, or the kernel's.
+    pub(crate) fn set_up(&self, vlan: &VlanName, connection: &Connection) -> io::Result<Place> {
+        match connection.kind {
+            ConnectionKind::Macvlan => {}
+            ConnectionKind::Moved => {
+                let text = "an interface cannot be moved into a namespace yet";
+                return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+            }
+        }
+        let host = Namespace::at(self.host.clone());
+        let parent = host.run(|| parent(&connection.interface))?;
+        let (namespace, _) = Namespace::open_or_make(&self.pin(vlan))?;
+        connect(&host, &namespace, &parent)?;
+        let hash = sysctl::apply(&namespace, INTERFACE)?;
+        let (interface, opened) = namespace.run(open)?;
+        let missing = || io::Error::other("the interface has no Ethernet address");
+        let mac = interface.mac.ok_or_else(missing)?;
+        Ok(Place { namespace, interface, mac, hash, opened })
+    }
+
+    /// Removes a place; its interface, routes and filter end with it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn remove(&self, vlan: &VlanName) -> io::Result<()> {
+        let pin = PathBuf::from(ccm_proxy::netns::PINS).join(self.pin(vlan));
+        Namespace::at(pin).remove()
+    }
+
+    /// The name of a VLAN's namespace.
+    pub(crate) fn pin(&self, vlan: &VlanName) -> String {
+        format!("{}{vlan}", self.prefix)
+    }
+}
+
+/// The operator's interface, in the namespace that the thread is in.
+fn parent(name: &str) -> io::Result<Interface> {
+    let found = Netlink::open()?.interface(name)?;
+    let missing = || {
+        let text = format!("there is no interface {name} on this node");
+        io::Error::new(io::ErrorKind::NotFound, text)
+    };
+    found.ok_or_else(missing)
+}
+
+/// Connects a namespace with an interface of the node.
+fn connect(host: &Namespace, namespace: &Namespace, parent: &Interface) -> io::Result<()> {
+    let connected = namespace.run(|| {
+        let mut netlink = Netlink::open()?;
+        let Some(found) = netlink.interface(INTERFACE)? else { return Ok(false) };
+        if found.macvlan_on == Some(parent.index) {
+            return Ok(true);
+        }
+        netlink.delete_interface(found.index)?;
+        Ok(false)
+    })?;
+    if !connected {
+        let to = namespace.open()?;
+        host.run(|| Netlink::open()?.add_macvlan(INTERFACE, parent.index, to.as_fd()))?;
+    }
+    Ok(())
+}
+
+/// Opens everything in the namespace that the thread is in.
+fn open() -> io::Result<(Interface, Opened)> {
+    let mut netlink = Netlink::open()?;
+    let found = netlink.interface(INTERFACE)?.ok_or(io::ErrorKind::NotFound)?;
+    netlink.set_up(found.index, true)?;
+    let packets = packet::Opened::open(INTERFACE)?;
+    let bfd = bfd_socket::Opened::open(found.index)?;
+    Ok((found, Opened { netlink, events: events::Opened::open()?, packets, bfd }))
+}

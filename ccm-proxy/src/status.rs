@@ -1,0 +1,206 @@
+//! How the speaker of a node stands, for an operator.
+//!
+//! ```text
+//! ccm-proxy status ─► Unix socket ─► Server ─► Look ─► heart
+//!                  ◄─ JSON ◄──────────────── ◄─ Status
+//! ```
+
+mod text;
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use ccm_proxy::speaker::Stands;
+use serde::{Deserialize, Serialize};
+use speaker_core::bfd::State;
+use speaker_core::l2::Standing;
+use speaker_core::world::Part;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+
+use crate::cli::StatusArgs;
+use crate::input::Input;
+use crate::vlan::Seen;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How the speaker of a node stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Status {
+    /// The node.
+    pub(crate) node: String,
+    /// Whether all that is needed was read once from the API server.
+    pub(crate) complete: bool,
+    /// The VLANs that the node is connected to.
+    pub(crate) vlans: BTreeMap<String, Vlan>,
+}
+
+/// How it stands on one VLAN.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Vlan {
+    /// The interface of the node.
+    pub(crate) interface: String,
+    /// The network namespace.
+    pub(crate) namespace: String,
+    /// `Running`, `Starting`, `Leaving` or `Failed`.
+    pub(crate) state: String,
+    /// What an operator has to see to.
+    pub(crate) messages: Vec<String>,
+    /// Our Ethernet address, once there is one.
+    pub(crate) mac: Option<String>,
+    /// The speakers, and how they stand: `Us`, or the state of the BFD session.
+    pub(crate) members: BTreeMap<String, String>,
+    /// The addresses, and how they stand with us.
+    pub(crate) addresses: BTreeMap<String, Address>,
+    /// Frames and packets without effect, by reason.
+    pub(crate) drops: BTreeMap<String, u64>,
+}
+
+/// How one address stands with us.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Address {
+    /// `Announced`, `Contested`, `Conflict`, `Probing` or `Silent`.
+    pub(crate) state: String,
+    /// Why it is not announced here.
+    pub(crate) message: String,
+}
+
+/// How a VLAN stands.
+pub(crate) fn vlan(namespace: String, part: Option<&Part>, seen: &Seen) -> Vlan {
+    let stands = seen.stands.as_ref().map(|stands| stands.borrow().clone());
+    let state = match (part, &seen.trouble, &stands) {
+        (None, ..) => "Leaving",
+        (Some(_), Some(_), _) => "Failed",
+        (Some(_), None, None) => "Starting",
+        (Some(_), None, Some(_)) => "Running",
+    };
+    let stands = stands.unwrap_or_default();
+    let hash =
+        "the kernel is older than 6.11: connections may break when another speaker takes over";
+    let hash = seen.own_hash.then(|| hash.to_owned());
+    Vlan {
+        interface: part.map(|part| part.connection.interface.clone()).unwrap_or_default(),
+        namespace,
+        state: state.to_owned(),
+        messages: seen.trouble.iter().cloned().chain(hash).collect(),
+        mac: seen.member.map(|member| member.mac.to_string()),
+        members: part.map(|part| members(part, &stands)).unwrap_or_default(),
+        addresses: part.map(|part| addresses(part, &stands)).unwrap_or_default(),
+        drops: stands.drops.iter().map(|(why, count)| (format!("{why:?}"), count)).collect(),
+    }
+}
+
+fn members(part: &Part, stands: &Stands) -> BTreeMap<String, String> {
+    let state = |node| match stands.peers.get(node).map(|liveness| liveness.state) {
+        None => "Us",
+        Some(State::Up) => "Up",
+        Some(State::Init) => "Init",
+        Some(State::Down) => "Down",
+        Some(State::AdminDown) => "AdminDown",
+    };
+    part.members.keys().map(|node| (node.to_string(), state(node).to_owned())).collect()
+}
+
+/// Each address that a Service has on the VLAN, announced here or not.
+fn addresses(part: &Part, stands: &Stands) -> BTreeMap<String, Address> {
+    let all = part.orders.keys().chain(part.routes.keys());
+    let all = all.map(|address| {
+        let ordered = part.orders.contains_key(address);
+        let (state, message) = match stands.addresses.get(address) {
+            _ if !ordered => ("Silent", "no L2Advertisement announces it".to_owned()),
+            None => ("Silent", "the speaker was not told of it yet".to_owned()),
+            Some(Standing::Silent) if !stands.settled => {
+                ("Silent", "it is not known yet who else is there".to_owned())
+            }
+            Some(Standing::Silent) => ("Silent", "another speaker announces it".to_owned()),
+            Some(Standing::Probing) => ("Probing", "asks whether anybody has it".to_owned()),
+            Some(Standing::Conflict { with }) => ("Conflict", format!("answered by {with}")),
+            Some(Standing::Announcing(announced)) => match &announced.contested {
+                Some(by) => ("Contested", format!("answered by {by}")),
+                None => ("Announced", String::new()),
+            },
+        };
+        (address.to_string(), Address { state: state.to_owned(), message })
+    });
+    all.collect()
+}
+
+/// Answers whoever asks at the socket.
+pub(crate) struct Server {
+    listener: UnixListener,
+    inputs: mpsc::Sender<Input>,
+}
+
+impl Server {
+    /// Listens, in place of a run that is over.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn bind(path: &Path, inputs: mpsc::Sender<Input>) -> anyhow::Result<Self> {
+        let what = || format!("listen on {} (--status-socket)", path.display());
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).with_context(what)?;
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(what);
+            }
+            _ => {}
+        }
+        let listener = UnixListener::bind(path).with_context(what)?;
+        let ours = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(path, ours).with_context(what)?;
+        Ok(Self { listener, inputs })
+    }
+
+    /// Answers one after the other.
+    pub(crate) async fn run(self) {
+        loop {
+            let error = match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let answered = timeout(PATIENCE, self.answer(stream)).await;
+                    answered.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).err()
+                }
+                Err(error) => {
+                    // There may be too many files open: that does not end at once.
+                    sleep(Duration::from_millis(100)).await;
+                    Some(error)
+                }
+            };
+            if let Some(error) = error {
+                tracing::debug!(%error, "a question at the status socket is not answered");
+            }
+        }
+    }
+
+    async fn answer(&self, mut stream: UnixStream) -> std::io::Result<()> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || std::io::Error::other("the heart is gone");
+        self.inputs.send(Input::Look(answer)).await.map_err(|_| gone())?;
+        let status = answered.await.map_err(|_| gone())?;
+        stream.write_all(&serde_json::to_vec(&status)?).await
+    }
+}
+
+/// Asks the speaker that runs on this node, and prints what it says.
+pub(crate) fn print(args: &StatusArgs) -> anyhow::Result<()> {
+    let path = &args.socket.path;
+    let what = || format!("ask the speaker at {}; does it run here?", path.display());
+    let mut stream = std::os::unix::net::UnixStream::connect(path).with_context(what)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).with_context(what)?;
+    let status: Status = serde_json::from_slice(&answer).with_context(what)?;
+    let text = match args.json {
+        true => format!("{}\n", serde_json::to_string_pretty(&status)?),
+        false => text::of(&status),
+    };
+    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+}

@@ -1,0 +1,131 @@
+use std::sync::Arc;
+
+use speaker_core::mac::MacAddress;
+use speaker_core::order::Delivery;
+use speaker_core::world::{Advertisement, Connection, Eip, Node, VlanSpec};
+
+use super::*;
+use crate::input::{SeenEip, Tenant};
+
+const ADDRESS: &str = "10.205.0.50";
+
+fn us() -> NodeName {
+    "n1".parse().unwrap()
+}
+
+fn address() -> IpAddr {
+    ADDRESS.parse().unwrap()
+}
+
+fn tenant(deleting: bool) -> Object {
+    let connection = Connection { interface: "eth0".to_owned(), ..Connection::default() };
+    let vlan = VlanSpec { tenant: "t1".into(), interfaces: vec![connection] };
+    Object::Tenant("a".into(), Some(Tenant { vlan, deleting }))
+}
+
+fn eip() -> Object {
+    let eip = Eip {
+        uid: "u1".into(),
+        vlan: "a".into(),
+        tenant: "t1".into(),
+        advertised: ["all".to_owned()].into(),
+        delivery: Delivery::Routed { machines: BTreeSet::new() },
+        ports: BTreeSet::new(),
+        announced_by: BTreeSet::new(),
+    };
+    Object::Eip(address(), Some(Box::new(SeenEip { eip, version: None, ours: None })))
+}
+
+fn member(last: u8) -> Member {
+    let mac = MacAddress::new([2, 0, 0, 0, 0, last]).unwrap();
+    Member { mac, address: mac.link_local() }
+}
+
+fn known() -> Store {
+    let mut store = Store::new(us());
+    store.take(tenant(false));
+    store.take(eip());
+    store.take(Object::Advertisement("all".to_owned(), Some(Advertisement::default())));
+    store.take(Object::Node(us(), Some(Node::default())));
+    store
+}
+
+fn names(kind: Kind) -> BTreeSet<String> {
+    let name = match kind {
+        Kind::Tenant => "a",
+        Kind::Eip => ADDRESS,
+        Kind::Advertisement => "all",
+        Kind::Node => "n1",
+        Kind::Lease => "cpo-speaker-n1",
+    };
+    [name.to_owned()].into()
+}
+
+fn complete() -> Store {
+    let mut store = known();
+    Kind::ALL.into_iter().for_each(|kind| store.listed(kind, &names(kind)));
+    store
+}
+
+#[test]
+fn nothing_is_planned_before_every_kind_was_listed_once() {
+    let mut store = known();
+    for kind in Kind::ALL {
+        assert_eq!(store.plan(), None);
+        store.listed(kind, &names(kind));
+    }
+    let plan = store.plan().unwrap();
+    assert!(plan[&Arc::from("a")].orders.contains_key(&address()));
+}
+
+#[test]
+fn what_changes_nothing_is_not_planned_again() {
+    let mut store = complete();
+    assert!(store.plan().is_some());
+    store.take(eip());
+    store.listed(Kind::Eip, &names(Kind::Eip));
+    assert_eq!(store.plan(), None);
+}
+
+#[test]
+fn what_a_complete_list_does_not_name_is_gone() {
+    for kind in [Kind::Tenant, Kind::Eip, Kind::Advertisement, Kind::Node] {
+        let mut store = complete();
+        store.listed(kind, &BTreeSet::new());
+        let plan = store.plan().unwrap();
+        let served = plan.values().any(|part| !part.orders.is_empty());
+        assert!(!served, "{kind:?}: {plan:?}");
+    }
+}
+
+#[test]
+fn where_we_are_ourselves_counts_at_once_and_no_lease_says_otherwise() {
+    let mut store = complete();
+    store.set_own([("a".into(), member(1))].into());
+    store.take(Object::Speaker(us(), Some(BTreeMap::new())));
+    store.listed(Kind::Lease, &BTreeSet::new());
+    let plan = store.plan().unwrap();
+    assert_eq!(plan[&Arc::from("a")].members, [(us(), member(1))].into());
+}
+
+#[test]
+fn another_speaker_is_there_as_long_as_its_lease() {
+    let other: NodeName = "n2".parse().unwrap();
+    let mut store = complete();
+    store.set_own([("a".into(), member(1))].into());
+    store.take(Object::Speaker(other.clone(), Some([("a".into(), member(2))].into())));
+    assert_eq!(store.plan().unwrap()[&Arc::from("a")].members.len(), 2);
+    store.listed(Kind::Lease, &BTreeSet::new());
+    assert!(!store.plan().unwrap()[&Arc::from("a")].members.contains_key(&other));
+}
+
+#[test]
+fn a_tenant_that_is_being_deleted_keeps_its_vlan_until_its_last_address_is_gone() {
+    let mut store = complete();
+    store.take(tenant(true));
+    assert_eq!(store.plan().unwrap().len(), 1);
+    store.take(Object::Eip(address(), None));
+    assert_eq!(store.plan().unwrap().len(), 0);
+    store.take(tenant(false));
+    assert_eq!(store.plan().unwrap().len(), 1);
+}
