@@ -28,7 +28,7 @@ const BACKOFF: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(
 pub(crate) struct Write {
     /// The address.
     pub(crate) address: IpAddr,
-    /// UID of the `Eip`; of another one nothing is written.
+    /// UID of the `Eip` that was seen.
     pub(crate) uid: Arc<str>,
     /// What is said; nothing where the entry is to be removed.
     pub(crate) entry: Option<Entry>,
@@ -224,24 +224,28 @@ impl Announcements {
 }
 
 impl Write {
-    /// The body of the apply. Without an entry it names nothing of ours: what we applied before is
-    /// removed.
+    /// The body of the apply. Without an entry it names nothing: what we applied before is removed,
+    /// and the API server forgets who wrote it.
+    ///
+    /// The API server does not look at a UID here (seen with 1.36: it takes no metadata from an
+    /// apply to a status). An entry that hits the next `Eip` of this address names the UID of the
+    /// one before, counts for nobody, and goes as soon as the watch shows it.
     pub(crate) fn body(&self, us: &NodeName) -> Value {
-        let entry = |entry: &Entry| {
-            let announcement = EipAnnouncement {
-                node: us.to_string(),
-                uid: entry.uid.to_string(),
-                state: entry.state,
-                message: entry.message.clone(),
-            };
-            json!({ "announcements": [announcement] })
-        };
-        json!({
+        let mut body = json!({
             "apiVersion": "cloud-provider-ovn.io/v1alpha1",
             "kind": "Eip",
-            "metadata": { "name": cpo_api::Eip::name_of(self.address), "uid": &*self.uid },
-            "status": self.entry.as_ref().map_or_else(|| json!({}), entry),
-        })
+            "metadata": { "name": cpo_api::Eip::name_of(self.address) },
+        });
+        let announcement = self.entry.as_ref().map(|entry| EipAnnouncement {
+            node: us.to_string(),
+            uid: entry.uid.to_string(),
+            state: entry.state,
+            message: entry.message.clone(),
+        });
+        if let (Some(announcement), Some(body)) = (announcement, body.as_object_mut()) {
+            body.insert("status".to_owned(), json!({ "announcements": [announcement] }));
+        }
+        body
     }
 }
 

@@ -169,7 +169,7 @@ fn what_an_earlier_run_said_on_a_vlan_that_is_not_ours_goes_at_once() {
 }
 
 #[test]
-fn the_body_names_the_incarnation_and_an_entry_or_nothing_of_ours() {
+fn the_body_names_an_entry_with_its_incarnation_or_nothing() {
     let us: NodeName = "n1".parse().unwrap();
     let entry = Entry {
         uid: "u1".into(),
@@ -180,7 +180,7 @@ fn the_body_names_the_incarnation_and_an_entry_or_nothing_of_ours() {
     let expected = json!({
         "apiVersion": "cloud-provider-ovn.io/v1alpha1",
         "kind": "Eip",
-        "metadata": { "name": "10.205.0.50", "uid": "u1" },
+        "metadata": { "name": "10.205.0.50" },
         "status": { "announcements": [{
             "node": "n1",
             "uid": "u1",
@@ -190,5 +190,13 @@ fn the_body_names_the_incarnation_and_an_entry_or_nothing_of_ours() {
     });
     assert_eq!(write.body(&us), expected);
     let removed = Write { entry: None, ..write }.body(&us);
-    assert_eq!(removed["status"], json!({}));
+    assert_eq!(removed.get("status"), None);
+}
+
+#[test]
+fn an_entry_that_hit_the_next_incarnation_is_removed_from_it() {
+    let mut announcements = seeing("u2");
+    announcements.see(address(), Some(&eip("u2", 2, Some(entry("u1")))), Source::Watch);
+    announcements.say(&vlan(), address(), Some(entry("u1")));
+    assert_eq!(next(&mut announcements), Some(None));
 }

@@ -183,8 +183,13 @@ impl Task {
     /// Waits after a failure, or until something else is wanted.
     async fn wait(&mut self, connection: &Connection, pause: Duration, error: &io::Error) {
         let (vlan, interface) = (self.name.clone(), &connection.interface);
-        tracing::warn!(%vlan, interface, %error, ?pause, "nothing is announced, is tried again");
-        self.seen.send_replace(Seen { trouble: Some(error.to_string()), ..Seen::default() });
+        let trouble = Some(error.to_string());
+        let seen = Seen { trouble: trouble.clone(), ..Seen::default() };
+        if self.seen.send_replace(seen).trouble == trouble {
+            tracing::debug!(%vlan, interface, %error, ?pause, "nothing is announced still");
+        } else {
+            tracing::warn!(%vlan, interface, %error, "nothing is announced, is tried again");
+        }
         self.tell(Told::Connected(None)).await;
         self.settle().await;
         let same = |wanted: &Wanted| matches!(wanted, Wanted::Part(part) if part.connection == *connection);
