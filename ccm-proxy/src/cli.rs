@@ -51,7 +51,8 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "CPO_HOST_NETNS", default_value = "/proc/self/ns/net")]
     pub(crate) host_netns: PathBuf,
     /// What the names of the VLANs' network namespaces in /run/netns begin with; the name of the
-    /// VLAN follows.
+    /// VLAN follows. Those of VLANs that are none of this node's any more are removed at the start:
+    /// where several speakers run on one machine, none's begins as another's whole one does.
     #[arg(long, env = "CPO_PIN_PREFIX", default_value = "cpo-", value_parser = prefix)]
     pub(crate) pin_prefix: String,
     /// Let nodes speak that are labelled `node.kubernetes.io/exclude-from-external-load-balancers`.

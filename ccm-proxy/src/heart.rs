@@ -57,6 +57,8 @@ pub(crate) struct Heart {
     store: Store,
     announcements: Announcements,
     vlans: BTreeMap<VlanName, Running>,
+    /// VLANs whose namespaces an earlier run left, until it is known which are ours.
+    left: BTreeSet<VlanName>,
     /// Where we are.
     own: watch::Sender<Own>,
     /// VLANs whose place is not known yet; until it is, our Lease is left as an earlier run had it.
@@ -88,6 +90,7 @@ impl Heart {
         eips: Api<Eip>,
     ) -> Self {
         let (vlans, unknown, members, complained) = Default::default();
+        let left = ground.left();
         Self {
             store: Store::new(us.clone()),
             announcements: Announcements::default(),
@@ -95,6 +98,7 @@ impl Heart {
             ground: Arc::new(ground),
             remove,
             vlans,
+            left,
             own,
             unknown,
             members,
@@ -257,21 +261,28 @@ impl Heart {
         for (name, part) in plan {
             match self.vlans.get_mut(&name) {
                 Some(running) => running.go_on(part),
-                None => self.begin(name, part),
+                None => {
+                    self.announcements.begin(name.clone());
+                    self.unknown.insert(name.clone());
+                    self.begin(name, Some(Arc::new(part)));
+                }
+            }
+        }
+        for name in std::mem::take(&mut self.left) {
+            if !self.vlans.contains_key(&name) {
+                self.begin(name, None);
             }
         }
     }
 
-    fn begin(&mut self, name: VlanName, part: Part) {
-        let part = Arc::new(part);
-        let (wanted, wants) = watch::channel(Wanted::Part(part.clone()));
+    /// Begins a VLAN's task; without anything to do, it removes what an earlier run left.
+    fn begin(&mut self, name: VlanName, part: Option<Arc<Part>>) {
+        let (wanted, wants) = watch::channel(part.clone().map_or(Wanted::Remove, Wanted::Part));
         let (seen, sees) = watch::channel(Seen::default());
         let who = (name.clone(), self.us.clone());
         let task = Task::new(who, self.ground.clone(), wants, seen, self.told.clone());
         self.tasks.spawn(task.run());
-        self.announcements.begin(name.clone());
-        self.unknown.insert(name.clone());
-        self.vlans.insert(name, Running { part: Some(part), wanted, seen: sees });
+        self.vlans.insert(name, Running { part, wanted, seen: sees });
     }
 
     /// Begins the writes that are due.
@@ -301,7 +312,11 @@ impl Heart {
             let namespace = self.ground.pin(name);
             (
                 name.to_string(),
-                status::vlan(namespace, running.part.as_deref(), &running.seen.borrow()),
+                status::vlan(
+                    (&self.us, namespace),
+                    running.part.as_deref(),
+                    &running.seen.borrow(),
+                ),
             )
         });
         Status {

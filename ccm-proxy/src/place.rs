@@ -2,6 +2,7 @@
 //!
 //! What an earlier run left is taken over where it fits, and made anew where it does not.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd as _;
@@ -92,6 +93,20 @@ impl Ground {
     pub(crate) fn remove(&self, vlan: &VlanName) -> io::Result<()> {
         let pin = PathBuf::from(ccm_proxy::netns::PINS).join(self.pin(vlan));
         Namespace::at(pin).remove()
+    }
+
+    /// The VLANs whose namespaces an earlier run left. What else has such a name, and has not our
+    /// interface, is not ours.
+    pub(crate) fn left(&self) -> BTreeSet<VlanName> {
+        let pins = PathBuf::from(ccm_proxy::netns::PINS);
+        let found = std::fs::read_dir(&pins).into_iter().flatten().flatten();
+        let named = found.filter_map(|pin| pin.file_name().into_string().ok());
+        let named = named.filter(|pin| pin.starts_with(&self.prefix));
+        let ours = named.filter(|pin| {
+            let found = Namespace::at(pins.join(pin)).run(|| Netlink::open()?.interface(INTERFACE));
+            matches!(found, Ok(Some(interface)) if interface.macvlan_on.is_some())
+        });
+        ours.filter_map(|pin| Some(pin.strip_prefix(&self.prefix)?.into())).collect()
     }
 
     /// The name of a VLAN's namespace.

@@ -18,6 +18,7 @@ use ccm_proxy::speaker::Stands;
 use serde::{Deserialize, Serialize};
 use speaker_core::bfd::State;
 use speaker_core::l2::Standing;
+use speaker_core::node::NodeName;
 use speaker_core::world::Part;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{UnixListener, UnixStream};
@@ -55,7 +56,8 @@ pub(crate) struct Vlan {
     pub(crate) messages: Vec<String>,
     /// Our Ethernet address, once there is one.
     pub(crate) mac: Option<String>,
-    /// The speakers, and how they stand: `Us`, or the state of the BFD session.
+    /// The speakers, and how they stand: `Us`, or the state of the BFD session, `Unknown` while there
+    /// is none.
     pub(crate) members: BTreeMap<String, String>,
     /// The addresses, and how they stand with us.
     pub(crate) addresses: BTreeMap<String, Address>,
@@ -73,7 +75,7 @@ pub(crate) struct Address {
 }
 
 /// How a VLAN stands.
-pub(crate) fn vlan(namespace: String, part: Option<&Part>, seen: &Seen) -> Vlan {
+pub(crate) fn vlan((us, namespace): (&NodeName, String), part: Option<&Part>, seen: &Seen) -> Vlan {
     let stands = seen.stands.as_ref().map(|stands| stands.borrow().clone());
     let state = match (part, &seen.trouble, &stands) {
         (None, ..) => "Leaving",
@@ -91,15 +93,16 @@ pub(crate) fn vlan(namespace: String, part: Option<&Part>, seen: &Seen) -> Vlan 
         state: state.to_owned(),
         messages: seen.trouble.iter().cloned().chain(hash).collect(),
         mac: seen.member.map(|member| member.mac.to_string()),
-        members: part.map(|part| members(part, &stands)).unwrap_or_default(),
+        members: part.map(|part| members(part, &stands, us)).unwrap_or_default(),
         addresses: part.map(|part| addresses(part, &stands)).unwrap_or_default(),
         drops: stands.drops.iter().map(|(why, count)| (format!("{why:?}"), count)).collect(),
     }
 }
 
-fn members(part: &Part, stands: &Stands) -> BTreeMap<String, String> {
+fn members(part: &Part, stands: &Stands, us: &NodeName) -> BTreeMap<String, String> {
     let state = |node| match stands.peers.get(node).map(|liveness| liveness.state) {
-        None => "Us",
+        None if node == us => "Us",
+        None => "Unknown",
         Some(State::Up) => "Up",
         Some(State::Init) => "Init",
         Some(State::Down) => "Down",
