@@ -9,56 +9,49 @@
 //! It waits for nobody: whoever follows is told by a channel that keeps the latest alone, and
 //! inputs (bounded) hold up whoever tells. All that has come in is taken before anything is planned.
 
+mod vlans;
+mod writer;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use cpo_api::Eip;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
 use speaker_core::node::NodeName;
 use speaker_core::vlan::Member;
-use speaker_core::world::{Part, VlanName};
+use speaker_core::world::VlanName;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinError;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::announcements::{Announcements, Write, Written};
 use crate::input::{Input, Kind, Object, Source, Told};
 use crate::lease::Own;
-use crate::parse;
 use crate::place::Ground;
-use crate::status::{self, Status};
+use crate::status::Status;
 use crate::store::Store;
-use crate::vlan::{Seen, Task, Wanted};
-use crate::watch::describe;
+use crate::vlan::Wanted;
+use vlans::Vlans;
+use writer::Writer;
 
-/// Writes into `Eip`s under way at a time.
-const WRITES: usize = 16;
-/// How long one write may take.
-const WRITE: Duration = Duration::from_secs(10);
 /// So many inputs are taken before anything is planned.
 const IN_A_ROW: usize = 4_096;
 /// How long speakers may take to leave, and our entries to be removed.
 const LEAVING: Duration = Duration::from_secs(3);
 /// Complaints are told once; of more than so many none is remembered.
 const COMPLAINTS: usize = 1_024;
-/// The API server takes no longer name of a writer.
-const LONGEST_WRITER: usize = 128;
 
 /// What the heart is made of.
 pub(crate) struct Heart {
     us: NodeName,
-    ground: Arc<Ground>,
     /// Namespaces are removed at the end.
     remove: bool,
     store: Store,
     announcements: Announcements,
-    vlans: BTreeMap<VlanName, Running>,
-    /// VLANs whose namespaces an earlier run left, until it is known which are ours.
-    left: BTreeSet<VlanName>,
+    vlans: Vlans,
+    writer: Writer,
     /// Where we are.
     own: watch::Sender<Own>,
     /// VLANs whose place is not known yet; until it is, our Lease is left as an earlier run had it.
@@ -66,19 +59,7 @@ pub(crate) struct Heart {
     members: BTreeMap<VlanName, Member>,
     complained: BTreeSet<String>,
     inputs: mpsc::Receiver<Input>,
-    told: mpsc::Sender<Input>,
-    eips: Api<Eip>,
-    tasks: JoinSet<VlanName>,
-    writes: JoinSet<(Write, Written)>,
     start: Instant,
-}
-
-/// A VLAN's task.
-struct Running {
-    /// What it is to do; nothing once it is to end.
-    part: Option<Arc<Part>>,
-    wanted: watch::Sender<Wanted>,
-    seen: watch::Receiver<Seen>,
 }
 
 impl Heart {
@@ -89,25 +70,19 @@ impl Heart {
         own: watch::Sender<Own>,
         eips: Api<Eip>,
     ) -> Self {
-        let (vlans, unknown, members, complained) = Default::default();
-        let left = ground.left();
+        let (unknown, members, complained) = Default::default();
         Self {
             store: Store::new(us.clone()),
             announcements: Announcements::default(),
+            vlans: Vlans::new(us.clone(), ground, told),
+            writer: Writer::new(us.clone(), eips),
             us,
-            ground: Arc::new(ground),
             remove,
-            vlans,
-            left,
             own,
             unknown,
             members,
             complained,
             inputs,
-            told,
-            eips,
-            tasks: JoinSet::new(),
-            writes: JoinSet::new(),
             start: Instant::now(),
         }
     }
@@ -134,8 +109,8 @@ impl Heart {
         // Cancel safe: each loses nothing when another branch is taken.
         tokio::select! {
             Some(input) = self.inputs.recv() => self.take(input),
-            Some(ended) = self.writes.join_next() => self.written(ended)?,
-            Some(ended) = self.tasks.join_next() => {
+            Some(ended) = self.writer.ended() => self.written(ended)?,
+            Some(ended) = self.vlans.ended() => {
                 let name = ended.context("a VLAN's task panicked")?;
                 self.gone(&name);
             }
@@ -145,7 +120,7 @@ impl Heart {
             let Ok(input) = self.inputs.try_recv() else { break };
             self.take(input);
         }
-        while let Some(ended) = self.writes.try_join_next() {
+        while let Some(ended) = self.writer.try_ended() {
             self.written(ended)?;
         }
         Ok(())
@@ -233,7 +208,6 @@ impl Heart {
 
     /// A VLAN's task ended, as it was told to.
     fn gone(&mut self, name: &VlanName) {
-        self.vlans.remove(name);
         self.announcements.settle(name);
         self.told(name, Told::Connected(None));
         // It may be wanted again by now.
@@ -244,57 +218,22 @@ impl Heart {
     fn follow(&mut self) {
         // Where we are changes it once more at most.
         while let Some(plan) = self.store.plan() {
-            self.spread(plan);
+            for name in self.vlans.spread(plan) {
+                self.announcements.begin(name.clone());
+                self.unknown.insert(name);
+            }
             self.announcements.planned();
             self.placed();
         }
         self.write();
     }
 
-    /// Tells each VLAN's task what is wanted of it.
-    fn spread(&mut self, plan: BTreeMap<VlanName, Part>) {
-        for (name, running) in &mut self.vlans {
-            if !plan.contains_key(name) {
-                running.end(Wanted::Remove);
-            }
-        }
-        for (name, part) in plan {
-            match self.vlans.get_mut(&name) {
-                Some(running) => running.go_on(part),
-                None => {
-                    self.announcements.begin(name.clone());
-                    self.unknown.insert(name.clone());
-                    self.begin(name, Some(Arc::new(part)));
-                }
-            }
-        }
-        for name in std::mem::take(&mut self.left) {
-            if !self.vlans.contains_key(&name) {
-                self.begin(name, None);
-            }
-        }
-    }
-
-    /// Begins a VLAN's task; without anything to do, it removes what an earlier run left.
-    fn begin(&mut self, name: VlanName, part: Option<Arc<Part>>) {
-        let (wanted, wants) = watch::channel(part.clone().map_or(Wanted::Remove, Wanted::Part));
-        let (seen, sees) = watch::channel(Seen::default());
-        let who = (name.clone(), self.us.clone());
-        let task = Task::new(who, self.ground.clone(), wants, seen, self.told.clone());
-        self.tasks.spawn(task.run());
-        self.vlans.insert(name, Running { part, wanted, seen: sees });
-    }
-
     /// Begins the writes that are due.
     fn write(&mut self) {
-        while self.writes.len() < WRITES
+        while self.writer.has_room()
             && let Some(write) = self.announcements.next(self.start.elapsed())
         {
-            let (eips, us) = (self.eips.clone(), self.us.clone());
-            self.writes.spawn(async move {
-                let written = apply(&eips, &us, &write).await;
-                (write, written)
-            });
+            self.writer.begin(write);
         }
     }
 
@@ -308,114 +247,36 @@ impl Heart {
     }
 
     fn status(&self) -> Status {
-        let vlans = self.vlans.iter().map(|(name, running)| {
-            let namespace = self.ground.pin(name);
-            (
-                name.to_string(),
-                status::vlan(
-                    (&self.us, namespace),
-                    running.part.as_deref(),
-                    &running.seen.borrow(),
-                ),
-            )
-        });
-        Status {
-            node: self.us.to_string(),
-            complete: self.store.is_complete(),
-            vlans: vlans.collect(),
-        }
+        let (node, complete) = (self.us.to_string(), self.store.is_complete());
+        Status { node, complete, vlans: self.vlans.status() }
     }
 
     /// Lets the speakers leave and removes our entries, in bounded time.
     async fn leave(&mut self) -> anyhow::Result<()> {
         let so = if self.remove { Wanted::Remove } else { Wanted::Keep };
-        self.vlans.values_mut().for_each(|running| running.end(so.clone()));
+        self.vlans.end(&so);
         let left = async {
-            while !self.vlans.is_empty() || !self.announcements.is_at_rest() {
+            loop {
                 self.write();
+                if self.vlans.is_empty() && self.announcements.is_at_rest() {
+                    return anyhow::Ok(());
+                }
                 self.beat().await?;
             }
-            anyhow::Ok(())
         };
         let left = timeout(LEAVING, left).await;
         if left.is_err() {
             tracing::warn!("not all is withdrawn in time, the rest is left to the next run");
         }
-        self.tasks.shutdown().await;
-        self.writes.shutdown().await;
+        self.vlans.abandon().await;
+        self.writer.abandon().await;
         left.unwrap_or(Ok(()))
     }
-}
-
-impl Running {
-    fn go_on(&mut self, part: Part) {
-        if self.part.as_deref() != Some(&part) {
-            let part = Arc::new(part);
-            self.wanted.send_replace(Wanted::Part(part.clone()));
-            self.part = Some(part);
-        }
-    }
-
-    fn end(&mut self, so: Wanted) {
-        if self.part.take().is_some() {
-            self.wanted.send_replace(so);
-        }
-    }
-}
-
-/// Writes our own entry.
-async fn apply(eips: &Api<Eip>, us: &NodeName, write: &Write) -> Written {
-    let params = PatchParams::apply(&writer(us)).force();
-    let (name, body) = (Eip::name_of(write.address), write.body(us));
-    let patch = Patch::Apply(&body);
-    let error = match timeout(WRITE, eips.patch_status(&name, &params, &patch)).await {
-        Ok(Ok(eip)) => {
-            return match parse::eip(eip, us).0 {
-                Some(Object::Eip(_, eip)) => Written::Done(eip),
-                _ => Written::Done(None),
-            };
-        }
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
-            tracing::debug!(eip = name, error = status.message, "another Eip by now, or none");
-            return Written::Done(None);
-        }
-        Ok(Err(error)) => describe(&error),
-        Err(_) => "no answer in time".to_owned(),
-    };
-    tracing::warn!(eip = name, error, "what is announced is not written, is tried again");
-    Written::Failed
-}
-
-/// Who writes our own entries: each speaker by itself. A name that is too long is cut, and told
-/// apart by a hash (FNV-1a).
-fn writer(us: &NodeName) -> String {
-    let whole = format!("ccm-proxy-{us}");
-    if whole.len() <= LONGEST_WRITER {
-        return whole;
-    }
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = whole.bytes().fold(0xcbf2_9ce4_8422_2325, step);
-    let kept: String = whole.chars().take(LONGEST_WRITER - 17).collect();
-    format!("{kept}-{hash:016x}")
 }
 
 async fn until(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_node_writes_by_a_name_of_its_own_that_the_api_server_takes() {
-        assert_eq!(writer(&"n1".parse().unwrap()), "ccm-proxy-n1");
-        let [one, other] = ["a", "b"].map(|end| format!("{}{end}", "n".repeat(250)));
-        let [one, other] = [one, other].map(|name| writer(&name.parse().unwrap()));
-        assert_eq!((one.len(), other.len()), (LONGEST_WRITER, LONGEST_WRITER));
-        assert_ne!(one, other);
     }
 }

@@ -99,7 +99,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
     stop.cancel();
     let deleted = timeout(LEAVING, until_ended(&mut tasks, "the speaker's Lease")).await;
     tasks.shutdown().await;
-    let _ = std::fs::remove_file(&args.socket.path);
+    // The socket's file stays: by now it may be that of the next run.
     if let Some(text) = ended {
         bail!("{text}");
     }

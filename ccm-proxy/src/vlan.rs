@@ -208,7 +208,7 @@ impl Task {
 
     /// Tells the heart what is to be said of addresses now.
     async fn report(&mut self, stands: &Stands) {
-        let entries = entries(stands);
+        let entries = entries(stands, &self.said);
         let gone = self.said.keys().filter(|address| !entries.contains_key(*address));
         let mut changed: BTreeMap<_, _> = gone.map(|address| (*address, None)).collect();
         let other = entries.iter().filter(|(at, entry)| self.said.get(*at) != Some(*entry));
@@ -231,11 +231,19 @@ impl Task {
     }
 }
 
-/// What is to be said of each address.
-fn entries(stands: &Stands) -> BTreeMap<IpAddr, Entry> {
+/// What is to be said of each address, where this was said before.
+fn entries(stands: &Stands, said: &BTreeMap<IpAddr, Entry>) -> BTreeMap<IpAddr, Entry> {
     let entry = |(address, standing): (&IpAddr, &Standing)| {
         let (state, by) = match standing {
-            Standing::Silent | Standing::Probing => return None,
+            Standing::Silent => return None,
+            // While it is asked whether a conflict is over, it is not.
+            Standing::Probing => {
+                let said = said.get(address).filter(|said| {
+                    said.state == AnnouncementState::Conflict
+                        && stands.uids.get(address) == Some(&said.uid)
+                });
+                return said.map(|said| (*address, said.clone()));
+            }
             Standing::Conflict { with } => (AnnouncementState::Conflict, Some(with)),
             Standing::Announcing(announced) => match &announced.contested {
                 Some(by) => (AnnouncementState::Contested, Some(by)),
@@ -277,11 +285,35 @@ mod tests {
         for (standing, expected) in standings {
             let mut stands = Stands::default();
             stands.addresses.insert(address, standing);
-            assert_eq!(entries(&stands), BTreeMap::new(), "of no Eip: {standing:?}");
+            assert_eq!(
+                entries(&stands, &BTreeMap::new()),
+                BTreeMap::new(),
+                "of no Eip: {standing:?}"
+            );
             stands.uids.insert(address, "u1".into());
-            let said = entries(&stands).remove(&address);
+            let said = entries(&stands, &BTreeMap::new()).remove(&address);
             let said = said.as_ref().map(|entry| (entry.state, entry.message.as_str()));
             assert_eq!(said, expected, "{standing:?}");
         }
+    }
+
+    #[test]
+    fn a_conflict_is_said_until_it_is_known_to_be_over() {
+        let address: IpAddr = "10.205.0.50".parse().unwrap();
+        let mut stands = Stands::default();
+        stands.uids.insert(address, "u1".into());
+        let mut stand = |standing, said: &BTreeMap<IpAddr, Entry>| {
+            stands.addresses.insert(address, standing);
+            entries(&stands, said)
+        };
+        let with = MacAddress::new([2, 0, 0, 0, 0, 3]).unwrap();
+        let conflict = stand(Standing::Conflict { with }, &BTreeMap::new());
+        assert_eq!(stand(Standing::Probing, &conflict), conflict);
+        let over = Announced { mac: with, contested: None };
+        let announced = stand(Standing::Announcing(over), &conflict);
+        assert_eq!(announced[&address].state, AnnouncementState::Announced);
+        assert_eq!(stand(Standing::Probing, &announced), BTreeMap::new());
+        stands.uids.insert(address, "u2".into());
+        assert_eq!(entries(&stands, &conflict), BTreeMap::new(), "of another Eip");
     }
 }
