@@ -17,6 +17,7 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// A running `ccm-proxy`.
 #[derive(Debug)]
 pub struct Speaker {
+    node: String,
     process: Process,
 }
 
@@ -43,7 +44,12 @@ impl Speaker {
             .env("RUST_LOG", "info,ccm_proxy=debug,speaker_core=debug");
         let log = dir.join(format!("ccm-proxy-{name}.log"));
         let process = Process::start(format!("ccm-proxy on {name}"), exec, log);
-        Ok(Self { process: process.context("ccm-proxy")? })
+        Ok(Self { node: name.to_owned(), process: process.context("ccm-proxy")? })
+    }
+
+    /// The node it runs on.
+    pub fn node(&self) -> &str {
+        &self.node
     }
 
     /// The process: kill it, pause it, start it again.

@@ -5,13 +5,33 @@
 mod bed;
 #[path = "vlan/life.rs"]
 mod life;
+#[path = "vlan/packets.rs"]
+mod packets;
+#[path = "vlan/takeover.rs"]
+mod takeover;
+#[path = "vlan/trouble.rs"]
+mod trouble;
 
 use std::process::ExitCode;
 
 use lab::{harness, tests};
 
 use life::*;
+use packets::*;
+use takeover::*;
+use trouble::*;
 
 fn main() -> ExitCode {
-    harness::run(tests![a_service_is_announced_answers_with_the_clients_address_and_ends])
+    harness::run(tests![
+        a_service_is_announced_answers_with_the_clients_address_and_ends,
+        every_kind_of_service_is_served_as_the_tenants_kube_proxy_would,
+        a_speaker_is_no_way_for_anything_else,
+        owner_that_is_killed_is_replaced_and_connections_go_on,
+        node_without_its_cable_is_replaced_within_a_second,
+        rolling_restart_of_all_speakers_loses_no_connection,
+        api_server_away_changes_nothing_and_speakers_go_on_alone,
+        node_that_is_excluded_hands_its_addresses_over,
+        foreign_host_with_the_address_is_named_and_left_alone,
+        address_of_a_speaker_that_is_cut_off_is_given_to_nobody,
+    ])
 }

@@ -35,7 +35,7 @@ pub struct Lan {
 #[derive(Debug)]
 pub struct Lans {
     router: Netns,
-    client: Host,
+    client: Arc<Host>,
     nodes: Vec<Node>,
     lans: Vec<Arc<Lan>>,
 }
@@ -141,7 +141,7 @@ impl Lans {
         let nodes = (1..=nodes).map(|number| Node::start(space, &lans, number));
         let nodes = try_join_all(nodes).await?;
         let lans = lans.into_iter().map(Arc::new).collect();
-        Ok(Self { router, client: Host::new(client, CLIENT), nodes, lans })
+        Ok(Self { router, client: Arc::new(Host::new(client, CLIENT)), nodes, lans })
     }
 
     /// Writes the nodes' objects.
@@ -165,8 +165,19 @@ impl Lans {
     }
 
     /// The client behind the router.
-    pub fn client(&self) -> &Host {
+    pub fn client(&self) -> &Arc<Host> {
         &self.client
+    }
+
+    /// A further host on the link of a tenant, that is no part of the lab.
+    ///
+    /// # Errors
+    /// There is one, or the tools fail.
+    pub async fn stranger(&self, space: &Space, lan: &Lan, address: Ipv4Addr) -> Result<Netns> {
+        let stranger = Netns::new(space.namespace("stranger")).await?;
+        lan.plug(&stranger, "eth0", "stranger").await?;
+        stranger.ip(&format!("address add {address}/24 dev eth0")).await?;
+        Ok(stranger)
     }
 
     /// The router.

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use cpo_api::Eip;
+use cpo_api::{Eip, EipStatus};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::PostParams;
@@ -68,6 +68,16 @@ impl Bed {
         wait::until(&what, SOON, || self.ask(address)).await
     }
 
+    /// Waits until an address answers, and sees that it goes on for so long.
+    pub(crate) async fn answers_from_now_on(
+        &self,
+        address: Ipv4Addr,
+        long: Duration,
+    ) -> Result<()> {
+        self.answers(address).await?;
+        wait::throughout("answers", long, || async { self.ask(address).await.map(|_| ()) }).await
+    }
+
     /// Creates a Service and waits until it answers.
     pub(crate) async fn serve(&self, tenant: &Tenant, service: &Service) -> Result<Ipv4Addr> {
         let api = services(tenant);
@@ -78,6 +88,29 @@ impl Bed {
         let address = published(&service).context("no address")?;
         self.answers(address).await?;
         Ok(address)
+    }
+
+    /// The speaker that announces an address.
+    pub(crate) async fn owner(&self, address: Ipv4Addr) -> Result<&Speaker> {
+        let status = self.eips().get(&address.to_string()).await?.status.unwrap_or_default();
+        let by = status.announced_by.context("announced by nobody")?;
+        self.speakers.iter().find(|speaker| speaker.node() == by).context("by no speaker of ours")
+    }
+
+    /// Waits until an Eip's status says so.
+    pub(crate) async fn says(
+        &self,
+        address: Ipv4Addr,
+        what: &str,
+        holds: impl Fn(&EipStatus) -> bool + Send + Sync,
+    ) -> Result<EipStatus> {
+        let (api, name) = (self.eips(), address.to_string());
+        wait::until(&format!("Eip {address}: {what}"), SOON, || async {
+            let status = api.get(&name).await?.status.unwrap_or_default();
+            ensure!(holds(&status), "{status:?}");
+            Ok(status)
+        })
+        .await
     }
 
     /// Waits until an Eip is gone.

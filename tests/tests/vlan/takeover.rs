@@ -1,0 +1,143 @@
+//! Speakers that come, go and are cut off, with traffic on the way.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use lab::builders::service;
+use lab::traffic::{Session, Stream};
+use serde_json::json;
+
+use crate::bed::Bed;
+
+/// The longest time without an answer that a take-over may cause.
+const GAP: Duration = Duration::from_secs(1);
+
+/// A bed with one Service, a pod on each machine.
+async fn with_web() -> Result<(Bed, std::net::Ipv4Addr)> {
+    let bed = Bed::start(1).await?;
+    let tenant = bed.lab.tenant("a")?;
+    tenant.add_pod("web-1", "vm1", &[("app", "web")]).await?;
+    tenant.add_pod("web-2", "vm2", &[("app", "web")]).await?;
+    let address = bed.serve(tenant, &service("web").port(80).local().build()).await?;
+    Ok((bed, address))
+}
+
+pub(crate) async fn owner_that_is_killed_is_replaced_and_connections_go_on() -> Result<()> {
+    let (bed, address) = with_web().await?;
+    let client = bed.lab.lans()?.client();
+    let to = SocketAddr::from((address, 80));
+    let open = (0..100).map(|_| Session::open(client, to, Duration::from_secs(5)));
+    let mut sessions = try_join_all(open).await?;
+    for session in &mut sessions {
+        session.ask().await?;
+    }
+    let owner = bed.owner(address).await?;
+    let stream = Stream::start(client, &format!("http://{address}/"), 200, 60);
+    owner.process().kill().await?;
+    let of_another =
+        |s: &cpo_api::EipStatus| s.announced_by.as_deref().is_some_and(|by| by != owner.node());
+    bed.says(address, "another speaker announces it", |s| {
+        s.announcements.iter().any(|by| by.node != owner.node()) || of_another(s)
+    })
+    .await?;
+    let report = stream.stop().await?;
+    println!("longest gap after kill -9 of the owner: {:?}", report.longest_gap);
+    ensure!(report.longest_gap < GAP + Duration::from_millis(200), "{report:?}");
+    for session in &mut sessions {
+        session.ask().await.context("a connection of before")?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn node_without_its_cable_is_replaced_within_a_second() -> Result<()> {
+    let (bed, address) = with_web().await?;
+    let client = bed.lab.lans()?.client();
+    let to = SocketAddr::from((address, 80));
+    let open = (0..100).map(|_| Session::open(client, to, Duration::from_secs(5)));
+    let mut sessions = try_join_all(open).await?;
+    for session in &mut sessions {
+        session.ask().await?;
+    }
+    let owner = bed.owner(address).await?;
+    let bridge = bed.lab.tenant("a")?.lan()?.bridge();
+    let stream = Stream::start(client, &format!("http://{address}/"), 200, 60);
+    // Neither side sees that the link is down.
+    bridge.ip(&format!("link set {} nomaster", owner.node())).await?;
+    bed.says(address, "another speaker announces it", |s| {
+        s.announcements.iter().any(|by| by.node != owner.node())
+    })
+    .await?;
+    bed.answers(address).await?;
+    let report = stream.stop().await?;
+    println!("longest gap after the cable of the owner was pulled: {:?}", report.longest_gap);
+    ensure!(report.longest_gap < GAP, "{report:?}");
+    for session in &mut sessions {
+        session.ask().await.context("a connection of before")?;
+    }
+    // With its cable back there is one again.
+    bridge.ip(&format!("link set {} master br0", owner.node())).await?;
+    bed.says(address, "one speaker announces it", |s| s.announcements.len() == 1).await?;
+    bed.answers(address).await.map(|_| ())
+}
+
+pub(crate) async fn rolling_restart_of_all_speakers_loses_no_connection() -> Result<()> {
+    let (bed, address) = with_web().await?;
+    let client = bed.lab.lans()?.client();
+    let mut session =
+        Session::open(client, SocketAddr::from((address, 80)), Duration::from_secs(5)).await?;
+    session.ask().await?;
+    let stream = Stream::start(client, &format!("http://{address}/"), 100, 120);
+    for speaker in &bed.speakers {
+        speaker.process().stop().await?;
+        bed.says(address, "another speaker announces it", |s| {
+            let of = |by: &cpo_api::EipAnnouncement| by.node != speaker.node();
+            !s.announcements.is_empty() && s.announcements.iter().all(of)
+        })
+        .await?;
+        speaker.process().start_again()?;
+        session.ask().await.context("a connection of before")?;
+    }
+    let report = stream.stop().await?;
+    println!("longest gap of a rolling restart: {:?}", report.longest_gap);
+    ensure!(report.failures.is_empty(), "{:?} of {}", report.failures, report.asked);
+    Ok(())
+}
+
+pub(crate) async fn api_server_away_changes_nothing_and_speakers_go_on_alone() -> Result<()> {
+    let (bed, address) = with_web().await?;
+    let client = bed.lab.lans()?.client();
+    let owner = bed.owner(address).await?;
+    let server = bed.lab.under().api_server();
+    let stream = Stream::start(client, &format!("http://{address}/"), 100, 120);
+    server.pause()?;
+    owner.process().kill().await?;
+    bed.answers_from_now_on(address, Duration::from_secs(5)).await?;
+    server.resume()?;
+    let report = stream.stop().await?;
+    ensure!(report.longest_gap < GAP + Duration::from_millis(200), "{report:?}");
+    bed.says(address, "another speaker says so", |s| {
+        s.announcements.iter().any(|by| by.node != owner.node())
+    })
+    .await
+    .map(|_| ())
+}
+
+pub(crate) async fn node_that_is_excluded_hands_its_addresses_over() -> Result<()> {
+    let (bed, address) = with_web().await?;
+    let owner = bed.owner(address).await?;
+    let nodes: Api<Node> = Api::all(bed.lab.under().client());
+    let label = "node.kubernetes.io/exclude-from-external-load-balancers";
+    let patch = json!({"metadata": {"labels": {label: "true"}}});
+    let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+    nodes.patch(owner.node(), &params, &patch).await?;
+    bed.says(address, "another speaker announces it, and it alone", |s| {
+        s.announcements.len() == 1 && s.announcements.iter().all(|by| by.node != owner.node())
+    })
+    .await?;
+    bed.answers(address).await.map(|_| ())
+}

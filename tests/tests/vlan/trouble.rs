@@ -1,0 +1,68 @@
+//! What stands in the way of an address, and who is told.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use cpo_api::Eip;
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::api::{DeleteParams, PostParams};
+use lab::builders::service;
+use lab::wait;
+
+use crate::bed::{Bed, SOON, published, services};
+
+pub(crate) async fn foreign_host_with_the_address_is_named_and_left_alone() -> Result<()> {
+    let bed = Bed::start(1).await?;
+    let tenant = bed.lab.tenant("a")?;
+    let (lan, lans) = (tenant.lan()?, bed.lab.lans()?);
+    let address = lan.address(50);
+    let stranger = lans.stranger(bed.lab.space(), lan, address).await?;
+    let web = service("web").port(80).build();
+    services(tenant).create(&PostParams::default(), &web).await?;
+    let status = bed
+        .says(address, "another host has it", |s| {
+            s.conditions.iter().any(|c| c.type_ == "Ready" && c.reason == "AddressConflict")
+        })
+        .await?;
+    let shown = stranger.ip("link show eth0").await?;
+    let mac = shown.split_whitespace().skip_while(|word| *word != "link/ether").nth(1);
+    let mac = mac.with_context(|| shown.clone())?;
+    ensure!(status.conditions.iter().any(|c| c.message.contains(mac)), "{mac}: {status:?}");
+    let service = services(tenant).get("web").await?;
+    ensure!(published(&service).is_none(), "{service:?}");
+    let told = serde_json::to_string(&service.status)?;
+    ensure!(!told.contains(mac) && !told.contains("node"), "{told}");
+    drop(stranger);
+    lan.bridge().ip("link delete stranger").await?;
+    // It is asked for again half a minute after the last answer.
+    let api = bed.eips();
+    let announced = |eip: &Eip| eip.status.as_ref().is_some_and(|s| s.announced_by.is_some());
+    let long = SOON + Duration::from_secs(30);
+    wait::for_object(&api, &address.to_string(), "to be announced", long, announced).await?;
+    Ok(())
+}
+
+pub(crate) async fn address_of_a_speaker_that_is_cut_off_is_given_to_nobody() -> Result<()> {
+    let bed = Bed::start(1).await?;
+    let tenant = bed.lab.tenant("a")?;
+    tenant.add_pod("web-1", "vm1", &[("app", "web")]).await?;
+    let address = bed.serve(tenant, &service("web").port(80).build()).await?;
+    let owner = bed.owner(address).await?;
+    // It hears of nothing any more, and goes on announcing.
+    owner.process().pause()?;
+    services(tenant).delete("web", &DeleteParams::default()).await?;
+    let reason = |s: &cpo_api::EipStatus, word: &str| {
+        s.conditions.iter().any(|c| c.type_ == "Ready" && c.reason == word)
+    };
+    let status = bed.says(address, "it is being released", |s| reason(s, "Releasing")).await?;
+    ensure!(
+        status.conditions.iter().any(|c| c.message.contains(owner.node())),
+        "who is waited for is not named: {status:?}"
+    );
+    ensure!(services(tenant).get_opt("web").await?.is_some(), "it ends before its address does");
+    let nodes: Api<Node> = Api::all(bed.lab.under().client());
+    nodes.delete(owner.node(), &DeleteParams::default()).await?;
+    wait::for_absence(&services(tenant), "web", SOON).await?;
+    bed.gone(address).await
+}
