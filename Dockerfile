@@ -2,10 +2,12 @@
 FROM rust:1.95-trixie AS build
 WORKDIR /source
 COPY . .
-RUN cargo build --locked --release -p cpo
+RUN cargo build --locked --release -p cpo -p ccm-proxy
 
 FROM debian:trixie-slim
-COPY --from=build /source/target/release/cpo /usr/local/bin/cpo
+# ccm-proxy loads its packet filters with nft.
+RUN apt-get update && apt-get install -y --no-install-recommends nftables && rm -rf /var/lib/apt/lists/*
+COPY --from=build /source/target/release/cpo /source/target/release/ccm-proxy /usr/local/bin/
 USER 65532:65532
 EXPOSE 9464
 ENTRYPOINT ["/usr/local/bin/cpo"]

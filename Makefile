@@ -30,8 +30,8 @@ test: need-rust need-lab fmt lint purity ## Format, lints, purity, unit tests, d
 	$(CARGO) build $(ALL) --all-targets
 	$(CARGO) test $(ALL) --no-fail-fast
 
-build: need-rust ## The optimised binary: target/release/cpo
-	$(CARGO) build --locked --release -p cpo
+build: need-rust ## The optimised binaries: target/release/cpo and ccm-proxy
+	$(CARGO) build --locked --release -p cpo -p ccm-proxy
 
 bench: need-rust need-lab ## Measures on real components; prints a table
 	@$(CARGO) build $(ALL) --release --bins

@@ -20,12 +20,18 @@ async fn manifests_and_documents_are_accepted() -> Result<()> {
     let cluster = Cluster::start(&Space::new()?, "manifests", Controllers::None).await?;
     let manifests = repository().join("manifests");
     cluster.apply_path(&manifests.join("crds")).await?;
-    for file in ["rbac.yaml", "deployment.yaml", "tenant-rbac.yaml", "tenant-rbac-namespaces.yaml"]
-    {
+    for file in [
+        "rbac.yaml",
+        "deployment.yaml",
+        "ccm-proxy-rbac.yaml",
+        "ccm-proxy.yaml",
+        "tenant-rbac.yaml",
+        "tenant-rbac-namespaces.yaml",
+    ] {
         cluster.apply_path(&manifests.join(file)).await?;
     }
     cluster.apply_path_in(&manifests.join("tenant-namespace.yaml"), "default").await?;
-    for document in ["docs/operations.md", "docs/tenants.md", "docs/addresses.md"] {
+    for document in ["docs/operations.md", "docs/tenants.md", "docs/addresses.md", "docs/vlan.md"] {
         let text = std::fs::read_to_string(repository().join(document))?;
         let blocks = blocks(&text);
         ensure!(!blocks.is_empty(), "{document} shows no YAML");

@@ -46,7 +46,7 @@ pub(crate) async fn owner_that_is_killed_is_replaced_and_connections_go_on() -> 
     })
     .await?;
     let report = stream.stop().await?;
-    println!("longest gap after kill -9 of the owner: {:?}", report.longest_gap);
+    eprintln!("longest gap after kill -9 of the owner: {:?}", report.longest_gap);
     ensure!(report.longest_gap < GAP + Duration::from_millis(200), "{report:?}");
     for session in &mut sessions {
         session.ask().await.context("a connection of before")?;
@@ -74,7 +74,7 @@ pub(crate) async fn node_without_its_cable_is_replaced_within_a_second() -> Resu
     .await?;
     bed.answers(address).await?;
     let report = stream.stop().await?;
-    println!("longest gap after the cable of the owner was pulled: {:?}", report.longest_gap);
+    eprintln!("longest gap after the cable of the owner was pulled: {:?}", report.longest_gap);
     ensure!(report.longest_gap < GAP, "{report:?}");
     for session in &mut sessions {
         session.ask().await.context("a connection of before")?;
@@ -103,7 +103,7 @@ pub(crate) async fn rolling_restart_of_all_speakers_loses_no_connection() -> Res
         session.ask().await.context("a connection of before")?;
     }
     let report = stream.stop().await?;
-    println!("longest gap of a rolling restart: {:?}", report.longest_gap);
+    eprintln!("longest gap of a rolling restart: {:?}", report.longest_gap);
     ensure!(report.failures.is_empty(), "{:?} of {}", report.failures, report.asked);
     Ok(())
 }
