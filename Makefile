@@ -18,9 +18,10 @@ ALL := --workspace --locked
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-demo: need-rust need-lab ## Two tenants on real components in about 45 s; KEEP=1 leaves them up
+demo: need-rust need-lab ## Two tenants on real components in about 45 s; KEEP=1 leaves them up; MODE=vlan shows VLAN mode
+	@case "$(MODE)" in ''|overlay) ;; vlan) test -z "$(KEEP)" || { echo "demo: KEEP=1 goes with MODE=overlay alone" >&2; exit 1; } ;; *) echo "demo: MODE is overlay or vlan" >&2; exit 1 ;; esac
 	@$(CARGO) build $(ALL) --bins
-	@$(TARGET)/debug/demo $(if $(filter 1 yes true,$(KEEP)),--keep)
+	@$(TARGET)/debug/demo $(if $(filter vlan,$(MODE)),--vlan,$(if $(filter 1 yes true,$(KEEP)),--keep))
 
 demo-down: need-rust ## Ends a demo that was left up
 	@test -x $(TARGET)/debug/demo || { echo "demo: none was built here" >&2; exit 1; }

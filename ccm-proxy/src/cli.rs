@@ -9,7 +9,7 @@ use speaker_core::node::NodeName;
 /// Where the namespace of a Pod is told to its containers.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 /// The namespace of `manifests/`.
-const NAMESPACE: &str = "cloud-provider-ovn";
+const NAMESPACE: &str = "ccm-proxy";
 /// Where a running speaker answers.
 const SOCKET: &str = "/run/cpo/ccm-proxy.sock";
 
@@ -38,7 +38,7 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "NODE_NAME")]
     pub(crate) node_name: NodeName,
     /// Namespace of the speakers' Leases; without it that of the Pod, and outside of one
-    /// `cloud-provider-ovn`. All speakers of a cluster need the same.
+    /// `ccm-proxy`. All speakers of a cluster need the same.
     #[arg(long, env = "POD_NAMESPACE")]
     namespace: Option<String>,
     /// Kubeconfig of the under cluster; without it, the Pod's ServiceAccount.

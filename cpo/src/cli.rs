@@ -44,11 +44,26 @@ enum Command {
     /// Look at our load balancer rows.
     #[command(subcommand)]
     Lb(Lb),
+    /// Turn the configuration of another load balancer into objects of ours.
+    #[command(subcommand)]
+    Import(Import),
     /// Write the custom resource definitions, one YAML file each, or all to standard output.
     Crds {
         /// Folder to write to.
         #[arg(long)]
         out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Import {
+    /// Print MetalLB's IPAddressPools and L2Advertisements as AddressPools and L2Advertisements of
+    /// ours, as YAML; and to standard error what of them is not carried over. Nothing is applied.
+    Metallb {
+        /// Files with MetalLB's objects, as `kubectl get ipaddresspools,l2advertisements -A -o yaml`
+        /// prints them, too.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
     },
 }
 
@@ -176,6 +191,7 @@ impl Cli {
                 let list = crate::rows::list(args.client_config()?, args.access.install.as_str());
                 at_once(list)?;
             }
+            Command::Import(Import::Metallb { files }) => crate::import::metallb(&files)?,
             Command::Crds { out } => crds(out)?,
         }
         Ok(ExitCode::SUCCESS)

@@ -4,6 +4,7 @@ mod cli;
 mod clock;
 mod heart;
 mod http;
+mod import;
 mod leadership;
 mod lease;
 mod look;

@@ -25,13 +25,17 @@ fn main() -> ExitCode {
     harness::run(tests![
         a_service_is_announced_answers_with_the_clients_address_and_ends,
         every_kind_of_service_is_served_as_the_tenants_kube_proxy_would,
+        direct_delivery_leads_past_the_speaker_to_one_machine,
         a_speaker_is_no_way_for_anything_else,
         owner_that_is_killed_is_replaced_and_connections_go_on,
         node_without_its_cable_is_replaced_within_a_second,
+        owner_that_is_stopped_for_a_while_comes_back_as_one_of_several,
+        carrier_that_flaps_takes_traffic_away_for_no_longer,
         rolling_restart_of_all_speakers_loses_no_connection,
         api_server_away_changes_nothing_and_speakers_go_on_alone,
         node_that_is_excluded_hands_its_addresses_over,
         foreign_host_with_the_address_is_named_and_left_alone,
+        interface_that_is_missing_is_told_and_harms_no_other_vlan,
         address_of_a_speaker_that_is_cut_off_is_given_to_nobody,
     ])
 }

@@ -129,8 +129,10 @@ impl Reason {
     #[must_use]
     pub const fn for_tenant(self) -> Self {
         match self {
-            Self::AddressInUse | Self::AddressConflict => Self::AddressNotInPool,
-            Self::PoolNotFound | Self::PoolNotInVlan => Self::PoolNotAllowed,
+            Self::AddressInUse | Self::AddressConflict | Self::PoolNotInVlan => {
+                Self::AddressNotInPool
+            }
+            Self::PoolNotFound => Self::PoolNotAllowed,
             other => other,
         }
     }

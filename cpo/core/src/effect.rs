@@ -166,12 +166,15 @@ pub enum UnderEffect {
         /// New spec.
         spec: EipSpec,
     },
-    /// Replace an `Eip`'s status.
+    /// Write an `Eip`'s status.
     PatchEipStatus {
         /// Name.
         name: String,
         /// Only this incarnation.
         uid: Uid,
+        /// Version it must have: then the whole status is replaced. Without, all is but what
+        /// speakers say and when it was released.
+        version: Option<Version>,
         /// New status.
         status: EipStatus,
     },

@@ -134,15 +134,31 @@ fn problem(world: &World, wish: &Wish, refusal: &Refusal) -> Problem {
     }
 }
 
-fn pool_refused(reason: Reason, tenant: &TenantName, wanted: &str, why: &str) -> Problem {
-    Problem::refused(
-        reason,
-        format!(
-            "annotation {} names pool {wanted:?}, which this cluster cannot draw from",
-            names::ANNOTATION_POOL
-        ),
+/// To a tenant, of a pool that it asks for.
+pub(crate) fn no_such_pool(wanted: &str) -> String {
+    format!(
+        "annotation {} names pool {wanted:?}, which this cluster cannot draw from",
+        names::ANNOTATION_POOL
     )
-    .for_operator(format!("tenant {tenant} asks for pool {wanted:?}, which {why}"))
+}
+
+/// To a tenant that asks for nothing.
+pub(crate) fn nothing_open() -> String {
+    format!(
+        "no address pool is open to this cluster; name one with annotation {}, or ask the \
+         provider's operator",
+        names::ANNOTATION_POOL
+    )
+}
+
+/// To a tenant, of an address that it asks for.
+pub(crate) fn not_available(address: IpAddr) -> String {
+    format!("address {address} is not available to this cluster; ask for another, or none")
+}
+
+fn pool_refused(reason: Reason, tenant: &TenantName, wanted: &str, why: &str) -> Problem {
+    Problem::refused(reason, no_such_pool(wanted))
+        .for_operator(format!("tenant {tenant} asks for pool {wanted:?}, which {why}"))
 }
 
 fn why_closed(world: &World, pool: &str, why: Closed) -> String {
@@ -153,15 +169,7 @@ fn why_closed(world: &World, pool: &str, why: Closed) -> String {
 }
 
 fn no_pool(tenant: &TenantName, pools: usize) -> Problem {
-    Problem::refused(
-        Reason::PoolNotFound,
-        format!(
-            "no address pool is open to this cluster; name one with annotation {}, or ask the \
-             provider's operator",
-            names::ANNOTATION_POOL
-        ),
-    )
-    .for_operator(format!(
+    Problem::refused(Reason::PoolNotFound, nothing_open()).for_operator(format!(
         "of {pools} AddressPools, none that is Ready, not drained and has autoAssign is open to \
          tenant {tenant} and this Service: see its tenants and serviceAllocation, and pools of the \
          TenantCluster"
@@ -199,11 +207,7 @@ fn unavailable(world: &World, address: IpAddr, why: &Unavailable) -> Problem {
         IpAddr::V6(_) => None,
     };
     let why = network.unwrap_or_else(|| format!("cannot be given: {why}"));
-    Problem::refused(
-        reason,
-        format!("address {address} is not available to this cluster; ask for another, or none"),
-    )
-    .for_operator(format!("{address} {why}"))
+    Problem::refused(reason, not_available(address)).for_operator(format!("{address} {why}"))
 }
 
 /// Why an address is never given, if it is one the network itself needs.

@@ -224,6 +224,12 @@ impl Eip {
         self.status.released_at.as_deref().map(|t| t.parse().unwrap_or(Timestamp::MIN))
     }
 
+    /// Whether speakers are told to announce it.
+    #[must_use]
+    pub fn is_ordered(&self) -> bool {
+        self.spec.vlan.as_ref().is_some_and(|vlan| !vlan.announce.l2.is_empty())
+    }
+
     /// Whether speakers serve it.
     #[must_use]
     pub const fn on_vlan(&self) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cpo_api::{AddressPool, Eip, EipSpec, EipStatus, TenantCluster, names};
 use cpo_core::effect::{Effect, Purpose, UnderEffect};
 use cpo_core::engine::{Input, UnderObject};
-use cpo_core::ids::{Install, Uid};
+use cpo_core::ids::{Install, Uid, Version};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::ClusterResourceScope;
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -66,16 +66,13 @@ impl UnderExecutor {
             }
             UnderEffect::CreateEip { spec } => self.create_eip(spec).await,
             UnderEffect::BindEip { name, version, spec } => {
-                let patch = json!({
-                    "metadata": {"resourceVersion": version.to_string()},
-                    "spec": spec,
-                });
+                let patch = eip_spec(version, &spec);
                 let api = self.api::<Eip>();
                 let object = merge("bind Eip", &api, &name, patch, Subresource::None).await?;
                 Ok(seen(object.map(parse::eip)))
             }
-            UnderEffect::PatchEipStatus { name, uid, status } => {
-                let patch = eip_status(&uid, &status);
+            UnderEffect::PatchEipStatus { name, uid, version, status } => {
+                let patch = eip_status(&uid, version, &status);
                 let api = self.api::<Eip>();
                 let what = "status of Eip";
                 let object = merge(what, &api, &name, patch, Subresource::Status).await?;
@@ -251,21 +248,43 @@ fn replace_status(status: Value) -> Value {
     json!([{"op": "add", "path": "/status", "value": status}])
 }
 
-/// A merge patch (RFC 7396) that replaces our part of the status of an `Eip`, if it still has this
-/// UID. What speakers say is theirs.
-fn eip_status(uid: &Uid, status: &EipStatus) -> Value {
-    let EipStatus { conditions, announced_by, announcements: _, backends, ovn, released_at } =
-        status;
+/// A merge patch (RFC 7396) that replaces the spec of an `Eip`: what it has not is removed. What an
+/// operator said of speakers holds for one withdrawal.
+fn eip_spec(version: Version, spec: &EipSpec) -> Value {
+    let mut absent = json!({"overlay": null, "vlan": null});
+    extend(&mut absent, json!(spec));
     json!({
-        "metadata": {"uid": uid.as_str()},
-        "status": {
-            "conditions": conditions,
-            "announcedBy": announced_by,
-            "backends": backends,
-            "ovn": ovn,
-            "releasedAt": released_at,
+        "metadata": {
+            "resourceVersion": version.to_string(),
+            "annotations": {(names::ANNOTATION_WITHDRAWN): null},
         },
+        "spec": absent,
     })
+}
+
+/// A merge patch that writes the status of an `Eip`: without a version, our own part alone. (The API
+/// server compares the version; a UID it would pass over.)
+fn eip_status(uid: &Uid, version: Option<Version>, status: &EipStatus) -> Value {
+    let EipStatus { conditions, announced_by, announcements, backends, ovn, released_at } = status;
+    let mut metadata = json!({"uid": uid.as_str()});
+    let mut fields = json!({
+        "conditions": conditions,
+        "announcedBy": announced_by,
+        "backends": backends,
+        "ovn": ovn,
+    });
+    if let Some(version) = version {
+        extend(&mut metadata, json!({"resourceVersion": version.to_string()}));
+        extend(&mut fields, json!({"announcements": announcements, "releasedAt": released_at}));
+    }
+    json!({"metadata": metadata, "status": fields})
+}
+
+/// Adds the fields of one mapping to another.
+fn extend(into: &mut Value, fields: Value) {
+    if let (Some(into), Value::Object(fields)) = (into.as_object_mut(), fields) {
+        into.extend(fields);
+    }
 }
 
 async fn json_patch<K: Object>(
@@ -296,4 +315,38 @@ async fn delete<K: Object>(
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     let deleted = call(what, name, &[404], api.delete(name, &params)).await?;
     Ok(deleted.and_then(either::Either::left))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spec_takes_away_what_it_has_not_and_what_an_operator_said_of_speakers() {
+        let object: Eip = serde_json::from_value(json!({
+            "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": "Eip",
+            "metadata": {"name": "10.205.0.50"},
+            "spec": {"address": "10.205.0.50", "mode": "Vlan", "tenant": {"name": "a"}, "vlan": {}},
+        }))
+        .unwrap();
+        let patch = eip_spec(Version::parse(Some("7")), &object.spec);
+        assert_eq!(patch.pointer("/spec/overlay"), Some(&Value::Null));
+        assert_eq!(patch.pointer("/spec/vlan/announce/l2"), Some(&json!([])));
+        assert_eq!(patch.pointer("/metadata/resourceVersion"), Some(&json!("7")));
+        let said = patch.pointer("/metadata/annotations").and_then(Value::as_object).unwrap();
+        assert_eq!(said.get(names::ANNOTATION_WITHDRAWN), Some(&Value::Null));
+    }
+
+    #[test]
+    fn a_status_is_released_at_one_version_alone_and_leaves_to_speakers_what_they_say() {
+        let (uid, status) = (Uid::new("u"), EipStatus::default());
+        let ours = eip_status(&uid, None, &status);
+        let fields = ours.get("status").and_then(Value::as_object).unwrap();
+        assert!(!fields.contains_key("announcements") && !fields.contains_key("releasedAt"));
+        assert_eq!(fields.get("announcedBy"), Some(&Value::Null));
+        let whole = eip_status(&uid, Some(Version::parse(Some("7"))), &status);
+        assert_eq!(whole.pointer("/metadata/resourceVersion"), Some(&json!("7")));
+        assert_eq!(whole.pointer("/status/announcements"), Some(&json!([])));
+        assert_eq!(whole.pointer("/status/releasedAt"), Some(&Value::Null));
+    }
 }

@@ -75,7 +75,7 @@ pub(crate) fn tenant_cluster(object: &TenantCluster) -> Option<UnderObject> {
         classes,
         claim_classless: spec.claim_classless,
         pools: spec.pools.clone(),
-        vpc: spec.overlay.vpc.clone(),
+        vpc: spec.overlay.vpc.clone().filter(|_| vlan.is_none()),
         subnets: vlan.as_ref().map_or(&spec.overlay.subnets, |vlan| &vlan.subnets).clone(),
         vlan: vlan.as_ref().map(link),
         machine_namespace: spec.backends.namespace.clone(),

@@ -49,6 +49,38 @@ pub(crate) async fn every_kind_of_service_is_served_as_the_tenants_kube_proxy_wo
     Ok(())
 }
 
+pub(crate) async fn direct_delivery_leads_past_the_speaker_to_one_machine() -> Result<()> {
+    let bed = Bed::start(1).await?;
+    let tenant = bed.lab.tenant("a")?;
+    let direct = json!({
+        "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": "L2Advertisement",
+        "metadata": {"name": "all"}, "spec": {"delivery": "Direct"},
+    });
+    bed.lab.under().apply(&direct).await?;
+    tenant.add_pod("web-1", "vm1", &[("app", "web")]).await?;
+    let address = bed.serve(tenant, &service("web").port(80).local().build()).await?;
+    let (answer, client) = (bed.answers(address).await?, bed.lab.lans()?.client().address());
+    ensure!(answer.client_address.ip() == client, "the pod saw {answer:?}, not {client}");
+    let mac_of = |text: &str| {
+        let mut words = text.split_whitespace().skip_while(|word| !word.starts_with("ll"));
+        words.nth(1).map(str::to_owned)
+    };
+    let machine = tenant.vm("vm1").await?;
+    let shown = machine.host().netns().ip("link show eth0").await?;
+    let own = shown.split_whitespace().skip_while(|word| *word != "link/ether").nth(1);
+    let entry = bed.lab.lans()?.router().ip(&format!("neigh show {address}")).await?;
+    ensure!(mac_of(&entry).as_deref() == own, "{entry}, not that of the machine: {shown}");
+    // Its pod moves to the other machine, and the address with it.
+    tenant.remove_pod("web-1").await?;
+    tenant.add_pod("web-2", "vm2", &[("app", "web")]).await?;
+    wait::until("the pod on the other machine to answer", SOON, || async {
+        let answer = bed.ask(address).await?;
+        ensure!(answer.pod == "web-2", "{answer:?}");
+        Ok(())
+    })
+    .await
+}
+
 /// Whether a TCP connection is made, refused, or neither.
 async fn dial(host: &lab::netns::Host, to: Ipv4Addr, port: u16) -> bool {
     let to = std::net::SocketAddr::from((to, port));

@@ -10,12 +10,16 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use lab::builders::service;
 use lab::traffic::{Session, Stream};
+use lab::wait;
 use serde_json::json;
 
 use crate::bed::Bed;
 
 /// The longest time without an answer that a take-over may cause.
 const GAP: Duration = Duration::from_secs(1);
+
+/// How long a carrier is away that flaps.
+const FLAP: Duration = Duration::from_millis(300);
 
 /// A bed with one Service, a pod on each machine.
 async fn with_web() -> Result<(Bed, std::net::Ipv4Addr)> {
@@ -83,6 +87,39 @@ pub(crate) async fn node_without_its_cable_is_replaced_within_a_second() -> Resu
     bridge.ip(&format!("link set {} master br0", owner.node())).await?;
     bed.says(address, "one speaker announces it", |s| s.announcements.len() == 1).await?;
     bed.answers(address).await.map(|_| ())
+}
+
+pub(crate) async fn owner_that_is_stopped_for_a_while_comes_back_as_one_of_several() -> Result<()> {
+    let (bed, address) = with_web().await?;
+    let owner = bed.owner(address).await?;
+    let client = bed.lab.lans()?.client();
+    let stream = Stream::start(client, &format!("http://{address}/"), 100, 120);
+    owner.process().pause()?;
+    bed.says(address, "another speaker announces it", |s| {
+        s.announcements.iter().any(|by| by.node != owner.node())
+    })
+    .await?;
+    owner.process().resume()?;
+    bed.says(address, "one speaker announces it", |s| s.announcements.len() == 1).await?;
+    let report = stream.stop().await?;
+    ensure!(report.failures.is_empty(), "{:?} of {}", report.failures, report.asked);
+    Ok(())
+}
+
+pub(crate) async fn carrier_that_flaps_takes_traffic_away_for_no_longer() -> Result<()> {
+    let (bed, address) = with_web().await?;
+    let (client, bridge) = (bed.lab.lans()?.client(), bed.lab.tenant("a")?.lan()?.bridge());
+    let owner = bed.owner(address).await?;
+    let stream = Stream::start(client, &format!("http://{address}/"), 200, 60);
+    bridge.ip(&format!("link set {} down", owner.node())).await?;
+    wait::throughout("the link is down", FLAP, || async { Ok(()) }).await?;
+    bridge.ip(&format!("link set {} up", owner.node())).await?;
+    bed.answers_from_now_on(address, Duration::from_secs(3)).await?;
+    bed.says(address, "one speaker announces it", |s| s.announcements.len() == 1).await?;
+    let report = stream.stop().await?;
+    eprintln!("longest gap of a carrier that flaps for 0.3 s: {:?}", report.longest_gap);
+    ensure!(report.longest_gap < GAP, "{report:?}");
+    Ok(())
 }
 
 pub(crate) async fn rolling_restart_of_all_speakers_loses_no_connection() -> Result<()> {

@@ -9,6 +9,7 @@ use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use lab::builders::service;
 use lab::wait;
+use serde_json::json;
 
 use crate::bed::{Bed, SOON, published, services};
 
@@ -40,6 +41,31 @@ pub(crate) async fn foreign_host_with_the_address_is_named_and_left_alone() -> R
     let announced = |eip: &Eip| eip.status.as_ref().is_some_and(|s| s.announced_by.is_some());
     let long = SOON + Duration::from_secs(30);
     wait::for_object(&api, &address.to_string(), "to be announced", long, announced).await?;
+    Ok(())
+}
+
+pub(crate) async fn interface_that_is_missing_is_told_and_harms_no_other_vlan() -> Result<()> {
+    let bed = Bed::start(2).await?;
+    let (a, b) = (bed.lab.tenant("a")?, bed.lab.tenant("b")?);
+    let mut vlan = lab::cpo::tenant_cluster(b, json!({}));
+    let field = vlan.pointer_mut("/spec/vlan/interfaces").context("no interfaces")?;
+    *field = json!([{"name": "bond7"}]);
+    bed.lab.under().apply(&vlan).await?;
+    a.add_pod("web-1", "vm1", &[("app", "web")]).await?;
+    let web = service("web").port(80).build();
+    services(b).create(&PostParams::default(), &web).await?;
+    bed.serve(a, &web).await?;
+    let status = bed
+        .says(b.lan()?.address(50), "nobody announces it", |s| {
+            s.conditions.iter().any(|c| c.type_ == "Ready" && c.reason == "NoSpeaker")
+        })
+        .await?;
+    ensure!(status.announcements.is_empty(), "{status:?}");
+    let speaker = bed.speakers.first().context("no speaker")?;
+    let told = speaker.status().await?;
+    ensure!(told.contains("bond7"), "the interface is not named: {told}");
+    bed.lab.under().apply(&lab::cpo::tenant_cluster(b, json!({}))).await?;
+    bed.says(b.lan()?.address(50), "it is announced", |s| s.announced_by.is_some()).await?;
     Ok(())
 }
 

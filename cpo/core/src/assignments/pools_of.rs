@@ -10,6 +10,7 @@ use pools::{AddressRange, AddressSet, PerFamily, PoolSpec, Quota, Source, Tenant
 
 use super::Reserved;
 use crate::ids::TenantName;
+use crate::tenant::Vlan;
 use crate::under::{Pool, PoolSource, Subnet, Under};
 use crate::world::World;
 
@@ -101,7 +102,9 @@ impl World {
             PoolSource::Subnet(name) => faults.extend(self.of_subnet(name, others, &mut spec)),
             PoolSource::Ranges(ranges) => {
                 spec.addresses.clone_from(ranges);
+                spec.tenants = self.on_its_vlan(ranges, spec.tenants);
                 spec.excludes.extend(self.under.underlays().flat_map(|(_, s)| edges(s)));
+                spec.excludes.extend(self.vlan_edges());
                 let ports = self.ovn.ports.values().flat_map(|port| &port.networks);
                 let ports = ports.map(|net| AddressRange::single(net.addr().into()));
                 spec.excludes.extend(ports);
@@ -161,6 +164,30 @@ impl World {
             );
             Fault::new("SubnetNotFound", text)
         })
+    }
+
+    /// Of these tenants (none is all) those that may draw from a pool of these ranges: where it is on
+    /// a VLAN, those on it.
+    fn on_its_vlan(
+        &self,
+        ranges: &[AddressRange],
+        tenants: Option<BTreeSet<String>>,
+    ) -> Option<BTreeSet<String>> {
+        let holds = |vlan: &Vlan| ranges.iter().all(|range| vlan.holds(range));
+        let on_it = self.tenants.iter().filter(|(_, t)| t.spec.vlan.as_ref().is_some_and(holds));
+        let on_it: BTreeSet<String> = on_it.map(|(name, _)| name.to_string()).collect();
+        match tenants {
+            _ if ranges.is_empty() || on_it.is_empty() => tenants,
+            None => Some(on_it),
+            Some(tenants) => Some(tenants.intersection(&on_it).cloned().collect()),
+        }
+    }
+
+    /// The first and the last address of each prefix of a VLAN, which are no host's.
+    fn vlan_edges(&self) -> impl Iterator<Item = AddressRange> {
+        let vlans = self.tenants.values().filter_map(|tenant| tenant.spec.vlan.as_ref());
+        let prefixes = vlans.flat_map(|vlan| vlan.addresses.ranges());
+        prefixes.flat_map(|range| [range.first(), range.last()].map(AddressRange::single))
     }
 
     fn selected(&self, tenants: &crate::under::PoolTenants) -> BTreeSet<String> {

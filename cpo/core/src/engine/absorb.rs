@@ -154,17 +154,17 @@ impl Engine {
         let addresses = both.into_iter().flatten().flat_map(|node| &node.addresses);
         let near = addresses.copied().any(|address| under.in_a_pool(address));
         let gone = |node: Option<&Node>| node.is_none_or(|node| node.out_of_service);
-        let left = gone(node.as_ref()) && !gone(under.nodes.get(&name));
+        let turned = gone(node.as_ref()) != gone(under.nodes.get(&name));
         if put(&mut under.nodes, name.clone(), node) && near {
             self.pools_changed();
         }
-        if left {
+        if turned {
             self.soil_announced_by(&name);
         }
     }
 
-    /// Every Service with an address that a speaker of this node announced: what it says counts no
-    /// more.
+    /// Every Service with an address of which a speaker of this node says something: it counts no
+    /// more, or does again.
     fn soil_announced_by(&mut self, node: &str) {
         let says = |eip: &&Eip| eip.status.announcements.iter().any(|by| by.node == node);
         let eips = self.world.under.eips.values().filter(says);

@@ -1,6 +1,6 @@
 //! Services in VLAN mode, beside speakers that obey.
 
-use cpo_api::{AnnouncementState, EipAnnouncement};
+use cpo_api::{AnnouncementState, EipAnnouncement, names};
 
 use super::bench::{Bench, WEB, new_service};
 use crate::ids::Uid;
@@ -271,4 +271,118 @@ fn a_reserved_address_is_set_aside_served_on_request_and_set_aside_again() {
     settle(&mut bench, Some("node1"));
     assert_eq!(reason(&bench, "10.205.0.58"), "Reserved");
     assert!(eip(&bench, "10.205.0.58").spec.services.is_empty());
+}
+
+#[test]
+fn what_a_speaker_said_that_is_gone_for_good_opens_no_gate() {
+    let mut bench = served();
+    bench.when(|w| drop(w.under.nodes.remove("node1")));
+    bench.wait(6);
+    assert_eq!(reason(&bench, "10.205.0.50"), "NoSpeaker");
+    bench.when(|w| w.service(WEB).deleting = true);
+    bench.wait(2);
+    assert!(eip(&bench, "10.205.0.50").status.announcements.is_empty(), "it is forgotten");
+    bench.when(|w| {
+        w.under.nodes.insert("node1".into(), under_node("192.0.2.1"));
+        w.put_service(WEB, Some(Service { uid: Uid::new("uid-again"), ..*new_service() }));
+    });
+    bench.wait(2);
+    assert_eq!(bench.published(WEB), None, "no speaker announces it");
+    settle(&mut bench, Some("node1"));
+    assert_eq!(bench.published(WEB).as_deref(), Some("10.205.0.50"));
+}
+
+#[test]
+fn orders_on_an_address_that_rests_are_taken_back_before_it_is_free() {
+    let mut bench = served();
+    let orders = eip(&bench, "10.205.0.50").spec.clone();
+    bench.when(|w| w.service(WEB).deleting = true);
+    settle(&mut bench, Some("node1"));
+    // It was about to be taken again when the Service ended.
+    bench.when(|w| {
+        let eip = Eip { spec: orders, ..w.under.eips["10.205.0.50"].clone() };
+        let version = testing::next(eip.version);
+        w.put_eip("10.205.0.50", Some(Eip { version, ..eip }));
+        say(w, "10.205.0.50", "node1", Some(AnnouncementState::Announced));
+    });
+    bench.wait(70);
+    assert!(bench.truth.under.eips.contains_key("10.205.0.50"), "it is announced still");
+    settle(&mut bench, Some("node1"));
+    bench.wait(70);
+    assert!(bench.truth.under.eips.is_empty());
+}
+
+#[test]
+fn over_a_quota_of_ports_machines_still_come_and_go() {
+    let mut bench = served();
+    bench.when(|w| w.tenant_a().spec.quota.ports = Some(1));
+    bench.when(|w| {
+        let more = testing::port(crate::service::Protocol::Tcp, 443, 30443);
+        w.service(WEB).ports.push(more);
+        w.node("vm2").excluded = true;
+    });
+    settle(&mut bench, Some("node1"));
+    assert_eq!(reason(&bench, "10.205.0.50"), "QuotaExceeded");
+    let spec = &eip(&bench, "10.205.0.50").spec;
+    assert_eq!(spec.vlan.as_ref().unwrap().next_hops.len(), 1);
+    assert_eq!(spec.services[0].ports.len(), 1);
+}
+
+#[test]
+fn the_pool_may_go_and_an_advertisement_that_goes_takes_the_address_with_it() {
+    let mut bench = served();
+    bench.when(|w| w.under.pools.clear());
+    settle(&mut bench, Some("node1"));
+    assert_eq!(bench.published(WEB).as_deref(), Some("10.205.0.50"));
+    assert_eq!(reason(&bench, "10.205.0.50"), "Ready", "it is announced as before");
+    bench.when(|w| drop(w.under.pools.insert("lan".into(), ranges(&["10.205.0.50-10.205.0.59"]))));
+    bench.when(|w| w.under.advertisements.clear());
+    settle(&mut bench, Some("node1"));
+    assert_eq!(reason(&bench, "10.205.0.50"), "NoAdvertisement");
+    assert!(eip(&bench, "10.205.0.50").status.announcements.is_empty());
+}
+
+#[test]
+fn a_hand_over_is_no_news() {
+    let mut bench = served();
+    bench.when(|w| say(w, "10.205.0.50", "node1", None));
+    bench.when(|w| say(w, "10.205.0.50", "node2", Some(AnnouncementState::Announced)));
+    let told = |effect: &crate::effect::Effect| effect.name() == "patch-service";
+    assert!(!bench.log.iter().any(told), "{:?}", bench.log);
+}
+
+#[test]
+fn an_address_that_a_foreign_host_has_is_not_published_for_want_of_machines_either() {
+    let mut bench = Bench::told(world().with_service(WEB, *new_service()));
+    bench.when(|w| {
+        w.node("vm1").excluded = true;
+        w.node("vm2").excluded = true;
+    });
+    let name = bench.truth.under.eips.keys().next().unwrap().clone();
+    assert!(bench.published(WEB).is_some(), "there is nobody to wait for");
+    bench.when(|w| say(w, &name, "node1", Some(AnnouncementState::Conflict)));
+    bench.when(|w| w.service(WEB).status.ingress.clear());
+    bench.wait(2);
+    assert_eq!(bench.published(WEB), None);
+}
+
+#[test]
+fn an_overlay_tenant_gets_no_address_of_a_vlan() {
+    let mut world = world();
+    let mut other = testing::tenant("b");
+    other.vpc = None;
+    let mut tenant = crate::tenant::Tenant::new(other);
+    tenant.synced = true;
+    world.tenants.insert("b".parse().unwrap(), tenant);
+    let of_b = "b/default/web";
+    let mut bench = Bench::told(world.with_service(of_b, *new_service()));
+    bench.wait(8);
+    assert!(bench.truth.under.eips.is_empty() && bench.truth.under.ovn_eips.is_empty());
+    let conditions = format!("{:?}", bench.truth.service(of_b).status.conditions);
+    assert!(conditions.contains("no address pool is open"), "{conditions}");
+    let ask = names::ANNOTATION_POOL.to_owned();
+    bench.when(|w| drop(w.service(of_b).annotations.insert(ask, "lan".into())));
+    bench.wait(2);
+    let conditions = format!("{:?}", bench.truth.service(of_b).status.conditions);
+    assert!(conditions.contains("PoolNotAllowed"), "{conditions}");
 }

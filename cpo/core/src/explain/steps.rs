@@ -239,7 +239,8 @@ impl Chain<'_> {
 
     fn announced(&mut self) {
         let facts = self.facts;
-        if self.troubled(Step::Rows) || self.troubled(Step::Announced) {
+        let steps = [Step::OvnEip, Step::Rows, Step::Announced];
+        if steps.map(|step| self.troubled(step)).contains(&true) {
             return;
         }
         let Some(eip) = facts.live_eip() else { return };

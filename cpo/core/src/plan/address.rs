@@ -192,8 +192,21 @@ fn draw(serving: &Serving<'_>, request: &Request, plan: &mut Plan) -> Address {
         Some(address) => under.subnet_for(&pool, address),
         None => under.pools.get(&*pool).and_then(Pool::subnet).map(str::to_owned),
     };
-    // Without a Subnet the pool has a fault, and is not chosen.
-    plan.effects.extend(subnet.map(|s| create_ovn_eip(serving, &pool, s, address)));
+    let Some(subnet) = subnet else {
+        // Its addresses are on a VLAN.
+        plan.promise = Promise::Withdrawn;
+        let text = match (address, &request.pool) {
+            (Some(address), None) => select::not_available(address.into()),
+            (_, Some(pool)) => select::no_such_pool(pool),
+            (None, None) => select::nothing_open(),
+        };
+        let why = format!("no Subnet of a provider network holds addresses of AddressPool {pool}");
+        return Address::Refused(
+            None,
+            Problem::refused(Reason::PoolNotAllowed, text).for_operator(why),
+        );
+    };
+    plan.effects.push(create_ovn_eip(serving, &pool, subnet, address));
     Address::Waiting
 }
 

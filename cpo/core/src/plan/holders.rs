@@ -65,12 +65,14 @@ impl<'a> Holders<'a> {
             .filter(move |(_, eip)| eip.spec.tenant.uid == self.tenant.spec.uid.as_str())
     }
 
-    /// The `Eip` that gives the Service its address: of several the one that rows serve, or else
-    /// the oldest.
+    /// The `Eip` that gives the Service its address: of several the one that rows serve, or that
+    /// speakers are told to announce, or else the oldest.
     pub(crate) fn live(self) -> Option<(&'a String, &'a Eip)> {
         let served = self.served();
         let live = self.eips().filter(|(_, eip)| eip.released().is_none());
-        live.min_by_key(|(_, eip)| (served.is_none() || eip.address() != served, eip.created))
+        live.min_by_key(|(_, eip)| {
+            (served.is_none() || eip.address() != served, !eip.is_ordered(), eip.created)
+        })
     }
 
     /// The address at which rows of ours serve the Service.

@@ -128,7 +128,8 @@ fn quarantine(name: &str, eip: &Eip, now: Now) -> Effect {
     let status = EipStatus {
         conditions: report::resting(eip, now),
         announced_by: None,
-        announcements: eip.status.announcements.clone(),
+        // What stands there is of speakers that are gone for good.
+        announcements: Vec::new(),
         backends: None,
         ovn: None,
         released_at: Some(now.rfc3339()),
@@ -136,6 +137,7 @@ fn quarantine(name: &str, eip: &Eip, now: Now) -> Effect {
     Effect::Under(UnderEffect::PatchEipStatus {
         name: name.to_owned(),
         uid: eip.uid.clone(),
+        version: Some(eip.version),
         status,
     })
 }
@@ -172,6 +174,10 @@ pub(super) fn expire(holders: Holders<'_>, name: &str, eip: &Eip, now: Now, plan
             plan.wake_at(now.mono + left);
         }
         plan.effects.extend(hold(holders, eip));
+        return;
+    }
+    if let Some(under_way) = vlan::withdrawing(holders.world, name, eip, now) {
+        plan.effects.extend(under_way.into_effect());
         return;
     }
     let ovn_eip = holders.of(eip);

@@ -146,8 +146,9 @@ pub(super) fn effects(serving: &Serving<'_>, report: &Report) -> Vec<Effect> {
     if let Some((name, eip)) = serving.eip() {
         let status = eip_status(serving, report, eip);
         if differs(&eip.status, &status) {
-            let (name, uid) = (name.clone(), eip.uid.clone());
-            effects.push(Effect::Under(UnderEffect::PatchEipStatus { name, uid, status }));
+            let (name, uid, version) = (name.clone(), eip.uid.clone(), None);
+            let patch = UnderEffect::PatchEipStatus { name, uid, version, status };
+            effects.push(Effect::Under(patch));
         }
     }
     effects

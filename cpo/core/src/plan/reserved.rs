@@ -4,8 +4,8 @@
 use std::net::Ipv4Addr;
 
 use cpo_api::{
-    CleanupPolicy, EipMode, EipOverlay, EipSpec, EipStatus, EipTenant, Reason, conditions_differ,
-    merge_conditions,
+    CleanupPolicy, EipMode, EipOverlay, EipSpec, EipStatus, EipTenant, EipVlan, Reason,
+    conditions_differ, merge_conditions,
 };
 
 use super::holders::delete_ovn_eip;
@@ -103,18 +103,7 @@ fn hold(
         );
         return Err(("OutsidePools", text));
     };
-    let router = eip.spec.overlay.as_ref().and_then(|overlay| overlay.router.clone());
-    let (mode, overlay) = match tenant.spec.mode() {
-        Mode::Overlay => (EipMode::Overlay, Some(EipOverlay { ovn_eip: name.clone(), router })),
-        Mode::Vlan => (EipMode::Vlan, None),
-    };
-    let spec = EipSpec {
-        pool: pool.clone(),
-        mode,
-        tenant: EipTenant { uid: tenant.spec.uid.to_string(), ..eip.spec.tenant.clone() },
-        overlay,
-        ..eip.spec.clone()
-    };
+    let spec = whole(tenant, eip, &pool, &name);
     if spec != eip.spec {
         let (name, version) = (address.to_string(), eip.version);
         return Ok(Some(UnderEffect::BindEip { name, version, spec }));
@@ -139,20 +128,39 @@ fn hold(
             Err(set_aside(tenant))
         }
         Some(held) if held.deleting => Ok(None),
-        Some(_) => {
-            let holder = world
-                .under
-                .ovn_eips
-                .iter()
-                .find(|(other, eip)| **other != name && eip.address() == Some(address));
-            let why = holder.map_or_else(
-                || "look at its events and at the log of kube-ovn-controller".to_owned(),
-                |(other, _)| format!("OvnEip {other} has it"),
-            );
-            let text = format!("Kube-OVN has not granted {address} to OvnEip {name}: {why}");
-            Err((Reason::OvnEipPending.as_str(), text))
-        }
+        Some(_) => Err(ungranted(world, address, &name)),
     }
+}
+
+/// The spec with what the operator left out.
+fn whole(tenant: &Tenant, eip: &Eip, pool: &str, ovn_eip: &str) -> EipSpec {
+    let router = eip.spec.overlay.as_ref().and_then(|overlay| overlay.router.clone());
+    let (mode, overlay, vlan) = match tenant.spec.mode() {
+        Mode::Overlay => {
+            let overlay = EipOverlay { ovn_eip: ovn_eip.to_owned(), router };
+            (EipMode::Overlay, Some(overlay), None)
+        }
+        // Nobody is told to announce what is nobody's.
+        Mode::Vlan => (EipMode::Vlan, None, Some(EipVlan::default())),
+    };
+    EipSpec {
+        pool: pool.to_owned(),
+        mode,
+        tenant: EipTenant { uid: tenant.spec.uid.to_string(), ..eip.spec.tenant.clone() },
+        overlay,
+        vlan,
+        ..eip.spec.clone()
+    }
+}
+
+fn ungranted(world: &World, address: Ipv4Addr, name: &str) -> Standing {
+    let mut others = world.under.ovn_eips.iter().filter(|(other, _)| *other != name);
+    let why = others.find(|(_, eip)| eip.address() == Some(address)).map_or_else(
+        || "look at its events and at the log of kube-ovn-controller".to_owned(),
+        |(other, _)| format!("OvnEip {other} has it"),
+    );
+    let text = format!("Kube-OVN has not granted {address} to OvnEip {name}: {why}");
+    (Reason::OvnEipPending.as_str(), text)
 }
 
 fn set_aside(tenant: &Tenant) -> Standing {
@@ -198,6 +206,7 @@ fn tell(eip: &Eip, address: Ipv4Addr, standing: Standing, now: Now) -> Option<Un
     (!told).then(|| UnderEffect::PatchEipStatus {
         name: address.to_string(),
         uid: eip.uid.clone(),
+        version: None,
         status,
     })
 }

@@ -135,8 +135,9 @@ impl Serving<'_> {
             (true, true) => plan.effects.push(release::keep_no_more(name, eip)),
             (true, false) => release::expire(self.holders, name, eip, self.now, plan),
             (false, _) if eip.on_vlan() => {
-                let step = vlan::withdraw(self.world, name, eip, self.now);
-                plan.effects.extend(step.into_effect());
+                let step = vlan::withdrawing(self.world, name, eip, self.now);
+                let off = || Some(release::leave(name, eip, self.now));
+                plan.effects.extend(step.map_or_else(off, vlan::Withdrawal::into_effect));
             }
             // A change that came late made a record of before a live one again.
             (false, _) if served => plan.effects.push(release::leave(name, eip, self.now)),
@@ -230,7 +231,7 @@ impl Serving<'_> {
     }
 
     /// The request with the ports alone that the `Eip` records.
-    fn as_before(&self, request: &Request) -> Request {
+    pub(super) fn as_before(&self, request: &Request) -> Request {
         let recorded = self.eip().into_iter().flat_map(|(_, eip)| &eip.spec.services);
         let recorded: Vec<_> = recorded.flat_map(|service| &service.ports).collect();
         let known = |(port, _): &(Port, u16)| {

@@ -24,8 +24,10 @@ use crate::select;
 use crate::service::{Ingress, Protocol};
 use crate::tenant::{Mode, Vlan};
 use crate::under::{Advertisement, Eip, Pool};
-use withdrawal::Withdrawal;
-pub(super) use withdrawal::{withdraw, withdraw_all};
+use crate::world::World;
+use withdrawal::counts;
+use withdrawal::withdraw;
+pub(super) use withdrawal::{Withdrawal, withdraw_all, withdrawing};
 
 /// Takes the next step towards the address.
 pub(super) fn step(
@@ -37,7 +39,7 @@ pub(super) fn step(
 ) -> Address {
     match serving.eip() {
         Some((_, eip)) if eip.deleting => Address::Waiting,
-        Some((name, eip)) => assigned(serving, vlan, name, eip, request, plan),
+        Some((name, eip)) => assigned(serving, vlan, (name, eip), request, since, plan),
         None if serving.namespace_unread() => address::unread(serving, since, plan),
         None => draw(serving, vlan, request, plan),
     }
@@ -51,7 +53,7 @@ fn draw(serving: &Serving<'_>, vlan: &Vlan, request: &Request, plan: &mut Plan) 
     };
     let Some(address) = address.filter(|v4| vlan.addresses.contains((*v4).into())) else {
         plan.promise = Promise::Withdrawn;
-        return Address::Refused(None, off_link(serving, &pool, address));
+        return Address::Refused(None, off_link(serving, request, &pool, address));
     };
     let waits = serving.world.under.eips.get_key_value(&address.to_string());
     let spec = spec(serving, waits.map(|(_, eip)| eip), address, &pool, request);
@@ -71,9 +73,9 @@ fn draw(serving: &Serving<'_>, vlan: &Vlan, request: &Request, plan: &mut Plan) 
 fn assigned(
     serving: &Serving<'_>,
     vlan: &Vlan,
-    name: &str,
-    eip: &Eip,
+    (name, eip): (&str, &Eip),
     request: &Request,
+    since: &Since,
     plan: &mut Plan,
 ) -> Address {
     let Some(address) = eip.address() else { return Address::Waiting };
@@ -87,10 +89,10 @@ fn assigned(
             let other = address::address_of(&to);
             if other.is_some_and(|v4| vlan.addresses.contains(v4.into())) {
                 plan.promise = address::moving(&to);
-                return give_up(serving, name, eip, plan);
+                return give_up(serving, (name, eip), since, plan);
             }
             let pool = request.pool.as_deref().unwrap_or_default();
-            Some(off_link(serving, pool, other))
+            Some(off_link(serving, request, pool, other))
         }
         Ok(_) => None,
         Err(problem) => {
@@ -99,44 +101,69 @@ fn assigned(
         }
     };
     // Ports beyond the quota are not served; the address and what is served stay.
-    if let Some(problem) = refused.as_ref().filter(|p| p.reason == Reason::QuotaExceeded) {
-        return Address::Limited(address, problem.clone());
-    }
+    let limited = refused.as_ref().is_some_and(|p| p.reason == Reason::QuotaExceeded);
+    let before = serving.as_before(request);
+    let request = if limited { &before } else { request };
     let bound = spec(serving, Some(eip), address, &eip.spec.pool, request);
     if differs(&eip.spec, &bound) {
-        plan.promise = Promise::Made(Box::new(wish));
+        if !limited {
+            plan.promise = Promise::Made(Box::new(wish));
+        }
         bind(name, eip, bound, plan);
     }
     match refused {
+        Some(problem) if limited => Address::Limited(address, problem),
         Some(problem) => Address::Kept(address, problem),
         None => Address::Held(address),
     }
 }
 
 /// Lets go of the present address so that another can be had.
-fn give_up(serving: &Serving<'_>, name: &str, eip: &Eip, plan: &mut Plan) -> Address {
-    let step = match withdraw(serving.world, name, eip, serving.now) {
+fn give_up(
+    serving: &Serving<'_>,
+    (name, eip): (&str, &Eip),
+    since: &Since,
+    plan: &mut Plan,
+) -> Address {
+    let under_way = withdraw(serving.world, name, eip, serving.now);
+    let waits = matches!(under_way, Withdrawal::Waits);
+    let step = match under_way {
         // What it leaves for another address it does not keep.
         Withdrawal::Done if eip.spec.keep => Some(release::keep_no_more(name, eip)),
         Withdrawal::Done => Some(release::leave(name, eip, serving.now)),
         under_way => under_way.into_effect(),
     };
     plan.effects.extend(step);
+    if waits && plan.overdue(Wait::Silence, since, serving.now) {
+        let text = format!(
+            "the address is changed as soon as the provider has taken back {}",
+            eip.spec.address
+        );
+        let problem = Problem::refused(Reason::NoSpeaker, text);
+        let why = "a speaker has not said that it is silent: the Eip says which (Releasing)";
+        return Address::Refused(eip.address(), problem.for_operator(why));
+    }
     Address::Waiting
 }
 
-/// What speakers are to do for an address of a pool.
-pub(super) fn orders(serving: &Serving<'_>, pool: &str) -> EipVlan {
-    let by = advertised(serving, pool);
+/// What speakers are to do for an address of a pool. Where the pool is gone, as they were told
+/// before: that is no word about what is assigned.
+pub(super) fn orders(serving: &Serving<'_>, eip: Option<&Eip>, pool: &str) -> EipVlan {
     let hops = serving.resolved.backends.iter().map(|backend| NextHop {
         address: backend.address.to_string(),
         mac: backend.mac.clone(),
         vm: backend.machine.clone(),
     });
+    let next_hops = hops.collect();
+    let told = eip.and_then(|eip| eip.spec.vlan.clone());
+    if let Some(told) = told.filter(|_| !serving.world.under.pools.contains_key(pool)) {
+        return EipVlan { next_hops, ..told };
+    }
+    let by = advertised(serving, pool);
     EipVlan {
         delivery: by.first().map(|(_, by)| by.delivery).unwrap_or_default(),
         announce: Announce { l2: by.into_iter().map(|(name, _)| name.clone()).collect() },
-        next_hops: hops.collect(),
+        next_hops,
     }
 }
 
@@ -159,7 +186,7 @@ pub(super) fn served(serving: &Serving<'_>) -> Served {
     let is_at = |ingress: &Ingress| ingress.ip == eip.spec.address;
     let published = serving.service.status.ingress.iter().any(is_at);
     let ports = if published { ports(eip) } else { Vec::new() };
-    Served::Speakers { nodes: announced_by(eip), ports }
+    Served::Speakers { nodes: announced_by(serving.world, eip), ports }
 }
 
 /// The address is held: it is served where a speaker says that it announces it.
@@ -171,21 +198,23 @@ pub(super) fn announce(serving: &Serving<'_>, since: &Since, plan: &mut Plan, re
     }
     let ordered = plan.effects.iter().any(|effect| effect.binds_eip(name));
     report.silent |= ordered;
-    let nodes = announced_by(eip);
+    let nodes = announced_by(serving.world, eip);
     report.programmed = !nodes.is_empty() && !ordered;
-    report.problems.extend(conflict(eip));
+    let conflict = conflict(serving.world, eip);
+    let free = conflict.is_none();
+    report.problems.extend(conflict);
     let unannounced = nodes.is_empty() && report.problems.iter().all(|p| !holds_back(p));
     if unannounced {
-        match eip.spec.vlan.as_ref().is_some_and(|vlan| !vlan.announce.l2.is_empty()) {
+        match eip.is_ordered() {
             false => report.problems.push(unadvertised(eip)),
             true if plan.overdue(Wait::Silence, since, serving.now) => {
                 report.problems.push(unspoken(serving, eip));
             }
-            // One is elected within that time.
-            true => report.silent |= serving.service.status.ingress.is_empty(),
+            // One is elected within that time, and takes over.
+            true => report.silent |= !serving.resolved.backends.is_empty(),
         }
     }
-    if report.programmed || serving.resolved.backends.is_empty() {
+    if report.programmed || (free && serving.resolved.backends.is_empty()) {
         report.served = Served::Speakers { nodes, ports: ports(eip) };
     }
 }
@@ -203,22 +232,23 @@ fn ports(eip: &Eip) -> Vec<(u16, Protocol)> {
     ports
 }
 
-/// What speakers say of this very `Eip`.
-fn says(eip: &Eip) -> impl Iterator<Item = &EipAnnouncement> {
-    eip.status.announcements.iter().filter(|by| by.uid == eip.uid.as_str())
+/// What speakers say of this very `Eip`, as far as it counts.
+fn says<'e>(world: &'e World, eip: &'e Eip) -> impl Iterator<Item = &'e EipAnnouncement> {
+    let all = eip.status.announcements.iter().filter(|by| by.uid == eip.uid.as_str());
+    all.filter(|by| counts(world, eip, &by.node))
 }
 
-fn announced_by(eip: &Eip) -> Vec<String> {
+fn announced_by(world: &World, eip: &Eip) -> Vec<String> {
     let answers = |by: &&EipAnnouncement| match by.state {
         AnnouncementState::Announced | AnnouncementState::Contested => true,
         AnnouncementState::Conflict => false,
     };
-    says(eip).filter(answers).map(|by| by.node.clone()).collect()
+    says(world, eip).filter(answers).map(|by| by.node.clone()).collect()
 }
 
 /// Another host on the link has the address.
-fn conflict(eip: &Eip) -> Option<Problem> {
-    let by = says(eip).find(|by| by.state != AnnouncementState::Announced)?;
+fn conflict(world: &World, eip: &Eip) -> Option<Problem> {
+    let by = says(world, eip).find(|by| by.state != AnnouncementState::Announced)?;
     let text =
         "another host on the network answers for the address; the provider's operator was told";
     let why = format!("{}: {} ({})", eip.spec.address, by.message, by.node);
@@ -253,9 +283,19 @@ fn unspoken(serving: &Serving<'_>, eip: &Eip) -> Problem {
     ))
 }
 
-fn off_link(serving: &Serving<'_>, pool: &str, address: Option<Ipv4Addr>) -> Problem {
+/// To the tenant it reads as any other refusal of what it asked for.
+fn off_link(
+    serving: &Serving<'_>,
+    request: &Request,
+    pool: &str,
+    address: Option<Ipv4Addr>,
+) -> Problem {
     let what = address.map_or_else(|| "its addresses".to_owned(), |v4| v4.to_string());
-    let text = "the address pool is not on the cluster's network; ask for another, or for none";
+    let text = match (request.address, &request.pool) {
+        (Some(address), _) => select::not_available(address.into()),
+        (None, Some(pool)) => select::no_such_pool(pool),
+        (None, None) => select::nothing_open(),
+    };
     Problem::refused(Reason::PoolNotInVlan, text).for_operator(format!(
         "AddressPool {pool}: {what} would not be on the link of TenantCluster {}: see its \
          spec.vlan.cidrs",

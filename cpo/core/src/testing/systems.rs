@@ -162,14 +162,19 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
             let owner = spec.services.first();
             let owner = owner.map(|of| key(&format!("{}/{}", spec.tenant.name, of.key)));
             let spec = merged(&eip.spec, spec);
-            world.put_eip(name, Some(Eip { spec, owner, version, ..eip }));
+            let silenced = BTreeSet::new();
+            world.put_eip(name, Some(Eip { spec, owner, version, silenced, ..eip }));
         }
-        UnderEffect::PatchEipStatus { name, uid, status } => {
+        UnderEffect::PatchEipStatus { name, uid, version, status } => {
             let eip = under.eips.get(name).filter(|e| e.uid == *uid).cloned();
             let Some(eip) = eip else { return Applied::Refused };
-            if status.released_at.is_some() {
+            if version.is_some_and(|version| version != eip.version) {
+                return Applied::Refused;
+            }
+            if version.is_some() && status.released_at.is_some() {
                 let v4 = eip.address().unwrap();
                 assert!(!on_network(&world.ovn, v4), "{v4} is released while it is on the network");
+                assert!(!eip.is_ordered(), "{v4} is released while it is to be announced");
                 let speaks = |node: &String| {
                     let runs = under.nodes.get(node).is_some_and(|node| !node.out_of_service);
                     runs && !eip.silenced.contains(node)
@@ -177,9 +182,12 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
                 let announced = eip.status.announcements.iter().any(|by| speaks(&by.node));
                 assert!(!announced, "{v4} is released while it is announced");
             }
-            // What speakers say is theirs.
-            let announcements = eip.status.announcements.clone();
-            let status = EipStatus { announcements, ..status.clone() };
+            let mut status = status.clone();
+            if version.is_none() {
+                // What speakers say is theirs.
+                status.announcements.clone_from(&eip.status.announcements);
+                status.released_at.clone_from(&eip.status.released_at);
+            }
             let version = next(eip.version);
             world.put_eip(name, Some(Eip { status, version, ..eip }));
         }

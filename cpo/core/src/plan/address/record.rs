@@ -25,7 +25,8 @@ pub(in crate::plan) fn bind(name: &str, eip: &Eip, mut spec: EipSpec, plan: &mut
         UnderEffect::BindEip { name, version: eip.version, spec }
     } else {
         let status = cpo_api::EipStatus { released_at: None, ..eip.status.clone() };
-        UnderEffect::PatchEipStatus { name, uid: eip.uid.clone(), status }
+        let (uid, version) = (eip.uid.clone(), Some(eip.version));
+        UnderEffect::PatchEipStatus { name, uid, version, status }
     };
     plan.effects.push(Effect::Under(effect));
     Address::Waiting
@@ -67,7 +68,7 @@ pub(in crate::plan) fn spec(
             let overlay = EipOverlay { ovn_eip, router: serving.router_name() };
             (EipMode::Overlay, Some(overlay), None)
         }
-        Mode::Vlan => (EipMode::Vlan, None, Some(vlan::orders(serving, pool))),
+        Mode::Vlan => (EipMode::Vlan, None, Some(vlan::orders(serving, eip, pool))),
     };
     EipSpec {
         address: address.to_string(),

@@ -32,8 +32,7 @@ impl Withdrawal {
 
 /// The next step to take an address off the network.
 pub(in crate::plan) fn withdraw(world: &World, name: &str, eip: &Eip, now: Now) -> Withdrawal {
-    let ordered = eip.spec.vlan.as_ref().is_some_and(|vlan| !vlan.announce.l2.is_empty());
-    if ordered {
+    if eip.is_ordered() {
         let vlan = eip.spec.vlan.clone().unwrap_or_default();
         let vlan = Some(EipVlan { announce: Announce::default(), ..vlan });
         let spec = EipSpec { vlan, ..eip.spec.clone() };
@@ -41,7 +40,8 @@ pub(in crate::plan) fn withdraw(world: &World, name: &str, eip: &Eip, now: Now) 
         let effect = Effect::Under(UnderEffect::BindEip { name, version, spec });
         return Withdrawal::Next(effect.into());
     }
-    let left: Vec<&str> = speaking(world, eip).collect();
+    let nodes = eip.status.announcements.iter().map(|by| by.node.as_str());
+    let left: Vec<&str> = nodes.filter(|node| counts(world, eip, node)).collect();
     if left.is_empty() {
         return Withdrawal::Done;
     }
@@ -56,14 +56,23 @@ pub(in crate::plan) fn withdraw(world: &World, name: &str, eip: &Eip, now: Now) 
     told.map_or(Withdrawal::Waits, |effect| Withdrawal::Next(effect.into()))
 }
 
-/// The nodes whose speakers may still answer for an address. What one said that is gone for good
-/// does not count.
-fn speaking<'e>(world: &'e World, eip: &'e Eip) -> impl Iterator<Item = &'e str> {
-    let nodes = eip.status.announcements.iter().map(|by| by.node.as_str());
-    nodes.filter(|node| {
-        let runs = world.under.nodes.get(*node).is_some_and(|node| !node.out_of_service);
-        runs && !eip.silenced.contains(*node)
-    })
+/// Whether what the speaker of a node says of an address counts: not where that is gone for good.
+pub(super) fn counts(world: &World, eip: &Eip, node: &str) -> bool {
+    let runs = world.under.nodes.get(node).is_some_and(|node| !node.out_of_service);
+    runs && !eip.silenced.contains(node)
+}
+
+/// How far an address is from being off the network, if it is not off.
+pub(in crate::plan) fn withdrawing(
+    world: &World,
+    name: &str,
+    eip: &Eip,
+    now: Now,
+) -> Option<Withdrawal> {
+    match withdraw(world, name, eip, now) {
+        Withdrawal::Done => None,
+        under_way => Some(under_way),
+    }
 }
 
 /// Says that an address is being withdrawn, unless the `Eip` says so already.
@@ -72,8 +81,8 @@ fn tell(name: &str, eip: &Eip, text: &str, now: Now) -> Option<Effect> {
     let conditions = merge_conditions(&eip.status.conditions, conditions);
     let told = !conditions_differ(&eip.status.conditions, &conditions);
     let status = EipStatus { conditions, ..eip.status.clone() };
-    let (name, uid) = (name.to_owned(), eip.uid.clone());
-    (!told).then_some(Effect::Under(UnderEffect::PatchEipStatus { name, uid, status }))
+    let (name, uid, version) = (name.to_owned(), eip.uid.clone(), None);
+    (!told).then_some(Effect::Under(UnderEffect::PatchEipStatus { name, uid, version, status }))
 }
 
 /// Takes all addresses of a Service off the network; whether they are.
@@ -83,15 +92,12 @@ pub(in crate::plan) fn withdraw_all(
     now: Now,
     plan: &mut Plan,
 ) -> bool {
-    let live = eips.iter().filter(|(_, eip)| eip.released().is_none() && !eip.deleting);
+    // Also those that rest: one that was about to be taken again has its orders already.
     let mut off = true;
-    for (name, eip) in live {
-        match withdraw(world, name, eip, now) {
-            Withdrawal::Done => {}
-            under_way => {
-                off = false;
-                plan.effects.extend(under_way.into_effect());
-            }
+    for (name, eip) in eips.iter().filter(|(_, eip)| !eip.deleting) {
+        if let Some(under_way) = withdrawing(world, name, eip, now) {
+            off = false;
+            plan.effects.extend(under_way.into_effect());
         }
     }
     off
