@@ -19,8 +19,8 @@ pub enum Assigned {
     /// The Service could have this instead of what it has. Nothing is changed: what it has and is
     /// not among this must first be withdrawn and released.
     Move {
-        /// What it has.
-        from: Given,
+        /// What it has; rarely anything, and all else is smaller for the box.
+        from: Box<Given>,
         /// What it could have.
         to: Target,
     },

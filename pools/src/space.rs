@@ -68,6 +68,14 @@ impl Space {
         }
     }
 
+    /// Whether none is free.
+    pub(crate) fn is_empty(&self, family: Family) -> bool {
+        match (family, &self.v4) {
+            (Family::V4, Four::Bits(bits)) => bits.free() == 0,
+            (Family::V4, Four::Runs(_)) | (Family::V6, _) => self.free(family) == 0,
+        }
+    }
+
     /// The lowest free address.
     pub(crate) fn lowest(&self, family: Family) -> Option<IpAddr> {
         match family {

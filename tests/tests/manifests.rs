@@ -92,6 +92,50 @@ fn eips() -> Vec<(&'static str, Value, Option<&'static str>)> {
     ]
 }
 
+/// Specs of a `TenantCluster`, and what the refusal names.
+fn tenants() -> Vec<(Value, Option<&'static str>)> {
+    let of = |fields: Value| {
+        let mut spec = json!({
+            "kubeconfig": {"secretRef": {"namespace": "a", "name": "a"}},
+            "backends": {"namespace": "a"},
+        });
+        if let (Some(spec), Value::Object(fields)) = (spec.as_object_mut(), fields) {
+            spec.extend(fields);
+        }
+        spec
+    };
+    let vlan = |field: &str, value: Value| {
+        let mut vlan = json!({
+            "cidrs": ["10.205.0.0/24"], "gateway": "10.205.0.1", "subnets": ["a"],
+            "interfaces": [{"name": "vlan205"}],
+        });
+        if let Some(fields) = vlan.as_object_mut() {
+            fields.insert(field.to_owned(), value);
+        }
+        of(json!({"mode": "Vlan", "vlan": vlan}))
+    };
+    vec![
+        (of(json!({})), None),
+        (vlan("id", json!(205)), None),
+        (of(json!({"mode": "Vlan"})), Some("spec.vlan must be set with mode Vlan")),
+        (
+            of(
+                json!({"vlan": {"cidrs": ["10.0.0.0/8"], "subnets": ["a"], "interfaces": [{"name": "x"}]}}),
+            ),
+            Some("spec.vlan must be set with mode Vlan, and with no other"),
+        ),
+        (vlan("id", json!(4_095)), Some("spec.vlan.id")),
+        (vlan("cidrs", json!(["10.205.0.1/24"])), Some("without host bits")),
+        (vlan("cidrs", json!(["0.0.0.0/0"])), Some("without host bits")),
+        (vlan("cidrs", json!([])), Some("spec.vlan.cidrs")),
+        (vlan("gateway", json!("router")), Some("must be an IP address")),
+        (vlan("gateway", json!("10.205.0.1,2001:db8::1")), None),
+        (vlan("interfaces", json!([])), Some("spec.vlan.interfaces")),
+        (vlan("interfaces", json!([{"name": "an-interface-name"}])), Some("spec.vlan.interfaces")),
+        (vlan("subnets", json!([])), Some("spec.vlan.subnets")),
+    ]
+}
+
 async fn what_cannot_be_right_is_refused_at_admission() -> Result<()> {
     let cluster = Cluster::start(&Space::new()?, "admission", Controllers::None).await?;
     cluster.apply_path(&repository().join("manifests/crds")).await?;
@@ -110,7 +154,14 @@ async fn what_cannot_be_right_is_refused_at_admission() -> Result<()> {
         let eip = object("Eip", name, &spec);
         judged(cluster.apply(&eip).await, refusal).with_context(|| format!("Eip {name} {spec}"))?;
     }
+    for (number, (spec, refusal)) in tenants().into_iter().enumerate() {
+        let tenant = object("TenantCluster", &format!("tenant-{number}"), &spec);
+        judged(cluster.apply(&tenant).await, refusal)
+            .with_context(|| format!("TenantCluster {spec}"))?;
+    }
+    let to_vlan = object("TenantCluster", "tenant-0", &tenants().swap_remove(1).0);
     let changed = [
+        (to_vlan, "does not change to or from mode Vlan"),
         (object("AddressPool", "pool-0", &json!({"ovnSubnet": "other"})), "keeps its ovnSubnet"),
         (
             object("AddressPool", "pool-0", &json!({"addresses": ["203.0.113.5"]})),

@@ -166,13 +166,12 @@ impl Catalog {
         change: &impl Fn(&mut Space, IpAddr) -> bool,
     ) -> bool {
         let Some(pool) = self.pools.get_mut(id as usize) else { return false };
-        let before = pool.space.free(Family::of(address));
+        let family = Family::of(address);
+        let before = pool.space.is_empty(family);
         if pool.avoids(address) || !change(&mut pool.space, address) {
             return false;
         }
-        let family = Family::of(address);
-        let now = pool.space.free(family);
-        if before == 0 || now == 0 {
+        if before || pool.space.is_empty(family) {
             self.list(id, family);
         }
         true

@@ -150,7 +150,7 @@ impl Chooser<'_> {
         let Some(choice) = self.around(pool, &given)? else {
             let choice = self.anew()?;
             let to = self.target(&choice, None);
-            return Ok((choice.pool, Assigned::Move { from: given, to }));
+            return Ok((choice.pool, Assigned::Move { from: given.into(), to }));
         };
         let has = |family: &Family| given.addresses.get(*family).is_some();
         let stays = |f: &Family| !has(f) || given.addresses.get(*f) == choice.addresses.get(*f);
@@ -161,7 +161,7 @@ impl Chooser<'_> {
             Assigned::New(self.target(&choice, Some(&(pool, given))))
         } else {
             let to = self.target(&choice, Some(&(pool, given.clone())));
-            Assigned::Move { from: given, to }
+            Assigned::Move { from: given.into(), to }
         };
         Ok((pool, assigned))
     }
@@ -264,10 +264,17 @@ impl Chooser<'_> {
 
     fn granted(&self) -> Result<Choice, Refusal> {
         // First what needs no search: a tenant that has what it may have asks again and again.
-        self.room(PerFamily::default())?;
+        let limited = self.has_quota();
+        if limited {
+            self.room(PerFamily::default())?;
+        }
         let mut choice = self.choice()?;
-        self.give(&choice)?;
-        self.prefer(&mut choice);
+        if limited {
+            self.give(&choice)?;
+        }
+        if let Families::Prefer(_) = self.families {
+            self.prefer(&mut choice);
+        }
         Ok(choice)
     }
 

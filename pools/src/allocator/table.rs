@@ -97,17 +97,17 @@ impl Table {
     }
 
     fn await_service(&mut self, id: SlotId) {
-        let Some(hash) = self.slot(id).and_then(|slot| hash_of_awaited(&self.hasher, slot)) else {
+        let Some(hash) = self.slot(id).and_then(hash_of_awaited) else {
             return;
         };
-        let (slots, hasher) = (&self.slots, &self.hasher);
+        let slots = &self.slots;
         let slot = |id: &SlotId| slots.get(*id as usize);
-        let again = |id: &SlotId| slot(id).and_then(|s| hash_of_awaited(hasher, s)).unwrap_or(0);
+        let again = |id: &SlotId| slot(id).and_then(hash_of_awaited).unwrap_or(0);
         self.waiting.insert_unique(hash, id, again);
     }
 
     fn await_nobody(&mut self, id: SlotId) {
-        let hash = self.slot(id).and_then(|slot| hash_of_awaited(&self.hasher, slot));
+        let hash = self.slot(id).and_then(hash_of_awaited);
         let entry = hash.map(|hash| self.waiting.find_entry(hash, |other| *other == id));
         if let Some(Ok(entry)) = entry {
             entry.remove();
@@ -152,9 +152,9 @@ impl Table {
     pub(super) fn add_holder(&mut self, holder: Holder) -> HolderId {
         let hash = self.hash_among(holder.tenant, holder.name.hash());
         let id = HolderId::try_from(self.holders.insert(holder)).unwrap_or(HolderId::MAX);
-        let (holders, hasher) = (&self.holders, &self.hasher);
+        let holders = &self.holders;
         let holder = |id: &HolderId| holders.get(*id as usize);
-        let again = |id: &HolderId| holder(id).map_or(0, |h| h.name.hash().among(h.tenant, hasher));
+        let again = |id: &HolderId| holder(id).map_or(0, |h| h.name.hash().among(h.tenant));
         self.by_service.insert_unique(hash, id, again);
         id
     }
@@ -179,7 +179,7 @@ impl Table {
     }
 
     fn hash_among(&self, tenant: TenantId, hash: NameHash) -> u64 {
-        hash.among(tenant, &self.hasher)
+        hash.among(tenant)
     }
 
     /// The addresses of a Service.
@@ -198,7 +198,7 @@ fn hash_of_address(hasher: &DefaultHashBuilder, address: IpAddr) -> u64 {
 }
 
 /// The hash of the Service that an address waits for, if it waits for one.
-fn hash_of_awaited(hasher: &DefaultHashBuilder, slot: &Slot) -> Option<u64> {
+fn hash_of_awaited(slot: &Slot) -> Option<u64> {
     let name = slot.waits()?.service.as_ref()?;
-    Some(name.hash().among(slot.tenant, hasher))
+    Some(name.hash().among(slot.tenant))
 }

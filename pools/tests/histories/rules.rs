@@ -167,12 +167,12 @@ impl Naive {
         let Some(pick) = self.around(request, wish, &from)? else {
             let pick = self.anew(request, wish)?;
             let to = target(&pick, Pair::default());
-            return Ok((pick, Assigned::Move { from, to }));
+            return Ok((pick, Assigned::Move { from: from.into(), to }));
         };
         let loses = |f: &Family| has.get(*f).is_some() && has.get(*f) != pick.pair.get(*f);
         let to = target(&pick, has);
         let assigned = if BOTH.iter().any(loses) {
-            Assigned::Move { from, to }
+            Assigned::Move { from: from.into(), to }
         } else if pick == Pick::of(&from.pool, has) {
             Assigned::Kept(from)
         } else {

@@ -97,7 +97,10 @@ impl Pool {
     }
 
     pub(in crate::allocator) fn has_free(&self, family: Family) -> bool {
-        self.available(family) > 0
+        match self.traits.elsewhere {
+            true => self.available(family) > 0,
+            false => !self.space.is_empty(family),
+        }
     }
 
     fn available(&self, family: Family) -> u128 {

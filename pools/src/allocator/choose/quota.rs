@@ -30,7 +30,7 @@ impl Chooser<'_> {
         })
     }
 
-    fn has_quota(&self) -> bool {
+    pub(super) fn has_quota(&self) -> bool {
         self.tenant.is_some_and(|(_, tenant)| tenant.has_quota())
     }
 
