@@ -93,7 +93,9 @@ impl Lan {
         self.bridge.ip(&format!("link set {port} master br0")).await.map(|_| ())
     }
 
-    /// Kube-OVN's objects for the link, and the namespace of the tenant's machines.
+    /// Kube-OVN's objects for the link, and the namespace of the tenant's machines. The Subnet does
+    /// not name the namespace: at times Kube-OVN does not know its own default VPC for that, and
+    /// refuses it for ever.
     pub(super) fn objects(&self, tenant: &str) -> [Value; 3] {
         let namespace = format!("tenant-{tenant}");
         let excludes =
@@ -110,8 +112,7 @@ impl Lan {
                 "metadata": {"name": namespace},
                 "spec": {
                     "protocol": "IPv4", "cidrBlock": self.cidr(), "gateway": self.gateway(),
-                    "vlan": self.interface(), "excludeIps": excludes, "namespaces": [namespace],
-                    "disableGatewayCheck": true,
+                    "vlan": self.interface(), "excludeIps": excludes, "disableGatewayCheck": true,
                 },
             }),
         ]

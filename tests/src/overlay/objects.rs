@@ -116,6 +116,7 @@ pub(super) fn launcher(tenant: &str, name: &str, owner: &str) -> Value {
                 "kubevirt.io": "virt-launcher", "vm.kubevirt.io/name": name,
                 "cluster.x-k8s.io/cluster-name": tenant,
             },
+            "annotations": {"ovn.kubernetes.io/logical_switch": format!("tenant-{tenant}")},
             "ownerReferences": [{
                 "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance",
                 "name": name, "uid": owner, "controller": true,

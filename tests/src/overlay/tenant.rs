@@ -74,20 +74,41 @@ impl Tenant {
         for object in objects {
             under.apply(&object).await?;
         }
-        // A pod made before its namespace is bound gets an address of the default subnet.
-        let namespace = tenant.namespace();
-        let namespaces: Api<Namespace> = Api::all(under.client());
+        match &tenant.platform.lan {
+            Some(_) => tenant.wait_for_subnet().await?,
+            None => tenant.wait_for_namespace().await?,
+        }
+        try_join_all((0..vms).map(|_| tenant.add_vm())).await?;
+        if tenant.platform.lan.is_none() {
+            tenant.wait_for_gateway_port().await?;
+        }
+        Ok(tenant)
+    }
+
+    /// A pod made before its namespace is bound gets an address of the default subnet.
+    async fn wait_for_namespace(&self) -> Result<()> {
+        let namespace = self.namespace();
+        let namespaces: Api<Namespace> = Api::all(self.platform.under.client());
         wait::for_object(&namespaces, &namespace, "to be bound to its subnet", BOUND, |object| {
             let annotations = object.metadata.annotations.as_ref();
             annotations.and_then(|all| all.get("ovn.kubernetes.io/logical_switch"))
                 == Some(&namespace)
         })
         .await?;
-        try_join_all((0..vms).map(|_| tenant.add_vm())).await?;
-        if tenant.platform.lan.is_none() {
-            tenant.wait_for_gateway_port().await?;
-        }
-        Ok(tenant)
+        Ok(())
+    }
+
+    /// A pod made before its Subnet is ready is tried again later and later.
+    async fn wait_for_subnet(&self) -> Result<()> {
+        let switch = self.namespace();
+        wait::until(&format!("logical switch {switch}"), BOUND, || async {
+            let named = format!("name={switch}");
+            let find = ["--bare", "--columns=name", "find", "logical_switch", named.as_str()];
+            let found = self.platform.ovn.nb(find).await?;
+            anyhow::ensure!(!found.trim().is_empty(), "there is none yet");
+            Ok(())
+        })
+        .await
     }
 
     /// Waits until kube-proxy on each machine answers at a nodePort. Until it does, it drops what a
