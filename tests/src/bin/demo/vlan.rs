@@ -154,12 +154,15 @@ async fn from_outside(screen: &mut Screen, cast: &Cast, eips: [Ipv4Addr; 2]) -> 
     screen.check("a port that is none of the Service's is not let through", asked.is_err())
 }
 
-/// The speaker that announces an address.
+/// The one speaker that announces an address.
 async fn owner(cast: &Cast, eip: Ipv4Addr) -> Result<&Speaker> {
     let words = format!("get eip {eip} -o jsonpath={{.status.announcedBy}}");
-    let node = cast.under.run(&words, "").await?;
-    let mut speakers = cast.speakers.iter();
-    speakers.find(|speaker| speaker.node() == node.trim()).context("announced by nobody")
+    wait::until("one speaker to announce it", SOON, || async {
+        let node = cast.under.run(&words, "").await?;
+        let mut speakers = cast.speakers.iter();
+        speakers.find(|speaker| speaker.node() == node.trim()).with_context(|| node)
+    })
+    .await
 }
 
 /// Waits until another node than this one announces an address.
@@ -185,6 +188,7 @@ async fn killed(screen: &mut Screen, cast: &Cast, eip: Ipv4Addr) -> Result<()> {
     screen.say(&format!("{}: the longest time without an answer was {gap:?}", owner.node()))?;
     screen.check(&format!("{asked} requests, {failed} failed"), failed == 0)?;
     cast.under.show(screen, "get eips").await?;
+    screen.say(&format!("{} has not said that it ended; it is started again.", owner.node()))?;
     owner.process().start_again()
 }
 
