@@ -24,6 +24,7 @@ pub mod ovsdb;
 pub mod process;
 pub mod relay;
 pub mod report;
+pub mod rights;
 pub mod sandbox;
 pub mod space;
 pub mod speaker;

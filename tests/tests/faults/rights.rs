@@ -1,7 +1,5 @@
 //! The shipped roles: enough, and nothing besides.
 
-use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,9 +10,10 @@ use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use lab::builders::service;
 use lab::cluster::AuditEntry;
 use lab::overlay::Tenant;
+use lab::rights::{all_used, none_missing};
 use lab::writes::{TENANT_USER, UNDER_USER};
 use lab::{Lab, cpo, wait};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::bed::{self, SOON, serve};
 use crate::look;
@@ -22,9 +21,6 @@ use crate::stage::{bed, delete};
 
 /// Deletions by others are told once a minute.
 const TOLD: Duration = Duration::from_secs(90);
-
-/// A verb on a resource: `("patch", "services/status")`.
-type Right = (String, String);
 
 pub(crate) async fn rbac_is_sufficient_and_minimal() -> Result<()> {
     let bed = bed().await?;
@@ -50,9 +46,7 @@ pub(crate) async fn rbac_is_sufficient_and_minimal() -> Result<()> {
     bed.cpo.ready().await?;
     let under: Vec<_> = under.into_iter().filter(|entry| entry.user == UNDER_USER).collect();
     let tenants: Vec<_> = tenants.into_iter().filter(|entry| entry.user == TENANT_USER).collect();
-    let refused = under.iter().chain(&tenants).filter(|entry| entry.code == 403);
-    let refused: Vec<_> = refused.collect();
-    ensure!(refused.is_empty(), "rights are missing: {refused:#?}");
+    none_missing(under.iter().chain(&tenants))?;
     of_one_lease(&under)?;
     all_used("rbac.yaml", &under)?;
     all_used("tenant-rbac.yaml", &tenants)?;
@@ -67,42 +61,6 @@ fn of_one_lease(seen: &[AuditEntry]) -> Result<()> {
         .collect();
     ensure!(others.is_empty(), "{others:#?}");
     Ok(())
-}
-
-fn all_used(manifest: &str, seen: &[AuditEntry]) -> Result<()> {
-    let used: BTreeSet<Right> = seen.iter().map(right).collect();
-    let granted = granted(manifest)?;
-    ensure!(!granted.is_empty(), "{manifest} grants nothing");
-    let idle: Vec<_> = granted.difference(&used).collect();
-    ensure!(idle.is_empty(), "{manifest} grants what is never used: {idle:?}");
-    Ok(())
-}
-
-fn right(entry: &AuditEntry) -> Right {
-    let AuditEntry { verb, resource, subresource, .. } = entry;
-    let part = if subresource.is_empty() { String::new() } else { format!("/{subresource}") };
-    (verb.clone(), format!("{resource}{part}"))
-}
-
-/// Every verb on every resource that a manifest's roles grant.
-fn granted(manifest: &str) -> Result<BTreeSet<Right>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests").join(manifest);
-    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let mut rights = BTreeSet::new();
-    for document in text.split("\n---") {
-        let object: Value = serde_saphyr::from_str(document)?;
-        let rules = object.get("rules").and_then(Value::as_array).into_iter().flatten();
-        for rule in rules {
-            let words = |key: &str| {
-                let list = rule.get(key).and_then(Value::as_array).into_iter().flatten();
-                list.filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
-            };
-            for resource in words("resources") {
-                rights.extend(words("verbs").into_iter().map(|verb| (verb, resource.clone())));
-            }
-        }
-    }
-    Ok(rights)
 }
 
 /// Created, changed, turned off and on, deleted, returned, deleted for good.

@@ -3,8 +3,12 @@
 use anyhow::{Context as _, Result, ensure};
 use kube::api::DeleteParams;
 use lab::builders::service;
+use lab::rights::{all_used, none_missing};
 
 use crate::bed::{Bed, services};
+
+/// The speakers, as the API server knows them.
+const SPEAKER: &str = "system:serviceaccount:ccm-proxy:ccm-proxy";
 
 pub(crate) async fn a_service_is_announced_answers_with_the_clients_address_and_ends() -> Result<()>
 {
@@ -23,5 +27,12 @@ pub(crate) async fn a_service_is_announced_answers_with_the_clients_address_and_
     services(tenant).delete("web", &DeleteParams::default()).await?;
     bed.gone(address).await?;
     ensure!(bed.ask(address).await.is_err(), "it answers after its end");
-    Ok(())
+    // A watch is in the audit log when it has ended.
+    for speaker in &bed.speakers {
+        speaker.process().stop().await?;
+    }
+    let seen = bed.lab.under().audit()?.into_iter().filter(|entry| entry.user == SPEAKER);
+    let seen: Vec<_> = seen.collect();
+    none_missing(&seen)?;
+    all_used("ccm-proxy-rbac.yaml", &seen)
 }
