@@ -32,7 +32,7 @@ fn eip(uid: &str, version: u64, ours: Option<Entry>) -> Box<SeenEip> {
         advertised: BTreeSet::new(),
         delivery: Delivery::Local,
         ports: BTreeSet::new(),
-        announced_by: BTreeSet::new(),
+        announced: false,
     };
     Box::new(SeenEip { eip, version: Some(version), ours })
 }

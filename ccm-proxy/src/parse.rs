@@ -61,33 +61,34 @@ pub(crate) fn eip(object: cpo_api::Eip, us: &NodeName) -> Parsed {
     let name = object.name_any();
     let mut complaints = Vec::new();
     let (spec, status) = (object.spec, object.status.unwrap_or_default());
-    let (Some(address), EipMode::Vlan, Some(vlan)) = (address_of(&name), spec.mode, spec.vlan)
-    else {
-        return (None, complaints);
-    };
+    let Some(address) = address_of(&name) else { return (None, complaints) };
     let uid = object.metadata.uid.unwrap_or_default();
-    let machines = vlan.next_hops.iter().filter_map(|hop| machine(hop, &mut complaints));
-    let machines: BTreeSet<Machine> = machines.collect();
-    let delivery = match vlan.delivery {
-        cpo_api::Delivery::Routed => Delivery::Routed { machines },
-        cpo_api::Delivery::Direct => Delivery::Direct { machines },
-    };
-    let ports = spec.services.iter().flat_map(|service| &service.ports);
-    let ports = ports.filter_map(|p| port(p, &mut complaints)).collect();
-    let announced = status.announcements.iter().filter(|announcement| {
-        announcement.uid == uid && announcement.state == AnnouncementState::Announced
+    // In a conflict a speaker does not announce.
+    let announced = status.announcements.iter().any(|announcement| {
+        announcement.uid == uid && announcement.state != AnnouncementState::Conflict
     });
-    let eip = Eip {
-        uid: uid.clone().into(),
-        vlan: spec.tenant.name.into(),
-        tenant: spec.tenant.uid.into(),
-        advertised: vlan.announce.l2.into_iter().collect(),
-        delivery,
-        ports,
-        announced_by: announced.filter_map(|announced| announced.node.parse().ok()).collect(),
-    };
-    let version = object.metadata.resource_version.and_then(|version| version.parse().ok());
     let ours = status.announcements.into_iter().find(|entry| entry.node == us.as_str());
+    let vlan = spec.vlan.filter(|_| spec.mode == EipMode::Vlan);
+    if vlan.is_none() && ours.is_none() {
+        return (None, complaints);
+    }
+    // Of what is served elsewhere by now our entry is left, and to be removed.
+    let (mut advertised, mut ports, mut delivery) =
+        (BTreeSet::new(), BTreeSet::new(), Delivery::Local);
+    if let Some(vlan) = vlan {
+        let machines = vlan.next_hops.iter().filter_map(|hop| machine(hop, &mut complaints));
+        let machines: BTreeSet<Machine> = machines.collect();
+        delivery = match vlan.delivery {
+            cpo_api::Delivery::Routed => Delivery::Routed { machines },
+            cpo_api::Delivery::Direct => Delivery::Direct { machines },
+        };
+        let all = spec.services.iter().flat_map(|service| &service.ports);
+        ports = all.filter_map(|p| port(p, &mut complaints)).collect();
+        advertised = vlan.announce.l2.into_iter().collect();
+    }
+    let (vlan, tenant) = (spec.tenant.name.into(), spec.tenant.uid.into());
+    let eip = Eip { uid: uid.into(), vlan, tenant, advertised, delivery, ports, announced };
+    let version = object.metadata.resource_version.and_then(|version| version.parse().ok());
     let seen = Box::new(SeenEip { eip, version, ours });
     (Some(Object::Eip(address, Some(seen))), complaints)
 }
@@ -102,6 +103,10 @@ fn machine(hop: &cpo_api::NextHop, complaints: &mut Vec<String>) -> Option<Machi
         complaints.push(format!("next hop {:?} is not an IP address", hop.address));
         return None;
     };
+    if !is_of_a_host(address) {
+        complaints.push(format!("next hop {address} is no address of one machine"));
+        return None;
+    }
     let mac = match hop.mac.as_deref().map(str::parse).transpose() {
         Ok(mac) => mac,
         Err(error) => {
@@ -110,6 +115,20 @@ fn machine(hop: &cpo_api::NextHop, complaints: &mut Vec<String>) -> Option<Machi
         }
     };
     Some(Machine { address, mac })
+}
+
+/// Whether one machine on a link can have an address; the kernel takes no other as a gateway.
+const fn is_of_a_host(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let several = v4.is_multicast() || v4.is_broadcast();
+            !several && !v4.is_loopback() && !v4.is_unspecified() && !v4.is_link_local()
+        }
+        IpAddr::V6(v6) => {
+            let elsewhere = v6.is_loopback() || v6.to_ipv4_mapped().is_some();
+            !elsewhere && !v6.is_multicast() && !v6.is_unspecified()
+        }
+    }
 }
 
 fn port(port: &cpo_api::EipPort, complaints: &mut Vec<String>) -> Option<Port> {

@@ -59,7 +59,7 @@ fn an_address_is_read_with_what_speakers_say_of_this_very_object() {
         advertised: ["all".to_owned()].into(),
         delivery: Delivery::Routed { machines: [machine].into() },
         ports: [Port { protocol: Protocol::Tcp, number: 80 }].into(),
-        announced_by: [us()].into(),
+        announced: true,
     };
     assert_eq!(seen.eip, expected);
     assert_eq!((seen.version, seen.ours.unwrap().node.as_str()), (Some(7), US));
@@ -68,8 +68,46 @@ fn an_address_is_read_with_what_speakers_say_of_this_very_object() {
 #[test]
 fn an_address_of_another_mode_is_of_no_concern() {
     for change in [("mode", json!("Overlay")), ("vlan", json!(null))] {
-        let (object, _) = read_eip(|eip| eip["spec"][change.0] = change.1.clone());
+        let (object, _) = read_eip(|eip| {
+            eip["spec"][change.0] = change.1.clone();
+            eip["status"] = json!(null);
+        });
         assert_eq!(object, None, "{change:?}");
+    }
+}
+
+#[test]
+fn an_address_of_another_mode_with_our_entry_is_handed_on_without_orders() {
+    for change in [("mode", json!("Overlay")), ("vlan", json!(null))] {
+        let (seen, _) = seen(read_eip(|eip| eip["spec"][change.0] = change.1.clone()));
+        assert_eq!(seen.ours.unwrap().node, US, "{change:?}");
+        assert_eq!(seen.eip.delivery, Delivery::Local, "it is not served here");
+        assert!(seen.eip.advertised.is_empty() && seen.eip.ports.is_empty());
+    }
+}
+
+#[test]
+fn who_is_contested_announces_and_who_is_in_conflict_does_not() {
+    for (state, expected) in [("Announced", true), ("Contested", true), ("Conflict", false)] {
+        let announcements = json!([{ "node": "n2", "uid": "u1", "state": state }]);
+        let read = read_eip(|eip| eip["status"]["announcements"] = announcements);
+        assert_eq!(seen(read).0.eip.announced, expected, "{state}");
+    }
+}
+
+#[test]
+fn a_next_hop_that_no_machine_can_have_is_named_and_passed_over() {
+    let bad = ["224.0.0.1", "127.0.0.1", "0.0.0.0", "169.254.1.1", "255.255.255.255"];
+    for address in bad.into_iter().chain(["ff02::1", "::1", "::", "::ffff:10.0.0.1"]) {
+        let (seen, complaints) = seen(read_eip(|eip| {
+            eip["spec"]["vlan"]["nextHops"] = json!([
+                { "address": address, "vm": "vm1" },
+                { "address": "10.205.0.2", "vm": "vm2" },
+            ]);
+        }));
+        let left = Machine { address: "10.205.0.2".parse().unwrap(), mac: None };
+        assert_eq!(seen.eip.delivery, Delivery::Routed { machines: [left].into() }, "{address}");
+        assert_eq!(complaints, [format!("next hop {address} is no address of one machine")]);
     }
 }
 

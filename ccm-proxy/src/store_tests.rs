@@ -31,7 +31,7 @@ fn eip() -> Object {
         advertised: ["all".to_owned()].into(),
         delivery: Delivery::Routed { machines: BTreeSet::new() },
         ports: BTreeSet::new(),
-        announced_by: BTreeSet::new(),
+        announced: false,
     };
     Object::Eip(address(), Some(Box::new(SeenEip { eip, version: None, ours: None })))
 }
@@ -112,6 +112,7 @@ fn where_we_are_ourselves_counts_at_once_and_no_lease_says_otherwise() {
 fn another_speaker_is_there_as_long_as_its_lease() {
     let other: NodeName = "n2".parse().unwrap();
     let mut store = complete();
+    store.take(Object::Node(other.clone(), Some(Node::default())));
     store.set_own([("a".into(), member(1))].into());
     store.take(Object::Speaker(other.clone(), Some([("a".into(), member(2))].into())));
     assert_eq!(store.plan().unwrap()[&Arc::from("a")].members.len(), 2);

@@ -64,6 +64,14 @@ pub struct Connection {
     pub kind: ConnectionKind,
 }
 
+impl Connection {
+    /// Whether a node that is connected by either is connected in the same way.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        (&self.interface, self.kind) == (&other.interface, other.kind)
+    }
+}
+
 /// What becomes of the interface that an operator named.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConnectionKind {
@@ -89,8 +97,8 @@ pub struct Eip {
     pub delivery: Delivery,
     /// The ports of its Services.
     pub ports: BTreeSet<Port>,
-    /// The nodes that say that they announce it.
-    pub announced_by: BTreeSet<NodeName>,
+    /// Whether a speaker says that it announces it.
+    pub announced: bool,
 }
 
 /// An `L2Advertisement`, as far as speakers look at it.
@@ -165,13 +173,11 @@ impl World {
     /// The speakers that take part on a VLAN.
     fn members(&self, name: &VlanName, vlan: &VlanSpec) -> BTreeMap<NodeName, Member> {
         let speakers = self.speakers.iter().filter_map(|(node, at)| {
-            let known = self.nodes.get(node).filter(|known| !known.excluded);
-            // Where a node is not known (yet), its Lease speaks for it.
-            let connected = match self.nodes.contains_key(node) {
-                true => known.is_some() && self.connection(vlan, node).is_some(),
-                false => true,
-            };
-            at.get(name).filter(|_| connected).map(|member| (node.clone(), *member))
+            // Nothing is planned before the nodes are known: the Lease of one that is none is left
+            // of what is gone.
+            self.nodes.get(node).filter(|known| !known.excluded)?;
+            self.connection(vlan, node)?;
+            at.get(name).map(|member| (node.clone(), *member))
         });
         speakers.collect()
     }
@@ -190,13 +196,12 @@ impl World {
             delivery: eip.delivery.clone(),
             nodes: self.speakers.keys().filter(may).cloned().collect(),
             refresh,
-            announced: !eip.announced_by.is_empty(),
+            announced: eip.announced,
         })
     }
 
     fn may_announce(&self, vlan: &VlanSpec, by: &Advertisement, node: &NodeName) -> bool {
-        static NONE: Labels = Labels::new();
-        let labels = self.nodes.get(node).map_or(&NONE, |node| &node.labels);
+        let Some(Node { labels, .. }) = self.nodes.get(node) else { return false };
         let chosen = by.nodes.is_empty() || by.nodes.iter().any(|nodes| nodes.matches(labels));
         let interface = || self.connection(vlan, node).map(|connection| &connection.interface);
         let over = |interface: &String| by.interfaces.contains(interface);

@@ -32,7 +32,7 @@ fn eip() -> Eip {
         advertised: ["all".to_owned()].into(),
         delivery: Delivery::Routed { machines },
         ports: [HTTP].into(),
-        announced_by: BTreeSet::new(),
+        announced: false,
     }
 }
 
@@ -114,11 +114,30 @@ fn of_many_speakers_eight_take_part_and_for_each_address_one_at_least() {
 }
 
 #[test]
-fn a_node_that_is_kept_out_is_no_member_and_one_that_is_not_known_is() {
+fn a_node_that_is_kept_out_or_does_not_exist_is_no_member() {
     let mut world = world();
     world.nodes.get_mut(&node(2)).unwrap().excluded = true;
     world.nodes.remove(&node(3));
-    assert_eq!(part(&world).members.keys().cloned().collect::<Vec<_>>(), [node(1), node(3)]);
+    assert_eq!(part(&world).members.keys().cloned().collect::<Vec<_>>(), [node(1)]);
+    assert!(!announcers(&world).contains(&node(3)));
+}
+
+#[test]
+fn leases_of_nodes_that_are_gone_take_no_place() {
+    let mut world = world();
+    for number in 4..=40 {
+        world.speakers.insert(node(number), [(VlanName::from("a"), member(number))].into());
+    }
+    let members: Vec<_> = part(&world).members.into_keys().collect();
+    assert_eq!(members, [node(1), node(2), node(3)]);
+}
+
+#[test]
+fn a_connection_is_alike_whichever_nodes_it_selects() {
+    let one = Connection { interface: "eth1".to_owned(), ..Connection::default() };
+    assert!(one.is_alike(&Connection { nodes: labelled("rack", "b"), ..one.clone() }));
+    assert!(!one.is_alike(&Connection { interface: "eth2".to_owned(), ..one.clone() }));
+    assert!(!one.is_alike(&Connection { kind: ConnectionKind::Moved, ..one.clone() }));
 }
 
 #[test]
@@ -171,6 +190,6 @@ fn direct_delivery_needs_no_way_through_the_speaker() {
 #[test]
 fn what_a_speaker_announced_before_is_known() {
     let mut world = world();
-    world.eips.get_mut(&ip("198.51.100.9")).unwrap().announced_by.insert(node(2));
+    world.eips.get_mut(&ip("198.51.100.9")).unwrap().announced = true;
     assert!(part(&world).orders.values().all(|order| order.announced));
 }
