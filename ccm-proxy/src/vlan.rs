@@ -126,7 +126,7 @@ impl Task {
     /// What is wanted of this connection; nothing where another is wanted, or none.
     fn part(&mut self, connection: &Connection) -> Option<Arc<Part>> {
         match &*self.wanted.borrow_and_update() {
-            Wanted::Part(part) if part.connection == *connection => Some(part.clone()),
+            Wanted::Part(part) if part.connection.is_alike(connection) => Some(part.clone()),
             Wanted::Part(_) | Wanted::Keep | Wanted::Remove => None,
         }
     }
@@ -192,7 +192,7 @@ impl Task {
         }
         self.tell(Told::Connected(None)).await;
         self.settle().await;
-        let same = |wanted: &Wanted| matches!(wanted, Wanted::Part(part) if part.connection == *connection);
+        let same = |wanted: &Wanted| matches!(wanted, Wanted::Part(part) if part.connection.is_alike(connection));
         let other = self.wanted.wait_for(|wanted| !same(wanted));
         // Either way it is looked at what is wanted now.
         let _ = timeout(pause, other).await.map(|other| other.map(drop));
@@ -259,10 +259,37 @@ fn entries(stands: &Stands, said: &BTreeMap<IpAddr, Entry>) -> BTreeMap<IpAddr, 
 
 #[cfg(test)]
 mod tests {
+    use pools::Selector;
     use speaker_core::l2::Announced;
     use speaker_core::mac::MacAddress;
 
     use super::*;
+
+    #[test]
+    fn a_speaker_goes_on_when_its_interface_is_chosen_by_another_selector() {
+        let at = |interface: &str, nodes| Connection {
+            interface: interface.to_owned(),
+            nodes,
+            ..Connection::default()
+        };
+        let labels = [("rack".to_owned(), "b".to_owned())].into();
+        let other = Selector { labels, requirements: Vec::new() };
+        let part = |connection| {
+            let (members, orders, routes, gate) = Default::default();
+            Wanted::Part(Arc::new(Part { connection, members, orders, routes, gate }))
+        };
+        let connection = at("eth1", Selector::default());
+        let (wanted, wants) = watch::channel(part(connection.clone()));
+        let (inputs, _) = mpsc::channel(1);
+        let ground = Ground { host: "/".into(), prefix: "x".to_owned(), nft: Vec::new() };
+        let (seen, _) = watch::channel(Seen::default());
+        let who = ("a".into(), "n1".parse().unwrap());
+        let mut task = Task::new(who, Arc::new(ground), wants, seen, inputs);
+        wanted.send_replace(part(at("eth1", other)));
+        assert!(task.part(&connection).is_some());
+        wanted.send_replace(part(at("eth2", Selector::default())));
+        assert!(task.part(&connection).is_none());
+    }
 
     #[test]
     fn each_standing_is_said_as_it_is_and_only_of_the_eip_it_is_for() {
