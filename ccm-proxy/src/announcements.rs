@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,10 @@ use crate::input::{Entry, SeenEip, Source};
 
 /// The first wait after a write that failed, and the longest.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(10)];
+
+/// A write that changes nothing but the text of an entry follows the last one of its address after
+/// so long: what makes texts change is on the link, and not ours.
+const TEXT_GAP: Duration = Duration::from_secs(1);
 
 /// A write of our own entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +42,10 @@ pub(crate) struct Write {
 /// How a write ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// The `Eip` is so now; nothing where there is no such `Eip` any more: the watch will tell.
+    /// The `Eip` is so now; nothing where it is of no concern any more.
     Done(Option<Box<SeenEip>>),
+    /// There is no such `Eip` any more: the watch will tell, or it is tried again.
+    Refused,
     /// It may succeed later.
     Failed,
 }
@@ -52,9 +59,15 @@ pub(crate) struct Announcements {
     planned: bool,
     /// VLANs of which it is not known yet what of an earlier run's word is right.
     unsettled: BTreeSet<VlanName>,
-    /// What is to be looked at.
+    /// What is to be looked at, in turn.
     look: BTreeSet<IpAddr>,
+    /// What had its turn last.
+    last: Option<IpAddr>,
     under_way: BTreeSet<IpAddr>,
+    /// When the last write of an address was begun (monotonic).
+    begun: BTreeMap<IpAddr, Duration>,
+    /// Texts that wait, and until when.
+    texts: BTreeMap<IpAddr, Duration>,
     /// What failed: when it is tried again (monotonic), and after which wait.
     failed: BTreeMap<IpAddr, (Duration, Duration)>,
 }
@@ -72,8 +85,7 @@ impl Announcements {
     /// Takes how an `Eip` is, or that it is gone; `false` where something newer is known of it.
     pub(crate) fn see(&mut self, address: IpAddr, eip: Option<&SeenEip>, source: Source) -> bool {
         let Some(eip) = eip else {
-            self.seen.remove(&address);
-            self.failed.remove(&address);
+            self.forget(|other| *other != address);
             return true;
         };
         let known = self.seen.get(&address);
@@ -93,8 +105,15 @@ impl Announcements {
     /// An `Eip`s' list is complete: whatever it does not name is gone.
     pub(crate) fn listed(&mut self, names: &BTreeSet<String>) {
         let there = |address: &IpAddr| names.contains(&cpo_api::Eip::name_of(*address));
-        self.seen.retain(|address, _| there(address));
-        self.failed.retain(|address, _| there(address));
+        self.forget(there);
+    }
+
+    /// Knows nothing any more of what is not to be kept.
+    fn forget(&mut self, keep: impl Fn(&IpAddr) -> bool) {
+        self.seen.retain(|address, _| keep(address));
+        self.failed.retain(|address, _| keep(address));
+        self.begun.retain(|address, _| keep(address));
+        self.texts.retain(|address, _| keep(address));
     }
 
     /// Takes what a VLAN's speaker does for an address.
@@ -136,23 +155,50 @@ impl Announcements {
 
     /// The next write that is due; the caller makes it.
     pub(crate) fn next(&mut self, now: Duration) -> Option<Write> {
-        let due = self.failed.iter().filter(|(_, (due, _))| *due <= now);
-        self.look.extend(due.map(|(address, _)| *address));
-        while let Some(address) = self.look.pop_first() {
+        let failed = self.failed.iter().filter(|(_, (due, _))| *due <= now);
+        let texts = self.texts.iter().filter(|(_, due)| **due <= now);
+        let due = failed.map(|(address, _)| *address).chain(texts.map(|(address, _)| *address));
+        self.look.extend(due);
+        while let Some(address) = self.turn() {
             // When it ended it is looked at again.
             let waits = self.failed.get(&address).is_some_and(|(due, _)| *due > now);
             if self.under_way.contains(&address) || waits {
                 continue;
             }
-            match self.difference(address) {
-                Some(write) => {
-                    self.under_way.insert(address);
-                    return Some(write);
-                }
-                None => drop(self.failed.remove(&address)),
+            self.texts.remove(&address);
+            let Some(write) = self.difference(address) else {
+                self.failed.remove(&address);
+                continue;
+            };
+            let begun = self.begun.get(&address).map(|begun| *begun + TEXT_GAP);
+            if let Some(due) = begun.filter(|due| *due > now && self.is_text(&write)) {
+                self.texts.insert(address, due);
+                continue;
             }
+            self.under_way.insert(address);
+            self.begun.insert(address, now);
+            return Some(write);
         }
         None
+    }
+
+    /// What is looked at next: whatever comes after the last one, so that none waits for ever.
+    fn turn(&mut self) -> Option<IpAddr> {
+        let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.look.range((after, Bound::Unbounded)).next();
+        let next = next.or_else(|| self.look.first()).copied()?;
+        self.look.remove(&next);
+        self.last = Some(next);
+        Some(next)
+    }
+
+    /// Whether a write changes the text of an entry alone.
+    fn is_text(&self, write: &Write) -> bool {
+        let ours = self.seen.get(&write.address).and_then(|seen| seen.ours.as_ref());
+        let same = |ours: &EipAnnouncement, entry: &Entry| {
+            (&*ours.uid, ours.state) == (&*entry.uid, entry.state)
+        };
+        ours.zip(write.entry.as_ref()).is_some_and(|(ours, entry)| same(ours, entry))
     }
 
     /// What is to be written of an address.
@@ -180,29 +226,30 @@ impl Announcements {
     ) -> Option<Box<SeenEip>> {
         let address = write.address;
         self.under_way.remove(&address);
+        // What was deleted meanwhile does not come back by an answer.
+        let there = self.seen.get(&address).is_some_and(|seen| seen.uid == write.uid);
         let eip = match ended {
-            Written::Done(eip) => eip,
             Written::Failed => {
                 self.fail(address, now);
                 return None;
             }
+            Written::Done(None) if there => {
+                self.forget(|other| *other != address);
+                return None;
+            }
+            Written::Done(None) | Written::Refused => None,
+            Written::Done(Some(eip)) => Some(eip).filter(|eip| there && eip.eip.uid == write.uid),
         };
-        // What was deleted meanwhile does not come back by an answer.
-        let there = self.seen.get(&address).is_some_and(|seen| seen.uid == write.uid);
-        let news = eip.filter(|eip| there && eip.eip.uid == write.uid);
-        let Some(eip) = news else {
-            self.failed.remove(&address);
-            return None;
-        };
-        let news = self.see(address, Some(&eip), Source::Watch);
+        let news = eip.filter(|eip| self.see(address, Some(eip), Source::Watch));
         if self.difference(address).as_ref() == Some(write) {
             // It had no effect: again at once it would have none either.
             self.fail(address, now);
         } else {
+            // What changed meanwhile was not looked at.
             self.failed.remove(&address);
             self.look.insert(address);
         }
-        news.then_some(eip)
+        news
     }
 
     fn fail(&mut self, address: IpAddr, now: Duration) {
@@ -213,13 +260,16 @@ impl Announcements {
 
     /// When something that failed is tried again (monotonic).
     pub(crate) fn deadline(&self) -> Option<Duration> {
-        let waiting = self.failed.iter().filter(|(address, _)| !self.under_way.contains(*address));
-        waiting.map(|(_, (due, _))| *due).min()
+        let failed = self.failed.iter().map(|(address, (due, _))| (address, *due));
+        let texts = self.texts.iter().map(|(address, due)| (address, *due));
+        let waiting = failed.chain(texts).filter(|(address, _)| !self.under_way.contains(*address));
+        waiting.map(|(_, due)| due).min()
     }
 
     /// Whether all is written.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.look.is_empty() && self.under_way.is_empty() && self.failed.is_empty()
+        let none_waits = self.failed.is_empty() && self.texts.is_empty();
+        none_waits && self.look.is_empty() && self.under_way.is_empty()
     }
 }
 

@@ -103,7 +103,7 @@ async fn apply(eips: &Api<Eip>, us: &NodeName, write: &Write) -> Result<Written,
         }
         Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
             tracing::debug!(eip = name, error = status.message, "another Eip by now, or none");
-            return Ok(Written::Done(None));
+            return Ok(Written::Refused);
         }
         Ok(Err(error)) => describe(&error),
         Err(_) => "no answer in time".to_owned(),

@@ -66,7 +66,7 @@ pub enum Standing {
     Announcing(Announced),
     /// Somebody else has it: it is not announced.
     Conflict {
-        /// The interface that claims it.
+        /// The interface that claimed it first.
         with: MacAddress,
     },
 }
@@ -76,7 +76,7 @@ pub enum Standing {
 pub struct Announced {
     /// The interface that gets the traffic.
     pub mac: MacAddress,
-    /// Another interface that claimed the address lately.
+    /// Another interface that claims the address: the first, as long as anybody does.
     pub contested: Option<MacAddress>,
 }
 
@@ -104,7 +104,7 @@ struct Announcing {
     /// How often it was told.
     told: u32,
     next: Duration,
-    /// Who claimed it last, and when.
+    /// Who claimed it first of those who do lately, and when one did last.
     contested: Option<(MacAddress, Duration)>,
     defended: Option<Duration>,
 }
@@ -188,12 +188,11 @@ impl Address {
                 self.state = State::Conflict { mac: *mac, with: by, until };
                 Say::Nothing
             }
-            State::Conflict { with, .. } => {
-                *with = by;
-                Say::Nothing
-            }
             State::Announcing(announcing) if announcing.mac != by => {
-                announcing.contested = Some((by, now));
+                // The first one stays named: who claims by ever other names makes no news.
+                let lately = announcing.contested.filter(|(_, at)| now < *at + CONTESTED_FOR);
+                let first = lately.map_or(by, |(first, _)| first);
+                announcing.contested = Some((first, now));
                 let defended = announcing.defended.is_some_and(|at| now < at + DEFEND_GAP);
                 if defended {
                     return Say::Nothing;
@@ -201,7 +200,11 @@ impl Address {
                 announcing.defended = Some(now);
                 Say::Announce(announcing.mac)
             }
-            State::Probing { .. } | State::Announcing(_) | State::Silent => Say::Nothing,
+            // In a conflict the first one stays named as well.
+            State::Probing { .. }
+            | State::Conflict { .. }
+            | State::Announcing(_)
+            | State::Silent => Say::Nothing,
         }
     }
 

@@ -81,10 +81,27 @@ fn what_somebody_else_has_is_left_to_him_and_asked_for_again() {
     assert_eq!(address.standing(), Standing::Conflict { with: mac(9) });
     assert_eq!(said(&mut address, ms(30_009)), []);
     assert_eq!(address.claimed(mac(8), ms(30_009)), Say::Nothing);
-    assert_eq!(address.standing(), Standing::Conflict { with: mac(8) }, "the last one is named");
+    assert_eq!(address.standing(), Standing::Conflict { with: mac(9) }, "the first one is named");
     let again = [30_010, 30_060, 30_110].map(|at| (at, Say::Ask));
     assert_eq!(said(&mut address, ms(30_209)), again);
     assert_eq!(said(&mut address, ms(30_210)), [(30_210, Say::Announce(mac(1)))]);
+}
+
+#[test]
+fn a_flood_of_claims_by_many_interfaces_names_the_first_until_it_ends() {
+    let mut address = Address::new(order(taken_over(mac(1))), ms(0));
+    said(&mut address, ms(5_000));
+    let contested = |by| Standing::Announcing(Announced { mac: mac(1), contested: by });
+    for number in 0..200 {
+        let by = mac(u8::try_from(number % 100).unwrap() + 2);
+        address.claimed(by, ms(5_000 + number * 1_000));
+        said(&mut address, ms(5_000 + number * 1_000));
+        assert_eq!(address.standing(), contested(Some(mac(2))));
+    }
+    said(&mut address, ms(204_000 + 120_000));
+    assert_eq!(address.standing(), contested(None));
+    address.claimed(mac(7), ms(330_000));
+    assert_eq!(address.standing(), contested(Some(mac(7))));
 }
 
 #[test]
