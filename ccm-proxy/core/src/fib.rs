@@ -181,6 +181,28 @@ impl Planned {
 }
 
 impl Fib {
+    /// The addresses that have not the way they should have when some of the changes that make it
+    /// failed: by one of their own, or by one of the group that they lead to.
+    #[must_use]
+    pub fn held_back(&self, make: &[Change], failed: &[Change]) -> BTreeSet<IpAddr> {
+        let (mut groups, mut held) = (BTreeSet::new(), BTreeSet::new());
+        for change in failed {
+            match change {
+                Change::SetGroup(id, _) => drop(groups.insert(Way::Group(*id))),
+                Change::SetRoute(address, _) => drop(held.insert(*address)),
+                // A group with a next hop that is not there fails as well.
+                Change::AddNextHop(..) | Change::DeleteRoute(_) | Change::DeleteNextHop(_) => {}
+            }
+        }
+        if !groups.is_empty() {
+            let mut made = self.clone();
+            make.iter().for_each(|change| made.apply(change));
+            let ways = made.routes.into_iter().filter(|(_, way)| groups.contains(way));
+            held.extend(ways.map(|(address, _)| address));
+        }
+        held
+    }
+
     /// What a change makes of it.
     pub fn apply(&mut self, change: &Change) {
         match change {

@@ -152,3 +152,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn only_addresses_whose_change_failed_are_held_back() {
+    let fib = made(&[(1, &[1]), (2, &[2])]);
+    let wanted = wanted(&[(1, &[1]), (2, &[2]), (3, &[1]), (4, &[3]), (5, &[3]), (6, &[])]);
+    let changes = fib.changes(&wanted);
+    let held = |fails: &dyn Fn(&Change) -> bool| {
+        let failed: Vec<_> = changes.make.iter().filter(|c| fails(c)).cloned().collect();
+        assert!(!failed.is_empty());
+        fib.held_back(&changes.make, &failed)
+    };
+    assert_eq!(fib.held_back(&changes.make, &[]), [].into());
+    let route = |number| move |c: &Change| matches!(c, Change::SetRoute(a, _) if *a == eip(number));
+    assert_eq!(held(&route(3)), [eip(3)].into());
+    assert_eq!(held(&route(6)), [eip(6)].into());
+    let group = |change: &Change| matches!(change, Change::SetGroup(..));
+    assert_eq!(held(&group), [eip(4), eip(5)].into());
+}
+
+#[test]
+fn who_leads_to_a_group_that_could_not_be_changed_is_held_back() {
+    let fib = made(&[(1, &[1])]);
+    let changes = fib.changes(&wanted(&[(1, &[1, 2]), (2, &[1, 2])]));
+    let group = |change: &&Change| matches!(change, Change::SetGroup(..));
+    let failed: Vec<_> = changes.make.iter().filter(group).cloned().collect();
+    assert_eq!(fib.held_back(&changes.make, &failed), [eip(1), eip(2)].into());
+}

@@ -55,6 +55,13 @@ impl Gate {
         script
     }
 
+    /// The ports of an address that are open.
+    pub fn of(&self, address: IpAddr) -> impl Iterator<Item = Port> + '_ {
+        let first = (address, Port { protocol: Protocol::Tcp, number: 0 });
+        let from = self.services.range(first..);
+        from.take_while(move |(other, _)| *other == address).map(|(_, port)| *port)
+    }
+
     /// The elements of each set.
     fn elements(&self) -> [(&'static str, BTreeSet<String>); 5] {
         let of = |v4: bool| self.services.iter().filter(move |(a, _)| a.is_ipv4() == v4);
@@ -159,6 +166,18 @@ mod tests {
              add element inet cloud-provider-ovn addresses6 { 2001:db8::9 }\n\
              add element inet cloud-provider-ovn peers { fe80::3 }\n"
         );
+    }
+
+    #[test]
+    fn each_address_has_its_own_ports() {
+        use Protocol::{Sctp, Tcp, Udp};
+        let (one, other) = ("198.51.100.9", "198.51.100.10");
+        let gate = gate(&[(one, Tcp, 1), (one, Sctp, 7), (one, Udp, 53), (other, Tcp, 80)], &[]);
+        let of = |text: &str| -> Vec<u16> {
+            gate.of(text.parse().unwrap()).map(|port| port.number).collect()
+        };
+        assert_eq!((of(one), of(other)), (vec![1, 53, 7], vec![80]));
+        assert_eq!(of("198.51.100.11"), []);
     }
 
     #[test]
