@@ -2,9 +2,13 @@
 //!
 //! Each pass looks at the interface and the routes there are and changes what differs; the gate is
 //! ours alone, and changed by what changed. A pass is made when something else is wanted, when the
-//! kernel says that something changed, and again while something fails.
+//! kernel says that something changed, and again while something fails. What each pass came to is
+//! told: an address is announced for the first time once its way is there.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use speaker_core::fib::{Change, Changes, Wanted};
@@ -30,13 +34,44 @@ pub struct Order {
     pub gate: Gate,
 }
 
+/// What the last pass came to.
+#[derive(Clone, Debug, Default)]
+pub struct Passed {
+    /// The order of which everything was tried; nothing where the interface did not run, or the
+    /// kernel did not tell what there is.
+    pub order: Option<Arc<Order>>,
+    /// The addresses whose ways are not as it says: a change of theirs failed.
+    pub held: BTreeSet<IpAddr>,
+    /// The interface does not run.
+    pub down: bool,
+    /// What failed.
+    pub failures: Vec<String>,
+}
+
+impl Passed {
+    /// Whether the way of an address through the namespace is there, as these say.
+    #[must_use]
+    pub fn is_there(&self, address: IpAddr, routes: &Wanted, gate: &Gate) -> bool {
+        // Without a way through it, packets go past the namespace.
+        let Some(machines) = routes.get(&address) else { return true };
+        self.order.as_ref().is_some_and(|order| {
+            let same = order.routes.get(&address) == Some(machines);
+            same && !self.held.contains(&address) && order.gate.of(address).eq(gate.of(address))
+        })
+    }
+}
+
 /// Keeps the kernel's part of one VLAN.
 #[derive(Debug)]
 pub struct Kernel {
     place: Place,
     events: Events,
     ordered: watch::Receiver<Option<Order>>,
-    speaker: mpsc::Sender<Command>,
+    /// What was ordered last.
+    order: Option<Arc<Order>>,
+    passed: watch::Sender<Passed>,
+    /// Weak: that the kernel's part is not over yet keeps no speaker from leaving.
+    speaker: mpsc::WeakSender<Command>,
     /// What the speaker was told of the interface.
     told: (MacAddress, bool),
 }
@@ -53,7 +88,7 @@ struct Place {
     gate: Option<Gate>,
     /// A gate was loaded once: a change that fails leaves the one before.
     closed: bool,
-    /// Every route was made once.
+    /// Every change of a route was tried once.
     routed: bool,
     /// Whether the interface ran when it was seen last.
     running: bool,
@@ -62,9 +97,14 @@ struct Place {
 /// How a pass went.
 struct Pass {
     mac: MacAddress,
-    /// Whether addresses may be announced: the interface runs, and what is announced has its way
-    /// and nothing else has. What fails later does not take that back: it would on all nodes alike.
+    /// Whether anything may be announced: the interface runs, the gate is closed for whatever is no
+    /// Service, and every change of a route was tried. What fails later does not take that back: it
+    /// would on all nodes alike.
     up: bool,
+    /// Everything was tried.
+    tried: bool,
+    /// Addresses whose ways are not as ordered.
+    held: BTreeSet<IpAddr>,
     failed: Vec<io::Error>,
     /// The interface is not in its namespace any more.
     gone: bool,
@@ -84,30 +124,41 @@ impl Kernel {
         let (gate, closed, routed, running) = (None, false, false, false);
         let place =
             Place { namespace, interface, mac, netlink, nft, gate, closed, routed, running };
-        Self { place, events, ordered, speaker, told: (mac, false) }
+        let (passed, _) = watch::channel(Passed::default());
+        let (order, speaker) = (None, speaker.downgrade());
+        Self { place, events, ordered, order, passed, speaker, told: (mac, false) }
     }
 
-    /// Keeps it until nobody orders anything any more.
+    /// What each pass comes to, for whoever waits for it.
+    #[must_use]
+    pub fn passed(&self) -> watch::Receiver<Passed> {
+        self.passed.subscribe()
+    }
+
+    /// Keeps it until nobody orders anything any more; a pass that is under way is ended before.
     ///
     /// # Errors
     /// The interface is gone or another one than it was, the kernel tells of no changes any more, or the
     /// speaker is gone: all is to be set up anew.
     pub async fn run(mut self) -> io::Result<()> {
-        loop {
-            let order = self.ordered.borrow_and_update().clone();
+        while let Ok(changed) = self.ordered.has_changed() {
+            if changed || self.order.is_none() {
+                self.order = self.ordered.borrow_and_update().clone().map(Arc::new);
+            }
             let mut failed = false;
-            if let Some(order) = order {
+            if let Some(order) = self.order.clone() {
                 let mut place = self.place;
                 let pass = move || {
                     let pass = place.pass(&order);
-                    (place, pass)
+                    (place, order, pass)
                 };
                 // Another VLAN's speaker does not wait for this one's kernel.
                 let passed = tokio::task::spawn_blocking(pass).await.map_err(io::Error::other)?;
-                let (place, pass) = passed;
+                let (place, order, pass) = passed;
                 self.place = place;
-                failed = self.take(pass?).await?;
+                failed = self.take(order, pass?).await?;
             }
+            // Each can be dropped while it waits: what changed stays changed.
             tokio::select! {
                 changed = self.ordered.changed() => if changed.is_err() {
                     return Ok(());
@@ -116,20 +167,32 @@ impl Kernel {
                 () = tokio::time::sleep(AGAIN), if failed => {}
             }
         }
+        Ok(())
     }
 
-    /// Tells the speaker of the interface, and whoever reads the log of failures; gives whether
-    /// there are any.
-    async fn take(&mut self, pass: Pass) -> io::Result<bool> {
+    /// Tells what the pass came to, the speaker of the interface, and whoever reads the log of
+    /// failures; gives whether there are any.
+    async fn take(&mut self, order: Arc<Order>, pass: Pass) -> io::Result<bool> {
         let interface = &self.place.interface.name;
         if let Some(error) = pass.failed.first() {
             let failures = pass.failed.len();
             tracing::warn!(interface, failures, %error, "cannot be set up yet");
         }
+        self.passed.send_replace(Passed {
+            order: pass.tried.then_some(order),
+            held: pass.held,
+            down: !self.place.running,
+            failures: pass.failed.iter().map(io::Error::to_string).collect(),
+        });
         let now = (pass.mac, pass.up);
         if self.told != now {
-            let told = self.speaker.send(Command::Interface(pass.mac, pass.up)).await;
-            told.map_err(|_| io::Error::other("the speaker is gone"))?;
+            let told = match self.speaker.upgrade() {
+                Some(speaker) => speaker.send(Command::Interface(pass.mac, pass.up)).await.is_ok(),
+                None => false,
+            };
+            if !told && self.ordered.has_changed().is_ok() {
+                return Err(io::Error::other("the speaker is gone"));
+            }
             self.told = now;
         }
         if pass.gone {
@@ -161,18 +224,26 @@ impl Place {
                 failed.push(error);
             }
         }
-        match self.set_gate(&order.gate) {
+        let loaded = self.set_gate(&order.gate);
+        let is_loaded = loaded.is_ok();
+        match loaded {
             Ok(()) => self.closed = true,
-            Err(error) => failed.push(error),
+            Err(error) => failed.push(within(&self.namespace, error)?),
         }
+        let mut held = None;
         if self.running {
             // Next hops over an interface that is down are none.
-            let before = failed.len();
-            self.set_routes(&order.routes, &mut failed);
-            self.routed |= failed.len() == before;
+            held = self.set_routes(&order.routes, &mut failed);
+        }
+        let tried = held.is_some();
+        self.routed |= tried;
+        let mut held = held.unwrap_or_default();
+        if !is_loaded {
+            // The gate is changed as a whole, or not at all.
+            held.extend(order.routes.keys());
         }
         let up = self.running && self.closed && self.routed;
-        Ok(Pass { mac: self.mac, up, failed, gone })
+        Ok(Pass { mac: self.mac, up, tried, held, failed, gone })
     }
 
     /// Our interface; the loopback is up afterwards.
@@ -193,28 +264,41 @@ impl Place {
         })
     }
 
-    fn set_routes(&mut self, wanted: &Wanted, failed: &mut Vec<io::Error>) {
+    /// Makes the routes; gives the addresses that have none as wanted afterwards, if it is known
+    /// which routes there are.
+    fn set_routes(
+        &mut self,
+        wanted: &Wanted,
+        failed: &mut Vec<io::Error>,
+    ) -> Option<BTreeSet<IpAddr>> {
         let index = self.interface.index;
         failed.extend(self.netlink.set_sender(index, self.mac).err());
         let fib = match self.netlink.fib() {
             Ok(fib) => fib,
-            Err(error) => return failed.push(error),
+            Err(error) => {
+                failed.push(error);
+                return None;
+            }
         };
         let changes = fib.changes(wanted);
         if changes == Changes::default() {
-            return;
+            return Some(BTreeSet::new());
         }
         let count = changes.make.len() + changes.sweep.len();
         tracing::debug!(interface = self.interface.name, changes = count, "routes");
-        let before = failed.len();
+        let mut refused = Vec::new();
         for change in &changes.make {
-            failed.extend(self.change(change).err());
+            if let Err(error) = self.change(change) {
+                failed.push(error);
+                refused.push(change.clone());
+            }
         }
-        if failed.len() == before {
+        if refused.is_empty() {
             for change in &changes.sweep {
                 failed.extend(self.change(change).err());
             }
         }
+        Some(fib.held_back(&changes.make, &refused))
     }
 
     fn change(&mut self, change: &Change) -> io::Result<()> {
@@ -236,3 +320,19 @@ impl Place {
         Ok(())
     }
 }
+
+/// What failed in a namespace.
+///
+/// # Errors
+/// The namespace is not there any more: all is to be set up anew.
+fn within(namespace: &Namespace, error: io::Error) -> io::Result<io::Error> {
+    if namespace.is_pinned() {
+        return Ok(error);
+    }
+    let text = format!("the namespace is gone: {error}");
+    Err(io::Error::new(io::ErrorKind::NotConnected, text))
+}
+
+#[cfg(test)]
+#[path = "kernel_tests.rs"]
+mod tests;

@@ -88,7 +88,8 @@ impl Namespace {
     }
 
     /// Whether a namespace is mounted there: a file alone is left of a run that was killed between.
-    fn is_pinned(&self) -> bool {
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
         use std::os::unix::fs::MetadataExt as _;
         let device = |path: &Path| fs::metadata(path).map(|found| found.dev());
         let ours = device(Path::new("/proc/self/ns/net"));

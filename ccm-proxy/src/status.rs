@@ -9,14 +9,17 @@ mod text;
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use ccm_proxy::kernel::Passed;
 use ccm_proxy::speaker::Stands;
 use serde::{Deserialize, Serialize};
 use speaker_core::bfd::State;
+use speaker_core::election;
 use speaker_core::l2::Standing;
 use speaker_core::node::NodeName;
 use speaker_core::world::Part;
@@ -29,6 +32,8 @@ use crate::cli::StatusArgs;
 use crate::input::Input;
 use crate::vlan::Seen;
 
+/// So many failures of one kind are shown.
+const FAILURES: usize = 3;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -87,14 +92,15 @@ pub(crate) fn vlan((us, namespace): (&NodeName, String), part: Option<&Part>, se
     let hash =
         "the kernel is older than 6.11: connections may break when another speaker takes over";
     let hash = seen.own_hash.then(|| hash.to_owned());
+    let passed = seen.passed.as_ref().map(|passed| kernel(&passed.borrow())).unwrap_or_default();
     Vlan {
         interface: part.map(|part| part.connection.interface.clone()).unwrap_or_default(),
         namespace,
         state: state.to_owned(),
-        messages: seen.trouble.iter().cloned().chain(hash).collect(),
+        messages: seen.trouble.iter().cloned().chain(hash).chain(passed).collect(),
         mac: seen.member.map(|member| member.mac.to_string()),
         members: part.map(|part| members(part, &stands, us)).unwrap_or_default(),
-        addresses: part.map(|part| addresses(part, &stands)).unwrap_or_default(),
+        addresses: part.map(|part| addresses(part, &stands, us)).unwrap_or_default(),
         drops: stands.drops.iter().map(|(why, count)| (format!("{why:?}"), count)).collect(),
     }
 }
@@ -112,17 +118,17 @@ fn members(part: &Part, stands: &Stands, us: &NodeName) -> BTreeMap<String, Stri
 }
 
 /// Each address that a Service has on the VLAN, announced here or not.
-fn addresses(part: &Part, stands: &Stands) -> BTreeMap<String, Address> {
+fn addresses(part: &Part, stands: &Stands, us: &NodeName) -> BTreeMap<String, Address> {
     let all = part.orders.keys().chain(part.routes.keys());
     let all = all.map(|address| {
         let ordered = part.orders.contains_key(address);
         let (state, message) = match stands.addresses.get(address) {
             _ if !ordered => ("Silent", "no L2Advertisement announces it".to_owned()),
-            None => ("Silent", "the speaker was not told of it yet".to_owned()),
+            None => ("Silent", "its route or its packet filter is not there yet".to_owned()),
             Some(Standing::Silent) if !stands.settled => {
                 ("Silent", "it is not known yet who else is there".to_owned())
             }
-            Some(Standing::Silent) => ("Silent", "another speaker announces it".to_owned()),
+            Some(Standing::Silent) => ("Silent", silent(*address, part, stands, us)),
             Some(Standing::Probing) => ("Probing", "asks whether anybody has it".to_owned()),
             Some(Standing::Conflict { with }) => ("Conflict", format!("answered by {with}")),
             Some(Standing::Announcing(announced)) => match &announced.contested {
@@ -133,6 +139,32 @@ fn addresses(part: &Part, stands: &Stands) -> BTreeMap<String, Address> {
         (address.to_string(), Address { state: state.to_owned(), message })
     });
     all.collect()
+}
+
+/// Why we do not announce an address while it is known who else is there.
+fn silent(address: IpAddr, part: &Part, stands: &Stands, us: &NodeName) -> String {
+    let Some(order) = part.orders.get(&address) else { return String::new() };
+    if !order.nodes.contains(us) {
+        return "no L2Advertisement of it selects this node".to_owned();
+    }
+    if !part.members.contains_key(us) {
+        return "this node is none of the speakers that take part on the VLAN".to_owned();
+    }
+    let up = |node| stands.peers.get(node).is_some_and(|peer| peer.state == State::Up);
+    let live = order.nodes.iter().filter(|node| *node == us || up(node));
+    match election::owner(address, live) {
+        Some(node) if node != us => format!("{node} announces it"),
+        _ => "the Ethernet address of no machine behind it is known".to_owned(),
+    }
+}
+
+/// What of the kernel's part an operator has to see to.
+fn kernel(passed: &Passed) -> Vec<String> {
+    let down = "the interface does not run: it has no carrier, or was set down";
+    let down = passed.down.then(|| down.to_owned());
+    let more = passed.failures.len().saturating_sub(FAILURES);
+    let more = (more > 0).then(|| format!("and {more} failures more"));
+    down.into_iter().chain(passed.failures.iter().take(FAILURES).cloned()).chain(more).collect()
 }
 
 /// Answers whoever asks at the socket.
@@ -207,3 +239,7 @@ pub(crate) fn print(args: &StatusArgs) -> anyhow::Result<()> {
     };
     Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
 }
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

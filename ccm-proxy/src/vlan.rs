@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! heart ─► Wanted (the latest counts) ─► Task ─┬─► Command (bounded) ─► Speaker ─► Stands ─┐
-//!                                        ▲     └─► kernel::Order ─► Kernel ─► Command      │
+//!                                        ▲     └─► kernel::Order ─► Kernel ─► Passed ──────┤
 //!                                        └─────────────────────────────────────────────────┘
 //! heart ◄─ Told (bounded: a full heart holds up the VLAN's word, and not its speaker) ◄─ Task
 //! ```
@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ccm_proxy::kernel::Passed;
 use ccm_proxy::speaker::Stands;
 use ccm_proxy::sysctl;
 use cpo_api::AnnouncementState;
@@ -29,7 +30,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::input::{Entry, Input, Told};
 use crate::place::Ground;
-use running::Running;
+use running::{News, Running};
 
 /// The first pause after a failure, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
@@ -61,6 +62,8 @@ pub(crate) struct Seen {
     pub(crate) own_hash: bool,
     /// How the speaker stands.
     pub(crate) stands: Option<watch::Receiver<Stands>>,
+    /// What the kernel's part came to.
+    pub(crate) passed: Option<watch::Receiver<Passed>>,
 }
 
 /// A VLAN's task.
@@ -141,11 +144,12 @@ impl Task {
                 to the same machine as other speakers do: they break when another takes over");
         }
         let running = Running::start(place, (&self.us, &self.name), self.ground.nft())?;
-        let (member, stands) = (running.member, running.watch());
+        let (member, (stands, passed)) = (running.member, running.watch());
         let (interface, mac) = (&connection.interface, member.mac);
         tracing::info!(vlan = %self.name, interface, %mac, "the speaker runs");
         let member = Some(member);
-        self.seen.send_replace(Seen { trouble: None, member, own_hash, stands: Some(stands) });
+        let (stands, passed) = (Some(stands), Some(passed));
+        self.seen.send_replace(Seen { trouble: None, member, own_hash, stands, passed });
         Ok(running)
     }
 
@@ -154,26 +158,28 @@ impl Task {
     async fn follow(&mut self, mut running: Running, connection: &Connection) -> io::Result<()> {
         self.tell(Told::Connected(Some(running.member))).await;
         let followed = self.attend(&mut running, connection).await;
-        // What an error is due to is what the tasks say.
-        let ended = running.end().await;
+        let left = running.leave().await;
         self.report(&Stands::default()).await;
-        ended.and(followed)
+        // What an error is due to is what the tasks say.
+        left.end().await.and(followed)
     }
 
     async fn attend(&mut self, running: &mut Running, connection: &Connection) -> io::Result<()> {
         let grace = Instant::now() + GRACE;
         while let Some(part) = self.part(connection) {
-            running.tell(part).await?;
+            running.tell(&part).await?;
             // Each can be dropped while it waits: what changed stays changed, who ended stays ended.
             tokio::select! {
                 changed = self.wanted.changed() => if changed.is_err() { return Ok(()) },
-                stands = running.stands() => {
-                    let stands = stands?;
-                    self.report(&stands).await;
-                    if stands.settled {
-                        self.settle().await;
+                news = running.news() => match news? {
+                    News::Stands(stands) => {
+                        self.report(&stands).await;
+                        if running.is_settled(&stands) {
+                            self.settle().await;
+                        }
                     }
-                }
+                    News::Passed => running.follow().await?,
+                },
                 () = sleep_until(grace), if !self.settled => self.settle().await,
             }
         }

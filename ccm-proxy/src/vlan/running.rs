@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use ccm_proxy::bfd_socket::BfdSocket;
 use ccm_proxy::groups::Groups;
-use ccm_proxy::kernel::{self, Kernel};
+use ccm_proxy::kernel::{self, Kernel, Passed};
 use ccm_proxy::netlink::events::Events;
 use ccm_proxy::nft::Nft;
 use ccm_proxy::packet::PacketSocket;
@@ -17,16 +17,18 @@ use speaker_core::node::NodeName;
 use speaker_core::vlan::{Member, Us, Vlan};
 use speaker_core::world::{Part, VlanName};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 
-use crate::differences::Differences;
+use crate::differences::{Differences, Known};
 use crate::place::Place;
 
 /// Commands that may wait; more wait with who gives them.
 const COMMANDS: usize = 64;
 /// How long a speaker may take to leave; all it does is to send a few packets.
 const LEAVING: Duration = Duration::from_secs(1);
+/// How long the kernel's pass that is under way may take; what `nft` may is the longest part of it.
+const PASS: Duration = Duration::from_secs(25);
 /// How fast speakers miss each other.
 const PROFILE: Profile = Profile {
     receive: Duration::from_millis(100),
@@ -42,12 +44,30 @@ pub(super) struct Running {
     stands: watch::Receiver<Stands>,
     commands: mpsc::Sender<Command>,
     orders: watch::Sender<Option<kernel::Order>>,
-    tasks: JoinSet<io::Result<()>>,
-    kernel: AbortHandle,
+    /// What the kernel's passes come to.
+    passed: watch::Receiver<Passed>,
+    /// One task.
+    speaker: JoinSet<io::Result<()>>,
+    /// One task.
+    kernel: JoinSet<io::Result<()>>,
     /// How the first of them ended.
     ended: Option<io::Result<()>>,
-    /// What they were told.
-    told: Option<Arc<Part>>,
+    /// What the speaker was told.
+    known: Known,
+}
+
+/// What is new of them.
+pub(super) enum News {
+    /// The speaker stands so.
+    Stands(Stands),
+    /// The kernel's part made a pass.
+    Passed,
+}
+
+/// The kernel's part after the speaker left.
+pub(super) struct Left {
+    kernel: JoinSet<io::Result<()>>,
+    ended: io::Result<()>,
 }
 
 impl Running {
@@ -68,33 +88,61 @@ impl Running {
         let netlink = (opened.netlink, Events::new(opened.events)?);
         let at = (namespace, interface, mac);
         let kernel = Kernel::new(at, netlink, nft, ordered, commands.clone());
-        let mut tasks = JoinSet::new();
-        tasks.spawn(speaker.run());
-        let kernel = tasks.spawn(kernel.run());
-        let member = Member { mac, address: mac.link_local() };
-        Ok(Self { member, stands, commands, orders, tasks, kernel, ended: None, told: None })
+        let passed = kernel.passed();
+        let (mut speaking, mut keeping) = (JoinSet::new(), JoinSet::new());
+        speaking.spawn(speaker.run());
+        keeping.spawn(kernel.run());
+        Ok(Self {
+            member: Member { mac, address: mac.link_local() },
+            stands,
+            commands,
+            orders,
+            passed,
+            speaker: speaking,
+            kernel: keeping,
+            ended: None,
+            known: Known::default(),
+        })
     }
 
     /// Tells them what is different from what they were told before.
     ///
     /// # Errors
     /// The speaker ended.
-    pub(super) async fn tell(&mut self, part: Arc<Part>) -> io::Result<()> {
-        let Differences { less, more } = Differences::between(self.told.as_deref(), &part);
+    pub(super) async fn tell(&mut self, part: &Arc<Part>) -> io::Result<()> {
+        if self.known.part().is_some_and(|known| Arc::ptr_eq(known, part)) {
+            return Ok(());
+        }
+        let Differences { less, more } = self.known.take(part, &self.passed.borrow_and_update());
         self.command(less).await?;
-        let order = || kernel::Order { routes: part.routes.clone(), gate: part.gate.clone() };
-        self.orders.send_if_modified(|known| {
-            let same = known
-                .as_ref()
-                .is_some_and(|known| known.routes == part.routes && known.gate == part.gate);
-            if !same {
-                *known = Some(order());
-            }
-            !same
-        });
-        self.command(more).await?;
-        self.told = Some(part);
-        Ok(())
+        let same = self
+            .orders
+            .borrow()
+            .as_ref()
+            .is_some_and(|known| known.routes == part.routes && known.gate == part.gate);
+        if !same {
+            // A pass that ended before says nothing of what is new now.
+            self.passed.mark_unchanged();
+            let (routes, gate) = (part.routes.clone(), part.gate.clone());
+            self.orders.send_replace(Some(kernel::Order { routes, gate }));
+        }
+        self.command(more).await
+    }
+
+    /// Tells the speaker of the addresses whose ways are there since the last pass.
+    ///
+    /// # Errors
+    /// The speaker ended.
+    pub(super) async fn follow(&mut self) -> io::Result<()> {
+        let ready = self.known.follow(&self.passed.borrow_and_update());
+        self.command(ready).await
+    }
+
+    /// Whether it is known of each address whether it is ours to announce.
+    pub(super) fn is_settled(&self, stands: &Stands) -> bool {
+        let orders = self.known.part().map(|part| &part.orders);
+        let told = |address| stands.addresses.contains_key(address);
+        stands.settled && orders.is_none_or(|orders| orders.keys().all(told))
     }
 
     async fn command(&self, commands: Vec<Command>) -> io::Result<()> {
@@ -105,51 +153,68 @@ impl Running {
         Ok(())
     }
 
-    /// How the speaker stands, for whoever looks.
-    pub(super) fn watch(&self) -> watch::Receiver<Stands> {
-        self.stands.clone()
+    /// How the speaker stands, and the kernel's part, for whoever looks.
+    pub(super) fn watch(&self) -> (watch::Receiver<Stands>, watch::Receiver<Passed>) {
+        (self.stands.clone(), self.passed.clone())
     }
 
-    /// Waits until the speaker stands otherwise. Cancel safe.
+    /// Waits for news. Cancel safe.
     ///
     /// # Errors
-    /// One of them ended; [`Self::end`] tells how.
-    pub(super) async fn stands(&mut self) -> io::Result<Stands> {
+    /// One of them ended; [`Left::end`] tells how.
+    pub(super) async fn news(&mut self) -> io::Result<News> {
         // Cancel safe: what changed stays changed, and who ended is noted at once.
         tokio::select! {
             changed = self.stands.changed() => {
                 changed.map_err(|_| io::Error::other("the speaker ended"))?;
-                Ok(self.stands.borrow_and_update().clone())
+                Ok(News::Stands(self.stands.borrow_and_update().clone()))
             }
-            Some(ended) = self.tasks.join_next() => {
-                let unexpectedly = Err(io::Error::other("a task of the VLAN ended unexpectedly"));
-                self.ended = Some(flat(ended).and(unexpectedly));
-                Err(io::Error::other("a task of the VLAN ended"))
+            changed = self.passed.changed() => {
+                changed.map_err(|_| io::Error::other("the kernel's part ended"))?;
+                Ok(News::Passed)
             }
+            Some(ended) = self.speaker.join_next() => Err(self.ended(ended)),
+            Some(ended) = self.kernel.join_next() => Err(self.ended(ended)),
         }
     }
 
-    /// Ends them: the speaker leaves. Gives how they ended.
-    pub(super) async fn end(mut self) -> io::Result<()> {
-        self.kernel.abort();
-        // Nobody can command the speaker any more when the kernel's part is gone as well.
-        drop(self.commands);
-        let mut all = self.ended.unwrap_or(Ok(()));
-        let joined = async {
-            while let Some(ended) = self.tasks.join_next().await {
-                match ended {
-                    Err(error) if error.is_cancelled() => {}
-                    ended if all.is_ok() => all = flat(ended),
-                    _ => {}
-                }
+    fn ended(&mut self, ended: Result<io::Result<()>, JoinError>) -> io::Error {
+        let unexpectedly = Err(io::Error::other("a task of the VLAN ended unexpectedly"));
+        self.ended = Some(flat(ended).and(unexpectedly));
+        io::Error::other("a task of the VLAN ended")
+    }
+
+    /// The speaker leaves; the kernel's part has nothing to do any more.
+    pub(super) async fn leave(mut self) -> Left {
+        drop((self.orders, self.commands));
+        let mut ended = self.ended.unwrap_or(Ok(()));
+        match timeout(LEAVING, self.speaker.join_next()).await {
+            Ok(Some(left)) => ended = ended.and_then(|()| flat(left)),
+            Ok(None) => {}
+            Err(_) => {
+                tracing::warn!("a speaker did not leave in time");
+                self.speaker.shutdown().await;
             }
-        };
-        let left = timeout(LEAVING, joined).await;
-        if left.is_err() {
-            tracing::warn!("a speaker did not leave in time");
-            self.tasks.shutdown().await;
         }
-        all
+        Left { kernel: self.kernel, ended }
+    }
+}
+
+impl Left {
+    /// Waits for the end of the pass that is under way: nobody else touches the namespace before.
+    ///
+    /// # Errors
+    /// What one of them ended by.
+    pub(super) async fn end(mut self) -> io::Result<()> {
+        match timeout(PASS, self.kernel.join_next()).await {
+            Ok(Some(ended)) => self.ended.and_then(|()| flat(ended)),
+            Ok(None) => self.ended,
+            Err(_) => {
+                tracing::warn!("what is set up in the kernel did not end in time");
+                self.kernel.shutdown().await;
+                self.ended
+            }
+        }
     }
 }
 
