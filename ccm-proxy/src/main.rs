@@ -6,6 +6,7 @@ mod differences;
 mod heart;
 mod input;
 mod lease;
+mod only;
 mod parse;
 mod place;
 mod run;

@@ -24,6 +24,7 @@ use crate::cli::RunArgs;
 use crate::heart::Heart;
 use crate::input::{Input, Kind, Object};
 use crate::lease::{self, Keeper, Own};
+use crate::only;
 use crate::parse;
 use crate::place::Ground;
 use crate::status::Server;
@@ -65,6 +66,12 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
     // Told to stop before all is there, we stop in order as well.
     let mut terminate = signal(SignalKind::terminate()).context("handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("handle SIGINT")?;
+    // Cancel safe: who is told to stop does not run.
+    tokio::select! {
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+        only = only::only_one(&args.socket.path) => only?,
+    }
     let config = config(args.kubeconfig.as_deref()).await?;
     let client = Client::try_from(config).context("make a client of the under cluster")?;
     let (node, namespace) = (args.node_name.clone(), args.namespace());
