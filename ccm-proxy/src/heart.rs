@@ -3,23 +3,24 @@
 //! ```text
 //! watches ────────┐                      ┌─► Wanted of each VLAN ─► its task (one for each)
 //! VLANs' tasks ───┼─► inputs ─► Heart ───┼─► Own ─► keeper of the Lease
-//! status socket ──┘             ▲        └─► writes into Eips (so many at a time) ─┐
+//! status socket ──┤             ▲        └─► writes into Eips (so many at a time) ─┐
+//! keeper ─────────┘             │                                                  │
 //!                               └──────────────────────────────────────────────────┘
 //! ```
 //! It waits for nobody: whoever follows is told by a channel that keeps the latest alone, and
 //! inputs (bounded) hold up whoever tells. All that has come in is taken before anything is planned.
 
+mod places;
 mod vlans;
 mod writer;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use cpo_api::Eip;
 use kube::Api;
 use speaker_core::node::NodeName;
-use speaker_core::vlan::Member;
 use speaker_core::world::VlanName;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinError;
@@ -33,6 +34,7 @@ use crate::place::Ground;
 use crate::status::Status;
 use crate::store::Store;
 use crate::vlan::Wanted;
+use places::Places;
 use vlans::Vlans;
 use writer::Writer;
 
@@ -54,9 +56,7 @@ pub(crate) struct Heart {
     writer: Writer,
     /// Where we are.
     own: watch::Sender<Own>,
-    /// VLANs whose place is not known yet; until it is, our Lease is left as an earlier run had it.
-    unknown: BTreeSet<VlanName>,
-    members: BTreeMap<VlanName, Member>,
+    places: Places,
     complained: BTreeSet<String>,
     inputs: mpsc::Receiver<Input>,
     start: Instant,
@@ -70,7 +70,7 @@ impl Heart {
         own: watch::Sender<Own>,
         eips: Api<Eip>,
     ) -> Self {
-        let (unknown, members, complained) = Default::default();
+        let (places, complained) = Default::default();
         Self {
             store: Store::new(us.clone()),
             announcements: Announcements::default(),
@@ -79,8 +79,7 @@ impl Heart {
             us,
             remove,
             own,
-            unknown,
-            members,
+            places,
             complained,
             inputs,
             start: Instant::now(),
@@ -137,6 +136,10 @@ impl Heart {
                 self.store.listed(kind, &names);
             }
             Input::Vlan(name, told) => self.told(&name, told),
+            Input::Leased(vlans) => {
+                self.places.written(vlans);
+                self.placed();
+            }
             // Whoever asked may be gone.
             Input::Look(answer) => drop(answer.send(self.status())),
         }
@@ -153,6 +156,7 @@ impl Heart {
                 // Somebody deleted our Lease.
                 self.own.send_modify(|own| own.lost += 1);
             }
+            Object::Speaker(node, Some(vlans)) if *node == self.us => self.places.read(vlans),
             Object::Tenant(..)
             | Object::Advertisement(..)
             | Object::Node(..)
@@ -174,11 +178,7 @@ impl Heart {
     fn told(&mut self, name: &VlanName, told: Told) {
         match told {
             Told::Connected(member) => {
-                self.unknown.remove(name);
-                match member {
-                    Some(member) => drop(self.members.insert(name.clone(), member)),
-                    None => drop(self.members.remove(name)),
-                }
+                self.places.set(name, member);
                 self.placed();
             }
             Told::Entries(entries) => {
@@ -190,13 +190,13 @@ impl Heart {
         }
     }
 
-    /// Tells where we are: ourselves at once, and the others by our Lease.
+    /// Tells where we are: the others by our Lease, and ourselves what that says by now.
     fn placed(&mut self) {
-        self.store.set_own(self.members.clone());
-        if !self.unknown.is_empty() || !self.store.is_complete() {
+        self.store.set_own(self.places.counted());
+        let vlans = self.places.lease().filter(|_| self.store.is_complete());
+        if vlans.is_none() {
             return;
         }
-        let vlans = Some(self.members.clone());
         self.own.send_if_modified(|own| {
             let changed = own.vlans != vlans;
             if changed {
@@ -220,7 +220,7 @@ impl Heart {
         while let Some(plan) = self.store.plan() {
             for name in self.vlans.spread(plan) {
                 self.announcements.begin(name.clone());
-                self.unknown.insert(name);
+                self.places.begin(name);
             }
             self.announcements.planned();
             self.placed();

@@ -90,6 +90,8 @@ pub(crate) enum Input {
     Listed(Kind, BTreeSet<String>),
     /// A VLAN's task tells.
     Vlan(VlanName, Told),
+    /// Our Lease was written: it says that we are there.
+    Leased(BTreeMap<VlanName, Member>),
     /// Somebody asks how we stand.
     Look(oneshot::Sender<Status>),
 }

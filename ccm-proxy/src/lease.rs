@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! heart ─► Own (the latest counts) ─► Keeper ─► apply, delete (one at a time)
+//! heart ◄─ Leased, what was applied ◄───┘
 //! ```
 //! Whether a speaker is live is for BFD to tell: a Lease that is not renewed is a member still.
 
@@ -19,11 +20,11 @@ use serde_json::{Value, json};
 use speaker_core::node::NodeName;
 use speaker_core::vlan::Member;
 use speaker_core::world::VlanName;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::input::Object;
+use crate::input::{Input, Object};
 use crate::watch::{Parsed, describe, jittered};
 
 /// Label of the speakers' Leases.
@@ -125,6 +126,8 @@ pub(crate) struct Keeper {
     pub(crate) node: NodeName,
     /// What it is to say.
     pub(crate) own: watch::Receiver<Own>,
+    /// Who is told what it says.
+    pub(crate) inputs: mpsc::Sender<Input>,
     /// Ends it.
     pub(crate) stop: CancellationToken,
 }
@@ -145,6 +148,8 @@ impl Keeper {
             let wait = match self.apply(&vlans).await {
                 Ok(()) => {
                     backoff = BACKOFF[0];
+                    // The heart waits for nobody; it is gone only at the end.
+                    let _ = self.inputs.send(Input::Leased(vlans)).await;
                     jittered(RENEW)
                 }
                 Err(error) => {

@@ -82,7 +82,13 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
     let server = Server::bind(&args.socket.path, told.clone())?;
     spawn(&mut tasks, "status socket", server.run());
     let leases = Api::namespaced(client.clone(), &namespace);
-    let keeper = Keeper { api: leases, node: node.clone(), own: owned, stop: stop.clone() };
+    let keeper = Keeper {
+        api: leases,
+        node: node.clone(),
+        own: owned,
+        inputs: told.clone(),
+        stop: stop.clone(),
+    };
     spawn(&mut tasks, "the speaker's Lease", keeper.run());
     spawn_watches(&mut tasks, &client, &namespace, args, &told);
     let ground =
