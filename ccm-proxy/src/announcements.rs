@@ -57,6 +57,8 @@ pub(crate) struct Announcements {
     wanted: BTreeMap<IpAddr, BTreeMap<VlanName, Entry>>,
     /// Whether it is known which VLANs are ours.
     planned: bool,
+    /// Nobody speaks any more; what comes late is not listened to.
+    silent: bool,
     /// VLANs of which it is not known yet what of an earlier run's word is right.
     unsettled: BTreeSet<VlanName>,
     /// What is to be looked at, in turn.
@@ -118,6 +120,9 @@ impl Announcements {
 
     /// Takes what a VLAN's speaker does for an address.
     pub(crate) fn say(&mut self, vlan: &VlanName, address: IpAddr, entry: Option<Entry>) {
+        if self.silent {
+            return;
+        }
         let said = self.wanted.entry(address).or_default();
         match entry {
             Some(entry) => drop(said.insert(vlan.clone(), entry)),
@@ -146,6 +151,14 @@ impl Announcements {
         if self.unsettled.remove(vlan) {
             self.look_at_all();
         }
+    }
+
+    /// Nobody speaks any more: nothing is announced.
+    pub(crate) fn silence(&mut self) {
+        self.wanted.clear();
+        self.unsettled.clear();
+        (self.planned, self.silent) = (true, true);
+        self.look_at_all();
     }
 
     fn look_at_all(&mut self) {

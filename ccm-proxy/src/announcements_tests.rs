@@ -216,6 +216,18 @@ fn low_addresses_do_not_keep_higher_ones_from_their_turn() {
 }
 
 #[test]
+fn when_nobody_speaks_any_more_every_entry_of_ours_goes() {
+    let mut announcements = Announcements::default();
+    announcements.begin(vlan());
+    announcements.see(address(), Some(&eip("u1", 1, Some(entry("u1")))), Source::List);
+    announcements.say(&vlan(), address(), Some(entry("u1")));
+    assert_eq!(announcements.next(NOW), None);
+    announcements.silence();
+    announcements.say(&vlan(), address(), Some(entry("u1")));
+    assert_eq!(next(&mut announcements), Some(None));
+}
+
+#[test]
 fn a_write_without_effect_is_not_repeated_at_once() {
     let mut announcements = seeing("u1");
     announcements.say(&vlan(), address(), Some(entry("u1")));

@@ -24,7 +24,7 @@ use speaker_core::node::NodeName;
 use speaker_core::world::VlanName;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinError;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::announcements::{Announcements, Write, Written};
@@ -40,8 +40,10 @@ use writer::Writer;
 
 /// So many inputs are taken before anything is planned.
 const IN_A_ROW: usize = 4_096;
-/// How long speakers may take to leave, and our entries to be removed.
-const LEAVING: Duration = Duration::from_secs(3);
+/// How long the speakers may take to leave.
+const SPEAKERS: Duration = Duration::from_secs(2);
+/// How long it may take in all until our entries are removed; it ends when they are.
+pub(crate) const LEAVING: Duration = Duration::from_secs(45);
 /// Complaints are told once; of more than so many none is remembered.
 const COMPLAINTS: usize = 1_024;
 
@@ -57,6 +59,8 @@ pub(crate) struct Heart {
     /// Where we are.
     own: watch::Sender<Own>,
     places: Places,
+    /// There is no Node of our name.
+    nameless: bool,
     complained: BTreeSet<String>,
     inputs: mpsc::Receiver<Input>,
     start: Instant,
@@ -80,6 +84,7 @@ impl Heart {
             remove,
             own,
             places,
+            nameless: false,
             complained,
             inputs,
             start: Instant::now(),
@@ -129,6 +134,10 @@ impl Heart {
         match input {
             Input::Object(object, source) => self.object(object, source),
             Input::Complaint(what) => self.complain(what),
+            Input::Unreadable(kind, name, what) => {
+                self.store.unreadable(kind, &name);
+                self.complain(what);
+            }
             Input::Listed(kind, names) => {
                 if kind == Kind::Eip {
                     self.announcements.listed(&names);
@@ -218,7 +227,8 @@ impl Heart {
     fn follow(&mut self) {
         // Where we are changes it once more at most.
         while let Some(plan) = self.store.plan() {
-            for name in self.vlans.spread(plan) {
+            self.know_us();
+            for name in self.vlans.spread(plan, |name| self.store.is_spared(name)) {
                 self.announcements.begin(name.clone());
                 self.places.begin(name);
             }
@@ -226,6 +236,14 @@ impl Heart {
             self.placed();
         }
         self.write();
+    }
+
+    /// Says once that there is no Node of our name.
+    fn know_us(&mut self) {
+        let nameless = !self.store.knows_us();
+        if !std::mem::replace(&mut self.nameless, nameless) && nameless {
+            tracing::warn!(node = %self.us, "there is no Node of this name: nothing is announced");
+        }
     }
 
     /// Begins the writes that are due.
@@ -255,22 +273,32 @@ impl Heart {
     async fn leave(&mut self) -> anyhow::Result<()> {
         let so = if self.remove { Wanted::Remove } else { Wanted::Keep };
         self.vlans.end(&so);
-        let left = async {
-            loop {
-                self.write();
-                if self.vlans.is_empty() && self.announcements.is_at_rest() {
-                    return anyhow::Ok(());
-                }
-                self.beat().await?;
-            }
-        };
-        let left = timeout(LEAVING, left).await;
-        if left.is_err() {
-            tracing::warn!("not all is withdrawn in time, the rest is left to the next run");
+        let begun = Instant::now();
+        let silent = timeout_at(begun + SPEAKERS, self.until(|heart| heart.vlans.is_empty())).await;
+        if silent.is_err() {
+            tracing::warn!("not every speaker left in time");
         }
         self.vlans.abandon().await;
+        silent.unwrap_or(Ok(()))?;
+        self.announcements.silence();
+        let at_rest = self.until(|heart| heart.announcements.is_at_rest());
+        let withdrawn = timeout_at(begun + LEAVING, at_rest).await;
+        if withdrawn.is_err() {
+            tracing::warn!("not all is withdrawn in time, the rest is left to the next run");
+        }
         self.writer.abandon().await;
-        left.unwrap_or(Ok(()))
+        withdrawn.unwrap_or(Ok(()))
+    }
+
+    /// Writes what is due until something is so. Cancel safe, as a beat is.
+    async fn until(&mut self, so: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
+        loop {
+            self.write();
+            if so(self) {
+                return Ok(());
+            }
+            self.beat().await?;
+        }
     }
 }
 

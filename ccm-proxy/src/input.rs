@@ -86,6 +86,8 @@ pub(crate) enum Input {
     Object(Object, Source),
     /// What of an object cannot be read and is passed over.
     Complaint(String),
+    /// An object of this name is there and cannot be read: what was known of it stays.
+    Unreadable(Kind, String, String),
     /// A list is complete: these are the names of all there are.
     Listed(Kind, BTreeSet<String>),
     /// A VLAN's task tells.

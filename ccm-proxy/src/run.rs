@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::RunArgs;
-use crate::heart::Heart;
+use crate::heart::{self, Heart};
 use crate::input::{Input, Kind, Object};
 use crate::lease::{self, Keeper, Own};
 use crate::only;
@@ -38,7 +38,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(220);
 /// How long a request may take to be sent.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the heart, and then the Lease's task, may take to end; each bounds itself before.
+/// How long the Lease's task may take to end, and the heart after it should have; each bounds itself
+/// before.
 const LEAVING: Duration = Duration::from_secs(5);
 /// How long a call into the kernel that is under way may take when all else has ended.
 const BLOCKING: Duration = Duration::from_secs(1);
@@ -94,8 +95,8 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
     let ground =
         Ground { host: args.host_netns.clone(), prefix: args.pin_prefix.clone(), nft: args.nft() };
     let eips = Api::all(client);
-    let heart = Heart::new((node.clone(), ground, args.remove_on_exit), (told, inputs), own, eips);
-    let mut heart = tokio::spawn(heart.run(leave.clone()));
+    let beats = Heart::new((node.clone(), ground, args.remove_on_exit), (told, inputs), own, eips);
+    let mut heart = tokio::spawn(beats.run(leave.clone()));
     tracing::info!(%node, namespace, "ccm-proxy runs");
     // Cancel safe: whatever ends first ends the process.
     let ended = tokio::select! {
@@ -108,7 +109,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
         }
     };
     leave.cancel();
-    let left = timeout(LEAVING, heart).await;
+    let left = timeout(heart::LEAVING + LEAVING, heart).await;
     stop.cancel();
     let deleted = timeout(LEAVING, until_ended(&mut tasks, "the speaker's Lease")).await;
     tasks.shutdown().await;

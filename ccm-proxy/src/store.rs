@@ -17,6 +17,8 @@ pub(crate) struct Store {
     world: World,
     /// VLANs of tenants that are being deleted: there as long as they have addresses.
     deleting: BTreeSet<VlanName>,
+    /// Tenants that are there and cannot be read: each may have a VLAN.
+    unreadable: BTreeSet<VlanName>,
     /// The kinds that were listed once.
     listed: BTreeSet<Kind>,
     /// Something changed since the last plan.
@@ -26,8 +28,8 @@ pub(crate) struct Store {
 impl Store {
     /// One that knows nothing yet.
     pub(crate) fn new(us: NodeName) -> Self {
-        let (world, deleting, listed) = Default::default();
-        Self { us, world, deleting, listed, changed: false }
+        let (world, deleting, unreadable, listed) = Default::default();
+        Self { us, world, deleting, unreadable, listed, changed: false }
     }
 
     /// Takes what is known of an object.
@@ -40,6 +42,7 @@ impl Store {
                     true => self.deleting.insert(name.clone()),
                     false => self.deleting.remove(&name),
                 };
+                let noted = self.unreadable.remove(&name) || noted;
                 put(&mut world.vlans, name, tenant.map(|tenant| tenant.vlan)) || noted
             }
             Object::Eip(address, seen) => put(&mut world.eips, address, seen.map(|seen| seen.eip)),
@@ -56,11 +59,32 @@ impl Store {
         self.changed |= put(&mut self.world.speakers, self.us.clone(), Some(vlans));
     }
 
+    /// An object is there and cannot be read.
+    pub(crate) fn unreadable(&mut self, kind: Kind, name: &str) {
+        match kind {
+            Kind::Tenant => self.changed |= self.unreadable.insert(name.into()),
+            // What is known of these stays.
+            Kind::Eip | Kind::Advertisement | Kind::Node | Kind::Lease => {}
+        }
+    }
+
+    /// Whether there is a Node of our name.
+    pub(crate) fn knows_us(&self) -> bool {
+        self.world.nodes.contains_key(&self.us)
+    }
+
+    /// Whether a VLAN's namespace is left as it is, though the plan does not name it: that may be
+    /// for what we do not know.
+    pub(crate) fn is_spared(&self, name: &VlanName) -> bool {
+        !self.knows_us() || self.unreadable.contains(name)
+    }
+
     /// A list is complete: whatever it does not name is gone.
     pub(crate) fn listed(&mut self, kind: Kind, names: &BTreeSet<String>) {
         let gone: Vec<Object> = match kind {
             Kind::Tenant => {
-                let gone = self.world.vlans.keys().filter(|name| !names.contains(&***name));
+                let known = self.world.vlans.keys().chain(&self.unreadable);
+                let gone = known.filter(|name| !names.contains(&***name));
                 gone.map(|name| Object::Tenant(name.clone(), None)).collect()
             }
             Kind::Eip => {

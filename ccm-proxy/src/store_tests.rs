@@ -109,6 +109,25 @@ fn where_we_are_ourselves_counts_at_once_and_no_lease_says_otherwise() {
 }
 
 #[test]
+fn what_the_plan_does_not_name_for_what_is_not_known_is_spared() {
+    let (known, unread) = (VlanName::from("a"), VlanName::from("b"));
+    let mut store = complete();
+    assert!(!store.is_spared(&known) && !store.is_spared(&unread));
+    store.unreadable(Kind::Tenant, "b");
+    assert!(store.is_spared(&unread) && !store.is_spared(&known));
+    store.plan();
+    store.listed(Kind::Tenant, &["a".to_owned(), "b".to_owned()].into());
+    assert!(store.is_spared(&unread) && store.plan().is_none());
+    store.take(Object::Tenant(unread.clone(), None));
+    assert!(!store.is_spared(&unread) && store.plan().is_some(), "it is read, and has no VLAN");
+    store.unreadable(Kind::Tenant, "b");
+    store.listed(Kind::Tenant, &names(Kind::Tenant));
+    assert!(!store.is_spared(&unread), "it is gone");
+    store.listed(Kind::Node, &BTreeSet::new());
+    assert!(!store.knows_us() && store.is_spared(&known));
+}
+
+#[test]
 fn another_speaker_is_there_as_long_as_its_lease() {
     let other: NodeName = "n2".parse().unwrap();
     let mut store = complete();

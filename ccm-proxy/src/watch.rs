@@ -115,7 +115,8 @@ where
             }
             // What was known of it stays: a broken object is no deletion.
             Err(broken) => {
-                vec![Input::Complaint(format!("{} {name}: {}", O::kind(&()), broken.error))]
+                let what = format!("{} {name}: {}", O::kind(&()), broken.error);
+                vec![Input::Unreadable(self.kind, name, what)]
             }
         }
     }

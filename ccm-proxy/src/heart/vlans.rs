@@ -20,7 +20,8 @@ pub(super) struct Vlans {
     inputs: mpsc::Sender<Input>,
     running: BTreeMap<VlanName, Running>,
     tasks: JoinSet<VlanName>,
-    /// VLANs whose namespaces an earlier run left, until it is known which are ours.
+    /// VLANs whose namespaces were left, by an earlier run or for what is not known, until it is
+    /// known which are ours.
     left: BTreeSet<VlanName>,
 }
 
@@ -39,11 +40,22 @@ impl Vlans {
         Self { us, ground, inputs, running: BTreeMap::new(), tasks: JoinSet::new(), left }
     }
 
-    /// Tells each task what is wanted of it; gives those that were begun.
-    pub(super) fn spread(&mut self, plan: BTreeMap<VlanName, Part>) -> BTreeSet<VlanName> {
+    /// Tells each task what is wanted of it; gives those that were begun. Of what is spared and not
+    /// planned the namespace stays.
+    pub(super) fn spread(
+        &mut self,
+        plan: BTreeMap<VlanName, Part>,
+        is_spared: impl Fn(&VlanName) -> bool,
+    ) -> BTreeSet<VlanName> {
         let mut begun = BTreeSet::new();
         for (name, running) in &mut self.running {
-            if !plan.contains_key(name) {
+            if plan.contains_key(name) || running.part.is_none() {
+                continue;
+            }
+            if is_spared(name) {
+                running.end(Wanted::Keep);
+                self.left.insert(name.clone());
+            } else {
                 running.end(Wanted::Remove);
             }
         }
@@ -57,8 +69,12 @@ impl Vlans {
             }
         }
         for name in std::mem::take(&mut self.left) {
-            if !self.running.contains_key(&name) {
-                self.begin(name, None);
+            match self.running.get(&name) {
+                None if is_spared(&name) => _ = self.left.insert(name),
+                None => self.begin(name, None),
+                // It is looked at again when that one has ended.
+                Some(Running { part: None, .. }) => _ = self.left.insert(name),
+                Some(Running { part: Some(_), .. }) => {}
             }
         }
         begun
@@ -122,5 +138,50 @@ impl Running {
         if self.part.take().is_some() {
             self.wanted.send_replace(so);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use speaker_core::world::Connection;
+
+    use super::*;
+
+    fn vlans() -> Vlans {
+        let ground = Ground {
+            host: "/run/netns/cpo-there-is-none".into(),
+            prefix: "cpo-there-is-none-".to_owned(),
+            nft: Vec::new(),
+        };
+        Vlans::new("n1".parse().unwrap(), ground, mpsc::channel(64).0)
+    }
+
+    fn plan() -> BTreeMap<VlanName, Part> {
+        let connection = Connection { interface: "eth0".to_owned(), ..Connection::default() };
+        let (members, orders, routes, gate) = Default::default();
+        [("a".into(), Part { connection, members, orders, routes, gate })].into()
+    }
+
+    #[tokio::test]
+    async fn what_was_left_is_swept_once_it_is_known_that_it_is_not_ours() {
+        let mut vlans = vlans();
+        vlans.left.insert("a".into());
+        vlans.spread(BTreeMap::new(), |_| true);
+        assert!(vlans.is_empty(), "it may be ours");
+        vlans.spread(BTreeMap::new(), |_| false);
+        assert!(vlans.running.contains_key("a") && vlans.left.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_speaker_that_is_spared_ends_and_its_namespace_stays_until_more_is_known() {
+        let mut vlans = vlans();
+        vlans.spread(plan(), |_| false);
+        vlans.spread(BTreeMap::new(), |_| true);
+        assert!(matches!(&*vlans.running["a"].wanted.borrow(), Wanted::Keep));
+        vlans.spread(BTreeMap::new(), |_| false);
+        assert!(vlans.left.contains("a"), "it is looked at when the task ended");
+        vlans.ended().await.unwrap().unwrap();
+        vlans.spread(BTreeMap::new(), |_| false);
+        assert!(matches!(&*vlans.running["a"].wanted.borrow(), Wanted::Remove));
     }
 }
