@@ -160,8 +160,10 @@ impl Kernel {
             }
             // Each can be dropped while it waits: what changed stays changed.
             tokio::select! {
-                changed = self.ordered.changed() => if changed.is_err() {
-                    return Ok(());
+                changed = self.ordered.changed() => match changed {
+                    // To be taken by the next pass.
+                    Ok(()) => self.ordered.mark_changed(),
+                    Err(_) => return Ok(()),
                 },
                 changed = self.events.changed() => changed?,
                 () = tokio::time::sleep(AGAIN), if failed => {}
