@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use cpo_api::{AnnouncementState, EipMode, InterfaceKind, LabelOperator, TenantMode, names};
+use cpo_api::{AnnouncementState, EipMode, InterfaceKind, TenantMode, names};
 use k8s_openapi::api::core::v1;
 use kube::ResourceExt as _;
-use pools::{Operator, Port, Protocol, Requirement, Selector};
+use pools::{Port, Protocol};
 use speaker_core::node::NodeName;
 use speaker_core::order::{Delivery, Machine};
 use speaker_core::world::{Advertisement, Connection, ConnectionKind, Eip, Node, VlanSpec};
@@ -35,7 +35,7 @@ pub(crate) fn tenant(object: cpo_api::TenantCluster) -> Parsed {
     for interface in vlan.interfaces {
         if is_interface(&interface.name) {
             interfaces.push(Connection {
-                nodes: selector(interface.node_selector),
+                nodes: interface.node_selector.into(),
                 interface: interface.name,
                 kind: match interface.kind {
                     InterfaceKind::Macvlan => ConnectionKind::Macvlan,
@@ -150,7 +150,7 @@ pub(crate) fn advertisement(object: cpo_api::L2Advertisement) -> Parsed {
     let name = object.name_any();
     let spec = object.spec;
     let advertisement = Advertisement {
-        nodes: spec.node_selectors.into_iter().map(selector).collect(),
+        nodes: spec.node_selectors.into_iter().map(Into::into).collect(),
         interfaces: spec.interfaces.into_iter().collect(),
         refresh: Some(Duration::from_secs(spec.refresh_seconds.into())),
     };
@@ -161,26 +161,8 @@ pub(crate) fn advertisement(object: cpo_api::L2Advertisement) -> Parsed {
 pub(crate) fn node(object: &v1::Node, ignore: bool) -> Parsed {
     let Ok(name) = object.name_any().parse() else { return (None, Vec::new()) };
     let labels = object.labels().clone();
-    let excluded = labels.get(names::EXCLUDE_NODE).map(|value| value.to_ascii_lowercase());
-    let excluded = excluded.is_some_and(|value| value != "false") && !ignore;
+    let excluded = names::excludes_node(&labels) && !ignore;
     (Some(Object::Node(name, Some(Node { labels, excluded }))), Vec::new())
-}
-
-fn selector(selector: cpo_api::LabelSelector) -> Selector {
-    let requirement = |expression: cpo_api::LabelExpression| {
-        let values = expression.values.into_iter().collect();
-        let operator = match expression.operator {
-            LabelOperator::In => Operator::In(values),
-            LabelOperator::NotIn => Operator::NotIn(values),
-            LabelOperator::Exists => Operator::Exists,
-            LabelOperator::DoesNotExist => Operator::DoesNotExist,
-        };
-        Requirement { key: expression.key, operator }
-    };
-    Selector {
-        labels: selector.match_labels,
-        requirements: selector.match_expressions.into_iter().map(requirement).collect(),
-    }
 }
 
 #[cfg(test)]

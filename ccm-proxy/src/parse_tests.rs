@@ -229,6 +229,7 @@ fn a_node_is_excluded_by_its_label_unless_that_is_false_or_ignored() {
         }
     };
     assert!(excluded(Some(""), false) && excluded(Some("true"), false));
-    assert!(!excluded(Some("False"), false) && !excluded(None, false));
+    assert!(!excluded(Some("False"), false) && !excluded(Some("0"), false));
+    assert!(!excluded(None, false));
     assert!(!excluded(Some("true"), true));
 }

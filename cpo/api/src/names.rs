@@ -1,5 +1,7 @@
 //! Labels, annotations, finalizers and class names.
 
+use std::collections::BTreeMap;
+
 /// API group of our custom resources, and prefix of our annotations and conditions.
 pub const GROUP: &str = "cloud-provider-ovn.io";
 
@@ -68,6 +70,14 @@ pub const TAINT_OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 
 /// Node label that keeps a node out of external load balancers (`k8s.io/api/core/v1`).
 pub const EXCLUDE_NODE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// Whether [`EXCLUDE_NODE`] is among the labels of a node, with a value that is not one of false.
+#[must_use]
+pub fn excludes_node(labels: &BTreeMap<String, String>) -> bool {
+    let no = ["false", "False", "FALSE", "0", "f", "F"];
+    labels.get(EXCLUDE_NODE).is_some_and(|value| !no.contains(&value.as_str()))
+}
+
 /// Taint of a node the cluster autoscaler is about to remove.
 pub const TAINT_TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 /// Cluster API's label: the cluster a machine's objects belong to.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use pools::Operator;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -41,4 +42,26 @@ pub enum LabelOperator {
     Exists,
     /// It is absent.
     DoesNotExist,
+}
+
+impl From<LabelSelector> for pools::Selector {
+    fn from(selector: LabelSelector) -> Self {
+        Self {
+            labels: selector.match_labels,
+            requirements: selector.match_expressions.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<LabelExpression> for pools::Requirement {
+    fn from(expression: LabelExpression) -> Self {
+        let values = expression.values.into_iter().collect();
+        let operator = match expression.operator {
+            LabelOperator::In => Operator::In(values),
+            LabelOperator::NotIn => Operator::NotIn(values),
+            LabelOperator::Exists => Operator::Exists,
+            LabelOperator::DoesNotExist => Operator::DoesNotExist,
+        };
+        Self { key: expression.key, operator }
+    }
 }

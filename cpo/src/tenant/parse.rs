@@ -137,9 +137,7 @@ fn ingress_entry(entry: core::LoadBalancerIngress) -> Ingress {
 pub(super) fn node(object: core::Node) -> Option<TenantObject> {
     let name = object.name_any();
     let deleting = object.metadata.deletion_timestamp.is_some();
-    let labelled = object.labels().get(names::EXCLUDE_NODE).is_some_and(|value| {
-        !matches!(value.as_str(), "false" | "False" | "FALSE" | "0" | "f" | "F")
-    });
+    let labelled = names::excludes_node(object.labels());
     let spec = object.spec.unwrap_or_default();
     let tainted =
         spec.taints.unwrap_or_default().iter().any(|t| t.key == names::TAINT_TO_BE_DELETED);

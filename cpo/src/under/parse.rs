@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use cpo_api::{AddressPool, Eip, L2Advertisement, LabelOperator, TenantCluster, TenantMode, names};
+use cpo_api::{AddressPool, Eip, L2Advertisement, TenantCluster, TenantMode, names};
 use cpo_core::engine::UnderObject;
 use cpo_core::ids::{ServiceKey, Uid, Version};
 use cpo_core::tenant::{SecretKey, TenantSpec, Vlan};
@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
-use pools::{AddressRange, Operator, Requirement, Selector};
+use pools::AddressRange;
 
 use super::kinds;
 
@@ -134,7 +134,7 @@ pub(crate) fn pool(object: AddressPool) -> Option<UnderObject> {
         auto_assign: spec.auto_assign,
         tenants: spec.tenants.map(|tenants| PoolTenants {
             names: tenants.names.into_iter().flatten().collect(),
-            selector: tenants.selector.map(selector),
+            selector: tenants.selector.map(Into::into),
         }),
         allocation: spec.service_allocation.map(allocation),
         drain: spec.drain,
@@ -150,25 +150,8 @@ fn allocation(allocation: cpo_api::ServiceAllocation) -> pools::ServiceAllocatio
     pools::ServiceAllocation {
         priority: allocation.priority,
         namespaces: allocation.namespaces.into_iter().collect(),
-        namespace_selectors: allocation.namespace_selectors.into_iter().map(selector).collect(),
-        service_selectors: allocation.service_selectors.into_iter().map(selector).collect(),
-    }
-}
-
-fn selector(selector: cpo_api::LabelSelector) -> Selector {
-    let requirement = |expression: cpo_api::LabelExpression| {
-        let values = expression.values.into_iter().collect();
-        let operator = match expression.operator {
-            LabelOperator::In => Operator::In(values),
-            LabelOperator::NotIn => Operator::NotIn(values),
-            LabelOperator::Exists => Operator::Exists,
-            LabelOperator::DoesNotExist => Operator::DoesNotExist,
-        };
-        Requirement { key: expression.key, operator }
-    };
-    Selector {
-        labels: selector.match_labels,
-        requirements: selector.match_expressions.into_iter().map(requirement).collect(),
+        namespace_selectors: allocation.namespace_selectors.into_iter().map(Into::into).collect(),
+        service_selectors: allocation.service_selectors.into_iter().map(Into::into).collect(),
     }
 }
 
@@ -176,7 +159,7 @@ fn selector(selector: cpo_api::LabelSelector) -> Selector {
 pub(crate) fn l2_advertisement(object: L2Advertisement) -> Option<UnderObject> {
     let name = object.name_any();
     let spec = object.spec;
-    let selectors = |all: Vec<cpo_api::LabelSelector>| all.into_iter().map(selector).collect();
+    let selectors = |all: Vec<cpo_api::LabelSelector>| all.into_iter().map(Into::into).collect();
     let advertisement = under::Advertisement {
         pools: spec.ip_address_pools.into_iter().collect(),
         pool_selectors: selectors(spec.ip_address_pool_selectors),

@@ -6,7 +6,7 @@ mod texts;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use lab::cpo::{self, Cpo};
 use lab::exec::{Exec, Place};
 use lab::overlay::Tenant;
@@ -60,7 +60,7 @@ pub(crate) async fn all(screen: &mut Screen, stay: bool) -> Result<Stage> {
     deletion(screen, &cast, eips).await?;
     if stay {
         cast.a.run("apply -f -", texts::SERVICE_A).await?;
-        address(&cast.a).await?;
+        cast.a.external_ip().await?;
     }
     Ok(cast.stage)
 }
@@ -119,7 +119,7 @@ async fn services(screen: &mut Screen, cast: &Cast) -> Result<[Ipv4Addr; 2]> {
     let mut eips = Vec::new();
     for (kubectl, yaml) in [(&cast.a, texts::SERVICE_A), (&cast.b, texts::SERVICE_B)] {
         kubectl.apply(screen, yaml).await?;
-        eips.push(address(kubectl).await?);
+        eips.push(kubectl.external_ip().await?);
     }
     for kubectl in [&cast.a, &cast.b] {
         kubectl.show(screen, "get svc web").await?;
@@ -137,16 +137,6 @@ async fn services(screen: &mut Screen, cast: &Cast) -> Result<[Ipv4Addr; 2]> {
 fn cpo_command(lab: &Lab) -> Result<Exec> {
     let endpoint = lab.ovn().northbound().tcp();
     Ok(Exec::new(Place::Sandbox, cpo::binary()?).env("CPO_OVN_NB", endpoint))
-}
-
-/// Waits for the EXTERNAL-IP of Service `web`.
-async fn address(kubectl: &Kubectl) -> Result<Ipv4Addr> {
-    let what = format!("EXTERNAL-IP in {}", kubectl.place());
-    wait::until(&what, SOON, || async {
-        let words = "get svc web -o jsonpath={.status.loadBalancer.ingress[0].ip}";
-        kubectl.run(words, "").await?.trim().parse().context("none yet")
-    })
-    .await
 }
 
 async fn restart(screen: &mut Screen, cast: &Cast, eips: [Ipv4Addr; 2]) -> Result<()> {
@@ -178,7 +168,7 @@ async fn restart(screen: &mut Screen, cast: &Cast, eips: [Ipv4Addr; 2]) -> Resul
         let what = format!("{from} -> {eip}: {asked} requests in {seconds} s, {failed} failed");
         screen.check(&what, asked > 0 && failed == 0)?;
     }
-    let after = [address(&cast.a).await?, address(&cast.b).await?];
+    let after = [cast.a.external_ip().await?, cast.b.external_ip().await?];
     screen.check("both Services kept their address", after == eips)
 }
 

@@ -1,14 +1,20 @@
 //! The real kubectl, as a user or an operator would call it.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use lab::cluster::Cluster;
+use lab::wait;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::screen::Screen;
+
+/// How long an EXTERNAL-IP may take.
+const SOON: Duration = Duration::from_secs(20);
 
 /// kubectl for one cluster.
 pub(crate) struct Kubectl {
@@ -41,6 +47,15 @@ impl Kubectl {
         screen.text(yaml)?;
         screen.text("EOF")?;
         screen.text(&self.run("apply -f -", yaml).await?)
+    }
+
+    /// Waits for the EXTERNAL-IP of Service `web`.
+    pub(crate) async fn external_ip(&self) -> Result<Ipv4Addr> {
+        wait::until(&format!("EXTERNAL-IP in {}", self.place), SOON, || async {
+            let words = "get svc web -o jsonpath={.status.loadBalancer.ingress[0].ip}";
+            self.run(words, "").await?.trim().parse().context("none yet")
+        })
+        .await
     }
 
     /// Runs kubectl in the repository's folder and returns what it prints.

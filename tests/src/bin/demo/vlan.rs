@@ -110,7 +110,7 @@ async fn services(screen: &mut Screen, cast: &Cast) -> Result<[Ipv4Addr; 2]> {
     let mut eips = Vec::new();
     for (kubectl, yaml) in [(&cast.a, texts::SERVICE_A), (&cast.b, texts::SERVICE_B)] {
         kubectl.apply(screen, yaml).await?;
-        eips.push(address(kubectl).await?);
+        eips.push(kubectl.external_ip().await?);
     }
     for kubectl in [&cast.a, &cast.b] {
         kubectl.show(screen, "get svc web").await?;
@@ -120,16 +120,6 @@ async fn services(screen: &mut Screen, cast: &Cast) -> Result<[Ipv4Addr; 2]> {
     screen.check("each Service has an EXTERNAL-IP of its own, on its VLAN", a != b)?;
     screen.check("each is announced by a node", shown.matches(" node").count() == 2)?;
     Ok([a, b])
-}
-
-/// Waits for the EXTERNAL-IP of Service `web`.
-async fn address(kubectl: &Kubectl) -> Result<Ipv4Addr> {
-    let what = format!("EXTERNAL-IP in {}", kubectl.place());
-    wait::until(&what, SOON, || async {
-        let words = "get svc web -o jsonpath={.status.loadBalancer.ingress[0].ip}";
-        kubectl.run(words, "").await?.trim().parse().context("none yet")
-    })
-    .await
 }
 
 async fn from_outside(screen: &mut Screen, cast: &Cast, eips: [Ipv4Addr; 2]) -> Result<()> {
