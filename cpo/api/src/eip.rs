@@ -63,10 +63,13 @@ pub struct EipSpec {
     pub pool: String,
     /// The tenant that owns it.
     pub tenant: EipTenant,
-    /// The Services it belongs to: one, until sharing arrives. A released Eip keeps its last
-    /// owner here, who gets it back.
+    /// The Services it belongs to, by key: several share it. A released Eip keeps its last owner
+    /// here, who gets it back.
     #[serde(default)]
     pub services: Vec<EipService>,
+    /// What Services must have in common to share it. Without it there is one Service at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing: Option<EipSharing>,
     /// Set by an operator who makes the object before the Service: the address is set aside for
     /// the tenant, whose Service gets it by asking for it, and is set aside again after it.
     #[serde(default)]
@@ -122,6 +125,18 @@ pub struct EipPort {
     pub protocol: String,
     /// Port on the address, 1–65535.
     pub port: u16,
+}
+
+/// What Services of one tenant have in common that share an address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EipSharing {
+    /// The key in their annotation `cloud-provider-ovn.io/allow-shared-ip`.
+    pub key: String,
+    /// What is behind all of them: empty where any node takes their connections
+    /// (`externalTrafficPolicy: Cluster`), else their selector.
+    #[serde(default)]
+    pub backends: String,
 }
 
 /// Overlay mode's part of an address.
@@ -191,6 +206,13 @@ impl Eip {
             }
         }
     }
+
+    /// The address of an object name.
+    #[must_use]
+    pub fn address_of(name: &str) -> Option<std::net::IpAddr> {
+        let address = name.replace('-', ":").parse().ok()?;
+        (Self::name_of(address) == name).then_some(address)
+    }
 }
 
 #[cfg(test)]
@@ -204,5 +226,16 @@ mod tests {
             Eip::name_of("2001:db8::1".parse().unwrap()),
             "2001-0db8-0000-0000-0000-0000-0000-0001"
         );
+    }
+
+    #[test]
+    fn the_address_is_read_from_the_name_and_from_no_other_spelling() {
+        for address in ["203.0.113.10", "2001:db8::1", "::ffff:203.0.113.10"] {
+            let address = address.parse().unwrap();
+            assert_eq!(Eip::address_of(&Eip::name_of(address)), Some(address));
+        }
+        for name in ["", "web", "2001:db8::1", "2001-db8--1", "203.0.113.010"] {
+            assert_eq!(Eip::address_of(name), None, "{name}");
+        }
     }
 }

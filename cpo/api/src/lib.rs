@@ -23,8 +23,8 @@ pub use address_pool::{
 };
 pub use condition::{Condition, ConditionStatus, conditions_differ, merge_conditions};
 pub use eip::{
-    BackendCount, Eip, EipMode, EipOverlay, EipPort, EipService, EipSpec, EipStatus, EipTenant,
-    OvnStatus,
+    BackendCount, Eip, EipMode, EipOverlay, EipPort, EipService, EipSharing, EipSpec, EipStatus,
+    EipTenant, OvnStatus,
 };
 pub use l2_advertisement::{L2Advertisement, L2AdvertisementSpec, L2AdvertisementStatus};
 pub use reason::Reason;

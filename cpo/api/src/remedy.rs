@@ -145,7 +145,8 @@ impl Reason {
                 "`kubectl describe vpc`: Kube-OVN has not made the VPC's router"
             }
             Self::SharingConflict => {
-                "let the tenant remove the annotation: sharing an address is not offered"
+                "the message names the other Service: let the tenant take another port, the same \
+                 key and policy, or no shared address (overlay mode offers none)"
             }
             Self::ShieldMissing => {
                 "the log of cpo names the call for the OvnDnatRule that fails: a right that is \

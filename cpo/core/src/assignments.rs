@@ -11,7 +11,7 @@ mod facts;
 mod pools_of;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use pools::{AddressSet, Allocator, Assigned, PoolFigures, Refusal, Service};
 use uuid::Uuid;
@@ -29,11 +29,11 @@ pub(crate) use pools_of::OWN_VPC;
 pub struct Assignments {
     allocator: Allocator,
     /// What uses an address beside an `Eip`.
-    claims: BTreeMap<Ipv4Addr, BTreeSet<Claim>>,
-    /// The address that a Service moves to, while it still has another.
-    wanted: BTreeMap<ServiceKey, Ipv4Addr>,
+    claims: BTreeMap<IpAddr, BTreeSet<Claim>>,
+    /// The addresses that a Service moves to, while it still has others.
+    wanted: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
     /// Addresses of which the allocator was told a record.
-    recorded: BTreeSet<Ipv4Addr>,
+    recorded: BTreeSet<IpAddr>,
     /// Something was given back since this was asked last.
     freed: bool,
     /// What is wrong with each pool that has a fault.
@@ -91,26 +91,30 @@ impl Assignments {
 
     /// The oldest pool whose addresses hold this one, if one does.
     #[must_use]
-    pub fn pool_at(&self, address: Ipv4Addr) -> Option<&str> {
-        self.allocator.pool_holding(address.into())
+    pub fn pool_at(&self, address: IpAddr) -> Option<&str> {
+        self.allocator.pool_holding(address)
     }
 
     /// Whether the ranges of a pool hold an address.
     #[must_use]
-    pub fn holds(&self, pool: &str, address: Ipv4Addr) -> bool {
-        self.allocator.holds(pool, address.into())
+    pub fn holds(&self, pool: &str, address: IpAddr) -> bool {
+        self.allocator.holds(pool, address)
     }
 
     /// What an address is used for, if it is.
     #[must_use]
-    pub fn entry(&self, address: Ipv4Addr) -> Option<pools::Entry> {
-        self.allocator.entry(address.into())
+    pub fn entry(&self, address: IpAddr) -> Option<pools::Entry> {
+        self.allocator.entry(address)
     }
 
-    /// The address a Service is on its way to.
-    #[must_use]
-    pub(crate) fn wanted(&self, key: &ServiceKey) -> Option<Ipv4Addr> {
-        self.wanted.get(key).copied()
+    /// The addresses a Service is on its way to.
+    pub(crate) fn wanted(&self, key: &ServiceKey) -> impl Iterator<Item = IpAddr> + '_ {
+        self.wanted.get(key).into_iter().flatten().copied()
+    }
+
+    /// Whether a Service is on its way to other addresses than it has.
+    pub(crate) fn moves(&self, key: &ServiceKey) -> bool {
+        self.wanted.contains_key(key)
     }
 
     /// Something may be had that could not be had before.
@@ -123,7 +127,7 @@ impl Assignments {
         std::mem::replace(&mut self.freed, false)
     }
 
-    fn claim(&mut self, address: Ipv4Addr, claim: Claim, there: bool) {
+    fn claim(&mut self, address: IpAddr, claim: Claim, there: bool) {
         let claims = self.claims.entry(address).or_default();
         let _ = if there { claims.insert(claim) } else { claims.remove(&claim) };
         if claims.is_empty() {
@@ -139,16 +143,35 @@ impl World {
         let _ = wish.ask(|request| self.assignments.allocator.assign(request));
     }
 
-    /// Keeps an address for a Service that gives up another for it: nobody else gets it meanwhile.
-    pub(crate) fn want(&mut self, key: &ServiceKey, address: Ipv4Addr) {
-        let before = self.assignments.wanted.insert(key.clone(), address);
-        self.reclaim(before, Some(address), &Claim::Wanted(key.clone()));
+    /// Keeps addresses for a Service that gives up others for them: nobody else gets them meanwhile.
+    pub(crate) fn want(&mut self, key: &ServiceKey, addresses: &BTreeSet<IpAddr>) {
+        if self.assignments.wanted.get(key) == Some(addresses) {
+            return;
+        }
+        self.unwant(key);
+        self.assignments.wanted.insert(key.clone(), addresses.clone());
+        for address in addresses {
+            self.claim(Some(*address), Claim::Wanted(key.clone()), true);
+        }
     }
 
-    /// A Service has the address it was on its way to, or goes there no more.
+    /// A Service goes nowhere any more.
     pub(crate) fn unwant(&mut self, key: &ServiceKey) {
-        let before = self.assignments.wanted.remove(key);
-        self.reclaim(before, None, &Claim::Wanted(key.clone()));
+        for address in self.assignments.wanted.remove(key).into_iter().flatten() {
+            self.claim(Some(address), Claim::Wanted(key.clone()), false);
+        }
+    }
+
+    /// A Service has an address that it was on its way to.
+    pub(crate) fn arrived(&mut self, key: &ServiceKey, address: IpAddr) {
+        let Some(wanted) = self.assignments.wanted.get_mut(key) else { return };
+        if !wanted.remove(&address) {
+            return;
+        }
+        if wanted.is_empty() {
+            self.assignments.wanted.remove(key);
+        }
+        self.claim(Some(address), Claim::Wanted(key.clone()), false);
     }
 
     /// Takes back what a Service was given without a record.

@@ -4,10 +4,11 @@
 //! is read from the under cluster alone.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use cpo_api::Reason;
+use pools::{Family, PerFamily};
 
 use crate::ids::{NodeName, ServiceKey};
 use crate::problem::Problem;
@@ -22,8 +23,8 @@ const NOT_READY_GRACE: Duration = Duration::from_secs(10);
 /// One machine that may receive traffic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Backend {
-    /// Its address inside the VPC.
-    pub address: Ipv4Addr,
+    /// Its address inside the VPC, or on the VLAN.
+    pub address: IpAddr,
     /// The Kube-OVN Subnet of that address.
     pub subnet: String,
     /// The VPC of that subnet.
@@ -39,7 +40,8 @@ pub struct Backend {
 /// What became of a tenant's nodes.
 #[derive(Clone, Debug, Default)]
 pub struct Resolved {
-    /// The machines that receive traffic, by address; no address twice.
+    /// The machines that receive traffic, by address; no address twice. A machine has one address
+    /// of each family.
     pub backends: Vec<Backend>,
     /// Every VPC the tenant's eligible machines lie in.
     pub vpcs: BTreeSet<String>,
@@ -51,7 +53,14 @@ pub struct Resolved {
     pub wake: Option<Duration>,
 }
 
-/// Finds the machines behind a Service.
+impl Resolved {
+    /// The machines that receive traffic of a family.
+    pub fn of(&self, family: Family) -> impl Iterator<Item = &Backend> {
+        self.backends.iter().filter(move |backend| Family::of(backend.address) == family)
+    }
+}
+
+/// Finds the machines behind a Service, in the families in which its tenant's mode serves it.
 #[must_use]
 pub fn resolve(
     tenant: &Tenant,
@@ -63,20 +72,27 @@ pub fn resolve(
     let mut resolved = Resolved::default();
     let eligible: Vec<_> = tenant.nodes.iter().filter(|(_, node)| !node.excluded).collect();
     resolved.total = eligible.len();
+    let families = families(tenant, service);
     let mut found = Vec::new();
     for (name, node) in eligible {
-        match locate(tenant, under, name, node) {
-            Ok(Some(backend)) => {
-                resolved.vpcs.insert(backend.vpc.clone());
-                found.push((backend, node));
+        match locate(tenant, under, (name, node), &families) {
+            Ok(backends) => {
+                for backend in backends {
+                    resolved.vpcs.insert(backend.vpc.clone());
+                    found.push((backend, node));
+                }
             }
-            Ok(None) => {}
             Err(problem) => resolved.problems.push(problem),
         }
     }
     if resolved.total == 0 || found.is_empty() {
         resolved.problems.push(no_nodes(tenant));
         return resolved;
+    }
+    for family in families {
+        if !found.iter().any(|(backend, _)| Family::of(backend.address) == family) {
+            resolved.problems.push(none_of(tenant, family));
+        }
     }
     let chosen = with_endpoints(tenant, key, service, found, &mut resolved.problems);
     let chosen = alive(under, tenant, chosen, now, &mut resolved.wake);
@@ -94,8 +110,13 @@ pub fn resolve(
 /// Cuts the machines to as many as the tenant's quota allows: the first by address.
 fn limit(tenant: &Tenant, backends: &mut Vec<Backend>) -> Option<Problem> {
     let limit = usize::try_from(tenant.spec.quota.backends_per_service?).unwrap_or(usize::MAX);
-    let found = backends.len();
-    backends.truncate(limit);
+    let mut counts = PerFamily::<usize>::default();
+    backends.retain(|backend| {
+        let count = counts.get_mut(Family::of(backend.address));
+        *count += 1;
+        *count <= limit
+    });
+    let found = counts.v4.max(counts.v6);
     (found > limit).then(|| {
         Problem::warning(
             Reason::QuotaExceeded,
@@ -130,51 +151,78 @@ fn no_nodes(tenant: &Tenant) -> Problem {
     ))
 }
 
-/// The address of the machine a Node names; `None` where the machine is not the tenant's.
+/// There are machines, of the other family alone.
+fn none_of(tenant: &Tenant, family: Family) -> Problem {
+    let text = format!(
+        "no node of the cluster can receive {family} traffic: none has an {family} address that is \
+         known to the provider"
+    );
+    Problem::warning(Reason::NoEligibleNodes, text).for_operator(format!(
+        "no VirtualMachine of tenant {} in namespace {} has an {family} address in a Subnet of {}",
+        tenant.spec.name,
+        tenant.spec.machine_namespace,
+        subnets_field(tenant.spec.mode())
+    ))
+}
+
+/// The addresses of the machine a Node names; none where the machine is not the tenant's.
 fn locate(
     tenant: &Tenant,
     under: &Under,
-    name: &NodeName,
-    node: &Node,
-) -> Result<Option<Backend>, Problem> {
+    (name, node): (&NodeName, &Node),
+    families: &[Family],
+) -> Result<Vec<Backend>, Problem> {
     let spec = &tenant.spec;
     let id = (spec.machine_namespace.clone(), node.machine.clone());
     let owned = under.machines.get(&id).is_some_and(|machine| {
         spec.machine_labels.iter().all(|(k, v)| machine.labels.get(k) == Some(v))
     });
     if !owned {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let mut addresses = Vec::new();
     let mut foreign = None;
     for ip in under.ips_of.get(&id).into_iter().flatten().filter_map(|n| under.ips.get(n)) {
-        let (Some(address), true) = (ip.v4, ip.of_machine) else { continue };
-        let Some(subnet) = under.subnets.get(&ip.subnet) else { continue };
+        let Some(subnet) = under.subnets.get(&ip.subnet).filter(|_| ip.of_machine) else {
+            continue;
+        };
         if spec.vpc.as_ref().is_some_and(|vpc| *vpc != subnet.vpc)
             || !(spec.subnets.is_empty() || spec.subnets.contains(&ip.subnet))
         {
             continue;
         }
-        if !subnet.cidr.is_some_and(|cidr| cidr.contains(&address)) {
-            foreign = Some(format!("{address} of {name} is outside subnet {}", ip.subnet));
-            continue;
+        for address in ip.addresses().filter(|address| families.contains(&Family::of(*address))) {
+            if !subnet.contains(address) {
+                foreign = Some(format!("{address} of {name} is outside subnet {}", ip.subnet));
+                continue;
+            }
+            let (subnet, vpc) = (ip.subnet.clone(), subnet.vpc.clone());
+            let (node, machine, mac) = (name.clone(), id.1.clone(), ip.mac.clone());
+            addresses.push(Backend { address, subnet, vpc, node, machine, mac });
         }
-        let (subnet, vpc) = (ip.subnet.clone(), subnet.vpc.clone());
-        let (node, machine, mac) = (name.clone(), id.1.clone(), ip.mac.clone());
-        addresses.push(Backend { address, subnet, vpc, node, machine, mac });
     }
     let text = format!("node {name} is left out: its machine's address cannot be used");
-    match (addresses.len(), foreign) {
+    let of = |family| addresses.iter().filter(|b| Family::of(b.address) == family).count();
+    let most = of(Family::V4).max(of(Family::V6));
+    match (most, foreign) {
         (0, Some(foreign)) => {
             Err(Problem::warning(Reason::BackendForeign, text).for_operator(foreign))
         }
-        (0 | 1, _) => Ok(addresses.pop()),
+        (0 | 1, _) => Ok(addresses),
         (count, _) => Err(Problem::warning(Reason::BackendForeign, text).for_operator(format!(
-            "machine {}/{} has {count} addresses; name the subnet in {}",
+            "machine {}/{} has {count} addresses of one family; name the subnet in {}",
             id.0,
             id.1,
             subnets_field(spec.mode())
         ))),
+    }
+}
+
+/// The families in which a Service may have an address.
+fn families(tenant: &Tenant, service: &Service) -> Vec<Family> {
+    match tenant.spec.mode() {
+        Mode::Overlay => vec![Family::V4],
+        Mode::Vlan => service.wanted_families().collect(),
     }
 }
 
@@ -187,7 +235,8 @@ const fn subnets_field(mode: Mode) -> &'static str {
 
 type Candidate<'a> = (Backend, &'a Node);
 
-/// With `externalTrafficPolicy: Local`, only the nodes that have an endpoint.
+/// With `externalTrafficPolicy: Local`, only the nodes that have an endpoint: of the family in
+/// which they are reached.
 fn with_endpoints<'a>(
     tenant: &Tenant,
     key: &ServiceKey,
@@ -198,22 +247,24 @@ fn with_endpoints<'a>(
     if service.policy == TrafficPolicy::Cluster {
         return nodes;
     }
-    let endpoints: Vec<&Endpoint> = tenant.endpoints(key).collect();
-    let ready = |e: &&&Endpoint| service.publish_not_ready || e.ready;
-    let mut serving: Vec<_> = endpoints.iter().filter(ready).collect();
-    if serving.is_empty() {
-        serving = endpoints.iter().filter(|e| e.serving && e.terminating).collect();
+    let (v4, v6): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|(b, _)| b.address.is_ipv4());
+    let mut chosen = Vec::new();
+    for (family, nodes) in [(Family::V4, v4), (Family::V6, v6)] {
+        if nodes.is_empty() {
+            continue;
+        }
+        let endpoints: Vec<&Endpoint> = tenant.endpoints(key, family).collect();
+        match local(&endpoints, service.publish_not_ready) {
+            Some(local) => {
+                chosen.extend(nodes.into_iter().filter(|(b, _)| local.contains(&b.node)));
+            }
+            None => {
+                chosen.extend(nodes);
+                problems.push(unplaced());
+            }
+        }
     }
-    if serving.iter().any(|e| e.node.is_none()) {
-        problems.push(Problem::warning(
-            Reason::EndpointWithoutNode,
-            "externalTrafficPolicy is Local, but an endpoint has no nodeName: all nodes receive \
-             traffic; set nodeName in the EndpointSlice, or use Cluster",
-        ));
-        return nodes;
-    }
-    let local: BTreeSet<&NodeName> = serving.iter().filter_map(|e| e.node.as_ref()).collect();
-    let chosen: Vec<_> = nodes.into_iter().filter(|(b, _)| local.contains(&b.node)).collect();
+    problems.dedup();
     if chosen.is_empty() {
         problems.push(Problem::warning(
             Reason::NoEligibleNodes,
@@ -222,6 +273,27 @@ fn with_endpoints<'a>(
         ));
     }
     chosen
+}
+
+/// The nodes with an endpoint that takes connections; `None` where it is not known of all.
+fn local<'e>(
+    endpoints: &[&'e Endpoint],
+    publish_not_ready: bool,
+) -> Option<BTreeSet<&'e NodeName>> {
+    let ready = |e: &&&Endpoint| publish_not_ready || e.ready;
+    let mut serving: Vec<_> = endpoints.iter().filter(ready).collect();
+    if serving.is_empty() {
+        serving = endpoints.iter().filter(|e| e.serving && e.terminating).collect();
+    }
+    serving.iter().map(|e| e.node.as_ref()).collect()
+}
+
+fn unplaced() -> Problem {
+    Problem::warning(
+        Reason::EndpointWithoutNode,
+        "externalTrafficPolicy is Local, but an endpoint has no nodeName: all nodes receive \
+         traffic; set nodeName in the EndpointSlice, or use Cluster",
+    )
 }
 
 /// Leaves out nodes that are not ready and machines that do not run, but never all of them.
@@ -256,7 +328,7 @@ fn in_grace(node: &Node, now: Now, wake: &mut Option<Duration>) -> bool {
 
 fn unreachable_node_ports(chosen: &[Candidate<'_>]) -> Option<Problem> {
     let mut nodes = chosen.iter().filter(|(backend, node)| {
-        !node.addresses.is_empty() && !node.addresses.contains(&backend.address.into())
+        !node.addresses.is_empty() && !node.addresses.contains(&backend.address)
     });
     let (backend, _) = nodes.next()?;
     Some(Problem::warning(

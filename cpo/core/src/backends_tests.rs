@@ -43,6 +43,7 @@ fn with_neighbour() -> World {
         namespace: "tenant-b".into(),
         subnet: "tenant-b".into(),
         v4: "10.9.0.9".parse().ok(),
+        v6: None,
         mac: None,
         of_machine: true,
     };

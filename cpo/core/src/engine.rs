@@ -271,13 +271,13 @@ impl Engine {
         match &plan.promise {
             Promise::Unchanged => {}
             Promise::Made(wish) => self.world.promise(wish),
-            Promise::Moving(address) => self.world.want(key, *address),
+            Promise::Moving(addresses) => self.world.want(key, addresses),
             Promise::Withdrawn => self.world.withdraw_promise(key),
         }
         self.feed();
         if let Some(address) = plan.ungranted {
-            self.world.claim(Some(address), Claim::Ungranted, true);
-            self.chores.ungranted(address, now);
+            self.world.claim(Some(address.into()), Claim::Ungranted, true);
+            self.chores.ungranted(address.into(), now);
         }
         if plan.hungry {
             self.hungry.insert(key.clone());

@@ -12,6 +12,8 @@ mod brake;
 mod chores;
 #[path = "engine_tests/fairness.rs"]
 mod fairness;
+#[path = "engine_tests/families.rs"]
+mod families;
 #[path = "engine_tests/histories.rs"]
 mod histories;
 #[path = "engine_tests/knowledge.rs"]
@@ -22,6 +24,8 @@ mod namespaces;
 mod records;
 #[path = "engine_tests/reservations.rs"]
 mod reservations;
+#[path = "engine_tests/sharing.rs"]
+mod sharing;
 #[path = "engine_tests/standby.rs"]
 mod standby;
 #[path = "engine_tests/vlan.rs"]

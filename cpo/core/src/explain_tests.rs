@@ -65,7 +65,7 @@ fn eip(ready: bool, reason: &str, message: &str) -> Eip {
         generation: 1,
         created: 0,
         deleting: false,
-        owner: Some(key(WEB)),
+        owners: vec![key(WEB)],
         silenced: std::collections::BTreeSet::new(),
         spec: EipSpec {
             address: ADDRESS.into(),
@@ -77,6 +77,7 @@ fn eip(ready: bool, reason: &str, message: &str) -> Eip {
                 uid: "uid-web".into(),
                 ports: Vec::new(),
             }],
+            sharing: None,
             reserved: false,
             keep: false,
             overlay: None,
@@ -166,7 +167,7 @@ fn an_exhausted_pool_is_told_with_its_figures() {
     world.under.pools.insert("public".into(), ranges(&["198.51.100.20"]));
     world.reckon_pools();
     let mut other = eip(true, "Ready", "");
-    other.owner = Some(key("a/default/other"));
+    other.owners = vec![key("a/default/other")];
     other.spec.services[0].key = "default/other".into();
     world.put_eip(ADDRESS, Some(other));
     let told = ask(&world.clone().with_service(WEB, service()), None);
@@ -225,7 +226,7 @@ fn a_pool_within_the_ranges_that_are_reserved_gives_nothing() {
 fn an_address_that_another_has_is_named_with_its_owner_to_the_operator() {
     let mut world = connected();
     let mut other = eip(true, "Ready", "");
-    other.owner = Some(key("b/default/db"));
+    other.owners = vec![key("b/default/db")];
     other.spec.services[0].key = "default/db".into();
     other.spec.tenant = EipTenant { name: "b".into(), uid: "uid-b".into() };
     world.put_eip(ADDRESS, Some(other));

@@ -16,7 +16,7 @@ mod serve;
 mod vlan;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crate::assignments::Wish;
@@ -60,8 +60,8 @@ pub enum Promise {
     Unchanged,
     /// It is given what it wishes, so that nobody else is meanwhile.
     Made(Box<Wish>),
-    /// It gives up what it has for this address, which nobody else gets meanwhile.
-    Moving(Ipv4Addr),
+    /// It gives up what it has for these addresses, which nobody else gets meanwhile.
+    Moving(BTreeSet<IpAddr>),
     /// It is given nothing any more.
     Withdrawn,
 }

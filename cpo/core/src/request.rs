@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use cpo_api::{Reason, names};
+use cpo_api::{EipSharing, Reason, names};
+use pools::{Families, Family};
 
 use crate::problem::Problem;
-use crate::service::{Port, Service};
+use crate::service::{Port, Service, TrafficPolicy};
 use crate::tenant::Mode;
 
 /// The longest affinity OVN holds, in seconds.
@@ -15,16 +16,31 @@ const MAX_AFFINITY: u32 = 65_535;
 /// What a Service asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The one address it wants.
-    pub address: Option<Ipv4Addr>,
+    /// The families it wants addresses of.
+    pub families: Families,
+    /// The addresses it wants, at most one of each family, ascending.
+    pub addresses: Vec<IpAddr>,
     /// The pool it wants.
     pub pool: Option<String>,
     /// Whether the address outlives it.
     pub keep: bool,
+    /// With whom it shares its addresses, if it does.
+    pub sharing: Option<EipSharing>,
     /// Its ports, each with the nodePort to send to, where one is.
     pub ports: Vec<(Port, u16)>,
     /// Client affinity in seconds, as far as OVN holds it; in VLAN mode the tenant's own.
     pub affinity: Option<u32>,
+}
+
+impl Request {
+    /// The IPv4 address it wants.
+    #[must_use]
+    pub fn v4(&self) -> Option<Ipv4Addr> {
+        self.addresses.iter().find_map(|address| match address {
+            IpAddr::V4(v4) => Some(*v4),
+            IpAddr::V6(_) => None,
+        })
+    }
 }
 
 /// Reads a Service's wishes, of what its tenant's mode serves.
@@ -35,18 +51,9 @@ pub struct Request {
 pub fn read(service: &Service, mode: Mode) -> Result<(Request, Vec<Problem>), Problem> {
     let mut warnings = Vec::new();
     source_ranges(service, mode)?;
-    warnings.extend(families(service, mode)?);
-    if let Some(key) = first(&service.annotations, names::ANNOTATION_SHARE, names::ALIASES_SHARE) {
-        return Err(Problem::refused(
-            Reason::SharingConflict,
-            format!(
-                "annotation {} ({key:?}) asks to share an address, which {} does not offer; remove \
-                 the annotation to get an address of its own",
-                names::ANNOTATION_SHARE,
-                mode.as_str()
-            ),
-        ));
-    }
+    let (families, alone) = families(service, mode)?;
+    warnings.extend(alone);
+    let sharing = sharing(service, mode)?;
     let ports = ports(service, mode)?;
     let affinity = service.affinity.map(|seconds| seconds.min(MAX_AFFINITY));
     let ours = mode == Mode::Overlay;
@@ -57,9 +64,16 @@ pub fn read(service: &Service, mode: Mode) -> Result<(Request, Vec<Problem>), Pr
         ));
     }
     let pool = first(&service.annotations, names::ANNOTATION_POOL, names::ALIASES_POOL);
-    let keep = service.annotations.get(names::ANNOTATION_KEEP).is_some_and(|v| v == "true");
-    let address = address(service, mode)?;
-    Ok((Request { address, pool: pool.map(str::to_owned), keep, ports, affinity }, warnings))
+    let pool = pool.map(str::to_owned);
+    let keep = keeps(service);
+    let addresses = addresses(service, families, mode)?;
+    Ok((Request { families, addresses, pool, keep, sharing, ports, affinity }, warnings))
+}
+
+/// Whether the addresses of a Service outlive it.
+#[must_use]
+pub fn keeps(service: &Service) -> bool {
+    service.annotations.get(names::ANNOTATION_KEEP).is_some_and(|v| v == "true")
 }
 
 /// Ours, else the first alias that is set.
@@ -84,19 +98,61 @@ fn source_ranges(service: &Service, mode: Mode) -> Result<(), Problem> {
     ))
 }
 
-fn families(service: &Service, mode: Mode) -> Result<Option<Problem>, Problem> {
-    if !service.ipv6 {
-        return Ok(None);
+/// The families that are served, and a warning where they are not all it prefers.
+fn families(service: &Service, mode: Mode) -> Result<(Families, Option<Problem>), Problem> {
+    let v4 = Families::Only(Family::V4);
+    if mode == Mode::Vlan || service.families == v4 {
+        return Ok((service.families, None));
     }
     let text = format!("{} serves IPv4 only", mode.as_str());
-    if service.require_dual_stack || !service.ipv4 {
-        let remedy = "set spec.ipFamilies to [IPv4] and spec.ipFamilyPolicy to SingleStack";
-        return Err(Problem::refused(Reason::IPFamilyUnsupported, format!("{text}; {remedy}")));
+    match service.families {
+        Families::Prefer(_) => Ok((
+            v4,
+            Some(Problem::warning(
+                Reason::IPFamilyUnsupported,
+                format!(
+                    "{text}: spec.ipFamilyPolicy PreferDualStack is served with an IPv4 address \
+                     alone"
+                ),
+            )),
+        )),
+        Families::Only(_) | Families::Both => {
+            let remedy = "set spec.ipFamilies to [IPv4] and spec.ipFamilyPolicy to SingleStack";
+            Err(Problem::refused(Reason::IPFamilyUnsupported, format!("{text}; {remedy}")))
+        }
     }
-    Ok(Some(Problem::warning(
-        Reason::IPFamilyUnsupported,
-        format!("{text}: spec.ipFamilyPolicy PreferDualStack is served with an IPv4 address alone"),
-    )))
+}
+
+/// Services that share an address lead to the same machines: any, or those with their pods.
+fn sharing(service: &Service, mode: Mode) -> Result<Option<EipSharing>, Problem> {
+    let key = first(&service.annotations, names::ANNOTATION_SHARE, names::ALIASES_SHARE);
+    let Some(key) = key.map(str::to_owned) else { return Ok(None) };
+    match (mode, service.policy) {
+        (Mode::Overlay, _) => Err(Problem::refused(
+            Reason::SharingConflict,
+            format!(
+                "annotation {} ({key:?}) asks to share an address, which {} does not offer; remove \
+                 the annotation to get an address of its own",
+                names::ANNOTATION_SHARE,
+                mode.as_str()
+            ),
+        )),
+        (Mode::Vlan, TrafficPolicy::Cluster) => {
+            Ok(Some(EipSharing { key, backends: String::new() }))
+        }
+        // Without a selector nobody can tell whether two lead to the same machines.
+        (Mode::Vlan, TrafficPolicy::Local) if service.selector.is_empty() => Err(Problem::refused(
+            Reason::SharingConflict,
+            format!(
+                "annotation {} ({key:?}) asks to share an address, which with \
+                     externalTrafficPolicy Local takes a spec.selector; set one, or use Cluster",
+                names::ANNOTATION_SHARE
+            ),
+        )),
+        (Mode::Vlan, TrafficPolicy::Local) => {
+            Ok(Some(EipSharing { key, backends: service.selector.clone() }))
+        }
+    }
 }
 
 fn ports(service: &Service, mode: Mode) -> Result<Vec<(Port, u16)>, Problem> {
@@ -120,36 +176,64 @@ fn ports(service: &Service, mode: Mode) -> Result<Vec<(Port, u16)>, Problem> {
     service.ports.iter().map(with_node_port).collect()
 }
 
-fn address(service: &Service, mode: Mode) -> Result<Option<Ipv4Addr>, Problem> {
+fn addresses(service: &Service, families: Families, mode: Mode) -> Result<Vec<IpAddr>, Problem> {
     let annotated =
         first(&service.annotations, names::ANNOTATION_ADDRESSES, names::ALIASES_ADDRESSES);
     let field = service.load_balancer_ip.as_deref().map(str::trim).filter(|v| !v.is_empty());
-    let parsed = |what: &str, text: &str| -> Result<Ipv4Addr, Problem> {
-        match text.parse() {
-            Ok(IpAddr::V4(v4)) => Ok(v4),
-            Ok(IpAddr::V6(_)) => Err(Problem::refused(
-                Reason::IPFamilyUnsupported,
-                format!("{what} asks for {text}, but {} serves IPv4 only", mode.as_str()),
-            )),
-            Err(_) => Err(Problem::refused(
-                Reason::RequestConflict,
-                format!("{what} is {text:?}, which is not one IPv4 address"),
-            )),
-        }
+    let annotation = format!("annotation {}", names::ANNOTATION_ADDRESSES);
+    let read = |what: &str, text: Option<&str>| {
+        text.map(|text| listed(what, text, families, mode)).transpose()
     };
-    let annotated =
-        annotated.map(|text| parsed(&format!("annotation {}", names::ANNOTATION_ADDRESSES), text));
-    let field = field.map(|text| parsed("spec.loadBalancerIP", text));
-    match (annotated.transpose()?, field.transpose()?) {
-        (Some(annotated), Some(field)) if annotated != field => Err(Problem::refused(
-            Reason::RequestConflict,
-            format!(
-                "spec.loadBalancerIP asks for {field} and annotation {} for {annotated}; remove one",
-                names::ANNOTATION_ADDRESSES
-            ),
-        )),
-        (annotated, field) => Ok(annotated.or(field)),
+    match (read(&annotation, annotated)?, read("spec.loadBalancerIP", field)?) {
+        // The field holds one address alone, the annotation one of each family.
+        (Some(annotated), Some(field)) if !field.iter().all(|at| annotated.contains(at)) => {
+            let text =
+                |all: &[IpAddr]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            Err(Problem::refused(
+                Reason::RequestConflict,
+                format!(
+                    "spec.loadBalancerIP asks for {} and {annotation} for {}; remove one",
+                    text(&field),
+                    text(&annotated)
+                ),
+            ))
+        }
+        (annotated, field) => Ok(annotated.or(field).unwrap_or_default()),
     }
+}
+
+/// The addresses in a text, with commas between them: at most one of each family that is served.
+fn listed(what: &str, text: &str, families: Families, mode: Mode) -> Result<Vec<IpAddr>, Problem> {
+    let mut found: Vec<IpAddr> = Vec::new();
+    for one in text.split(',').map(str::trim) {
+        let Ok(address) = one.parse::<IpAddr>() else {
+            return Err(Problem::refused(
+                Reason::RequestConflict,
+                format!("{what} is {text:?}, of which {one:?} is not an IP address"),
+            ));
+        };
+        let family = Family::of(address);
+        if matches!(families, Families::Only(only) if only != family) {
+            let why = match mode {
+                Mode::Overlay => format!("but {} serves IPv4 only", mode.as_str()),
+                Mode::Vlan => format!("but spec.ipFamilies of the Service has no {family}"),
+            };
+            return Err(Problem::refused(
+                Reason::IPFamilyUnsupported,
+                format!("{what} asks for {address}, {why}"),
+            ));
+        }
+        if found.iter().any(|other| Family::of(*other) == family && *other != address) {
+            return Err(Problem::refused(
+                Reason::RequestConflict,
+                format!("{what} is {text:?}: ask for at most one address of each family"),
+            ));
+        }
+        found.push(address);
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -171,7 +255,7 @@ mod tests {
     #[test]
     fn a_plain_service_asks_for_any_address() {
         let (request, warnings) = read(&testing::service(), Mode::Overlay).unwrap();
-        assert_eq!((request.address, request.pool), (None, None));
+        assert_eq!((request.addresses, request.pool), (Vec::new(), None));
         assert_eq!(request.ports.len(), 1);
         assert!(warnings.is_empty());
     }
@@ -180,9 +264,9 @@ mod tests {
     fn what_is_not_covered_is_refused_by_name() {
         let (reason, _) = refusal(|s| s.source_ranges = vec!["10.0.0.0/8".into()]);
         assert_eq!(reason, Reason::SourceRangesUnsupported);
-        let (reason, _) = refusal(|s| (s.ipv4, s.ipv6) = (false, true));
+        let (reason, _) = refusal(|s| s.families = Families::Only(Family::V6));
         assert_eq!(reason, Reason::IPFamilyUnsupported);
-        let (reason, _) = refusal(|s| (s.ipv6, s.require_dual_stack) = (true, true));
+        let (reason, _) = refusal(|s| s.families = Families::Both);
         assert_eq!(reason, Reason::IPFamilyUnsupported);
         let (reason, text) = refusal(|s| s.ports[0].node_port = None);
         assert_eq!(reason, Reason::NodePortRequired);
@@ -204,7 +288,7 @@ mod tests {
     #[test]
     fn preferring_dual_stack_is_served_with_a_warning() {
         let mut service = testing::service();
-        service.ipv6 = true;
+        service.families = Families::Prefer(Family::V6);
         let (_, warnings) = read(&service, Mode::Overlay).unwrap();
         assert_eq!(warnings[0].reason, Reason::IPFamilyUnsupported);
     }
@@ -213,7 +297,7 @@ mod tests {
     fn an_address_is_read_from_field_annotation_or_alias_and_ours_wins() {
         let mut service = testing::service();
         annotated(&mut service, "metallb.io/loadBalancerIPs", "198.51.100.21");
-        let asked = |s: &Service| read(s, Mode::Overlay).unwrap().0.address.unwrap().to_string();
+        let asked = |s: &Service| read(s, Mode::Overlay).unwrap().0.v4().unwrap().to_string();
         assert_eq!(asked(&service), "198.51.100.21");
         annotated(&mut service, names::ANNOTATION_ADDRESSES, "198.51.100.22");
         assert_eq!(asked(&service), "198.51.100.22");
@@ -244,6 +328,62 @@ mod tests {
         let (request, warnings) = read(&service, Mode::Overlay).unwrap();
         assert_eq!(request.affinity, Some(65_535));
         assert_eq!(warnings[0].reason, Reason::AffinityClamped);
+    }
+
+    fn on_vlan(change: impl FnOnce(&mut Service)) -> Result<Request, (Reason, String)> {
+        let mut service = testing::service();
+        change(&mut service);
+        let read = read(&service, Mode::Vlan);
+        read.map(|(request, _)| request).map_err(|problem| (problem.reason, problem.message))
+    }
+
+    #[test]
+    fn in_vlan_mode_an_address_of_each_family_may_be_asked_for() {
+        let asked = |families, text: &str| {
+            on_vlan(|s| {
+                s.families = families;
+                annotated(s, names::ANNOTATION_ADDRESSES, text);
+            })
+        };
+        let both = asked(Families::Both, "2001:db8::1, 198.51.100.1,2001:db8::1").unwrap();
+        let text: Vec<_> = both.addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(text, ["198.51.100.1", "2001:db8::1"]);
+        let (reason, message) = asked(Families::Only(Family::V4), "2001:db8::1").unwrap_err();
+        assert_eq!(reason, Reason::IPFamilyUnsupported);
+        assert!(message.contains("spec.ipFamilies of the Service has no IPv6"), "{message}");
+        let (reason, message) = asked(Families::Both, "198.51.100.1,198.51.100.2").unwrap_err();
+        assert_eq!(reason, Reason::RequestConflict);
+        assert!(message.contains("at most one address of each family"), "{message}");
+    }
+
+    #[test]
+    fn the_field_may_name_one_of_the_addresses_that_the_annotation_names() {
+        let asked = |field: &str| {
+            on_vlan(|s| {
+                s.families = Families::Both;
+                s.load_balancer_ip = Some(field.into());
+                annotated(s, names::ANNOTATION_ADDRESSES, "198.51.100.1,2001:db8::1");
+            })
+        };
+        assert_eq!(asked("2001:db8::1").unwrap().addresses.len(), 2);
+        assert_eq!(asked("2001:db8::2").unwrap_err().0, Reason::RequestConflict);
+    }
+
+    #[test]
+    fn who_shares_leads_to_any_machine_or_to_those_of_the_same_pods() {
+        let shared = |policy, selector: &str| {
+            on_vlan(|s| {
+                (s.policy, s.selector) = (policy, selector.into());
+                annotated(s, names::ANNOTATION_SHARE, "edge");
+            })
+        };
+        let backends =
+            |policy, selector| shared(policy, selector).unwrap().sharing.unwrap().backends;
+        assert_eq!(backends(TrafficPolicy::Cluster, "default/app=web"), "");
+        assert_eq!(backends(TrafficPolicy::Local, "default/app=web"), "default/app=web");
+        let (reason, message) = shared(TrafficPolicy::Local, "").unwrap_err();
+        assert_eq!(reason, Reason::SharingConflict);
+        assert!(message.contains("spec.selector"), "{message}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::problem::Problem;
 use crate::request::Request;
 use crate::service::Service;
 use crate::tenant::{TenantSpec, Vlan};
-use crate::under::{OvnEip, Pool, PoolSource};
+use crate::under::{Eip, OvnEip, Pool, PoolSource};
 use crate::world::World;
 
 /// What a Service gets, keeps, or could have instead.
@@ -34,14 +34,16 @@ pub fn wish(
     request: &Request,
     near: impl FnOnce() -> BTreeSet<String>,
 ) -> Wish {
-    let asks = request.address.is_some() || request.pool.is_some();
+    let asks = !request.addresses.is_empty() || request.pool.is_some();
     Wish {
         key: key.clone(),
         labels: service.labels.clone(),
         namespace_labels: namespace_labels(world, key).cloned(),
-        address: request.address,
+        families: request.families,
+        addresses: request.addresses.clone(),
         pool: request.pool.clone(),
         ports: request.ports.iter().map(|(p, _)| port(p.protocol, p.port)).collect(),
+        sharing: request.sharing.clone(),
         near: if asks { BTreeSet::new() } else { near() },
     }
 }
@@ -112,7 +114,9 @@ impl World {
 pub(crate) fn is_of(world: &World, name: &str, pool: &Pool, eip: &OvnEip) -> bool {
     match &pool.source {
         PoolSource::Subnet(subnet) => *subnet == eip.subnet,
-        PoolSource::Ranges(_) => eip.address().is_some_and(|v4| world.assignments.holds(name, v4)),
+        PoolSource::Ranges(_) => {
+            eip.address().is_some_and(|v4| world.assignments.holds(name, v4.into()))
+        }
     }
 }
 
@@ -128,6 +132,10 @@ fn problem(world: &World, wish: &Wish, refusal: &Refusal) -> Problem {
         }
         Refusal::NoPool { pools } => no_pool(tenant, *pools),
         Refusal::Exhausted { pools, .. } => exhausted(pools, refusal),
+        Refusal::Unavailable {
+            address,
+            why: why @ (Unavailable::NotShared(_) | Unavailable::Port { .. }),
+        } if shares(world, wish, *address) => not_shared(wish, *address, why),
         Refusal::Unavailable { address, why } => unavailable(world, *address, why),
         Refusal::Quota { resource, limit, used } => over_quota(tenant, *resource, *limit, *used),
         Refusal::OneFamily(..) => Problem::refused(Reason::RequestConflict, refusal.to_string()),
@@ -189,6 +197,30 @@ fn exhausted(pools: &[PoolFigures], refusal: &Refusal) -> Problem {
     .for_operator(refusal.to_string())
 }
 
+/// Whether a Service asks to share an address, or does so.
+fn shares(world: &World, wish: &Wish, address: IpAddr) -> bool {
+    let has = |eip: &Eip| eip.owners.contains(&wish.key);
+    wish.sharing.is_some() || world.under.eip(address).is_some_and(has)
+}
+
+/// Those who have the address are of the same tenant, which may read who.
+fn not_shared(wish: &Wish, address: IpAddr, why: &Unavailable) -> Problem {
+    let tenant = format!("{}/", wish.key.tenant());
+    let text = match why {
+        Unavailable::Port { port, service } => format!(
+            "{} has port {port} of address {address}: take another port, or another address",
+            service.trim_start_matches(&tenant)
+        ),
+        other => format!(
+            "address {address} cannot be shared: {}; all that share it need the same annotation {}, \
+             and externalTrafficPolicy Cluster, or Local with the same selector",
+            other.to_string().replace(&tenant, ""),
+            names::ANNOTATION_SHARE
+        ),
+    };
+    Problem::refused(Reason::SharingConflict, text)
+}
+
 fn unavailable(world: &World, address: IpAddr, why: &Unavailable) -> Problem {
     let reason = match why {
         Unavailable::NotInPool
@@ -229,7 +261,7 @@ fn set_aside(world: &World, address: Ipv4Addr) -> Option<String> {
     if subnet.gateways.contains(&address.into()) {
         return Some(format!("is the gateway of subnet {name}"));
     }
-    if world.assignments.pool_at(address).is_some() {
+    if world.assignments.pool_at(address.into()).is_some() {
         return None;
     }
     let excluded = subnet.excludes.contains(address.into());

@@ -10,7 +10,7 @@ type Drawn = (String, Option<IpAddr>);
 fn request(address: Option<&str>, pool: Option<&str>) -> Request {
     let (mut request, _) =
         crate::request::read(&testing::service(), crate::tenant::Mode::Overlay).unwrap();
-    request.address = address.map(|a| a.parse().unwrap());
+    request.addresses = address.map(|a| a.parse().unwrap()).into_iter().collect();
     request.pool = pool.map(str::to_owned);
     request
 }
@@ -39,7 +39,7 @@ fn occupied() -> World {
         "asked-for",
         Some(testing::ovn_eip(None, "external", "198.51.100.65".parse().ok())),
     );
-    world.under.vips.insert("vip".into(), "198.51.100.62".parse().unwrap());
+    world.under.vips.insert("vip".into(), vec!["198.51.100.62".parse().unwrap()]);
     world.put_row(RowChange::Nat(Uuid::from_u128(7), "198.51.100.63".parse().ok()));
     let port = RouterPort {
         name: "of-another-vpc".into(),

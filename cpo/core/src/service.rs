@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use cpo_api::Condition;
+use pools::{Families, Family};
 
 use crate::ids::{NodeName, Uid, Version};
 
@@ -30,12 +31,11 @@ pub struct Service {
     pub affinity: Option<u32>,
     /// `spec.loadBalancerSourceRanges`, and the annotation of that meaning.
     pub source_ranges: Vec<String>,
-    /// `spec.ipFamilies` holds IPv6.
-    pub ipv6: bool,
-    /// `spec.ipFamilies` holds IPv4, or nothing at all.
-    pub ipv4: bool,
-    /// `spec.ipFamilyPolicy` is `RequireDualStack`.
-    pub require_dual_stack: bool,
+    /// `spec.ipFamilies` and `spec.ipFamilyPolicy`: the families in which the tenant's nodes serve
+    /// it.
+    pub families: Families,
+    /// Its namespace and `spec.selector`, as text: which pods are behind it. Empty without one.
+    pub selector: String,
     /// `spec.loadBalancerIP`.
     pub load_balancer_ip: Option<String>,
     /// `spec.publishNotReadyAddresses`.
@@ -49,6 +49,17 @@ pub struct Service {
 }
 
 impl Service {
+    /// The families in which it may have an address, in its order.
+    pub fn wanted_families(&self) -> impl Iterator<Item = Family> + use<> {
+        match self.families {
+            Families::Only(family) => [Some(family), None],
+            Families::Prefer(first) => [Some(first), Some(first.other())],
+            Families::Both => [Some(Family::V4), Some(Family::V6)],
+        }
+        .into_iter()
+        .flatten()
+    }
+
     /// Whether it is any of our concern: a load balancer, or one that carries traces of ours.
     #[must_use]
     pub fn concerns_us(&self) -> bool {
@@ -164,6 +175,8 @@ pub struct Endpoint {
 /// One EndpointSlice of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointSlice {
+    /// `addressType`; `None` for host names.
+    pub family: Option<Family>,
     /// The Service it belongs to: label `kubernetes.io/service-name`, in the slice's namespace.
     pub service: String,
     /// Its endpoints.

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use cpo_api::{CleanupPolicy, TenantClusterStatus};
 use jiff::Timestamp;
-use pools::Labels;
+use pools::{Family, Labels};
 
 use crate::ids::{NodeName, ServiceKey, TenantName, Uid, Version};
 use crate::service::{Endpoint, EndpointSlice, Service};
@@ -335,12 +335,13 @@ impl Tenant {
         concerned
     }
 
-    /// Every endpoint of a Service.
-    pub fn endpoints(&self, key: &ServiceKey) -> impl Iterator<Item = &Endpoint> {
+    /// The endpoints of a Service in a family.
+    pub fn endpoints(&self, key: &ServiceKey, family: Family) -> impl Iterator<Item = &Endpoint> {
         let service = (key.namespace().to_owned(), key.name().to_owned());
         let names = self.by_service.get(&service).into_iter().flatten();
         names
             .filter_map(move |name| self.slices.get(&(service.0.clone(), name.clone())))
+            .filter(move |slice| slice.family == Some(family))
             .flat_map(|slice| &slice.endpoints)
     }
 }
@@ -352,7 +353,11 @@ mod tests {
 
     fn slice(service: &str) -> Option<EndpointSlice> {
         let endpoint = Endpoint { node: None, ready: true, serving: true, terminating: false };
-        Some(EndpointSlice { service: service.into(), endpoints: vec![endpoint] })
+        Some(EndpointSlice {
+            family: Some(Family::V4),
+            service: service.into(),
+            endpoints: vec![endpoint],
+        })
     }
 
     #[test]
@@ -364,7 +369,7 @@ mod tests {
         assert!(tenant.put_slice("default", "s1", slice("web")).is_empty());
         assert_eq!(tenant.put_slice("default", "s1", slice("api")), [api.clone(), web]);
         let key = "a/default/web".parse().unwrap();
-        assert_eq!(tenant.endpoints(&key).count(), 0);
+        assert_eq!(tenant.endpoints(&key, Family::V4).count(), 0);
         assert_eq!(tenant.put_slice("default", "s1", None), [api]);
     }
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cpo_api::{CleanupPolicy, TenantClusterStatus, names};
+use pools::{Families, Family};
 
 use crate::ids::{ServiceKey, Uid, Version};
 use crate::ovn::{self, LoadBalancer, Router};
@@ -84,9 +85,8 @@ pub(crate) fn service() -> Service {
         policy: TrafficPolicy::Cluster,
         affinity: None,
         source_ranges: Vec::new(),
-        ipv6: false,
-        ipv4: true,
-        require_dual_stack: false,
+        families: Families::Only(Family::V4),
+        selector: "default/app=web".into(),
         load_balancer_ip: None,
         publish_not_ready: false,
         labels: BTreeMap::new(),

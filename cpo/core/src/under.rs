@@ -1,10 +1,10 @@
 //! What the under cluster's API server says: Kube-OVN's, KubeVirt's and our own objects.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cpo_api::{Delivery, EipMode, EipSpec, EipStatus};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use jiff::Timestamp;
 use pools::{AddressRange, AddressSet, Labels, Selector, ServiceAllocation};
 
@@ -60,6 +60,8 @@ pub struct Subnet {
     pub vpc: String,
     /// The IPv4 part of `spec.cidrBlock`.
     pub cidr: Option<Ipv4Net>,
+    /// The IPv6 part of it.
+    pub cidr6: Option<Ipv6Net>,
     /// The gateways in `spec.gateway`.
     pub gateways: Vec<IpAddr>,
     /// `spec.excludeIps`.
@@ -70,7 +72,23 @@ pub struct Subnet {
     pub underlay: bool,
 }
 
-/// A Kube-OVN `IP`: the address of one port of a pod or virtual machine.
+impl Subnet {
+    /// Whether an address is of the subnet.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => self.cidr.is_some_and(|cidr| cidr.contains(&v4)),
+            IpAddr::V6(v6) => self.cidr6.is_some_and(|cidr| cidr.contains(&v6)),
+        }
+    }
+
+    /// Its prefixes, one of each family at most.
+    pub fn prefixes(&self) -> impl Iterator<Item = IpNet> + use<> {
+        [self.cidr.map(IpNet::V4), self.cidr6.map(IpNet::V6)].into_iter().flatten()
+    }
+}
+
+/// A Kube-OVN `IP`: the addresses of one port of a pod or virtual machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ip {
     /// `spec.podName`: for a virtual machine, its name.
@@ -81,10 +99,19 @@ pub struct Ip {
     pub subnet: String,
     /// `spec.v4IpAddress`.
     pub v4: Option<Ipv4Addr>,
+    /// `spec.v6IpAddress`.
+    pub v6: Option<Ipv6Addr>,
     /// `spec.macAddress`.
     pub mac: Option<String>,
     /// `spec.podType` is `VirtualMachine`.
     pub of_machine: bool,
+}
+
+impl Ip {
+    /// Its addresses, one of each family at most.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        [self.v4.map(IpAddr::V4), self.v6.map(IpAddr::V6)].into_iter().flatten()
+    }
 }
 
 /// An `AddressPool`.
@@ -201,8 +228,8 @@ pub struct Eip {
     pub created: u64,
     /// `metadata.deletionTimestamp` is set, or our deletion of it was accepted.
     pub deleting: bool,
-    /// The Service that owns it.
-    pub owner: Option<ServiceKey>,
+    /// The Services that own it, as its spec lists them: several share it.
+    pub owners: Vec<ServiceKey>,
     /// Nodes of which an operator says that their speakers are silent.
     pub silenced: BTreeSet<String>,
     /// Its spec.
@@ -214,7 +241,7 @@ pub struct Eip {
 impl Eip {
     /// The address.
     #[must_use]
-    pub fn address(&self) -> Option<Ipv4Addr> {
+    pub fn address(&self) -> Option<IpAddr> {
         self.spec.address.parse().ok()
     }
 
@@ -222,6 +249,12 @@ impl Eip {
     #[must_use]
     pub fn released(&self) -> Option<Timestamp> {
         self.status.released_at.as_deref().map(|t| t.parse().unwrap_or(Timestamp::MIN))
+    }
+
+    /// The first of the Services that own it, which speaks for all of them.
+    #[must_use]
+    pub fn owner(&self) -> Option<&ServiceKey> {
+        self.owners.first()
     }
 
     /// Whether speakers are told to announce it.
@@ -262,7 +295,7 @@ pub struct Under {
     /// `IP` by name.
     pub ips: BTreeMap<String, Ip>,
     /// Kube-OVN `Vip` addresses by name.
-    pub vips: BTreeMap<String, Ipv4Addr>,
+    pub vips: BTreeMap<String, Vec<IpAddr>>,
     /// The under cluster's nodes, by name.
     pub nodes: BTreeMap<String, Node>,
     /// `L2Advertisement` by name.
@@ -287,6 +320,14 @@ pub struct Under {
     pub eips_of: BTreeMap<ServiceKey, BTreeSet<String>>,
     /// `OvnEip` names by the Service they were made for.
     pub ovn_eips_of: BTreeMap<ServiceKey, BTreeSet<String>>,
+}
+
+impl Under {
+    /// The `Eip` of an address.
+    #[must_use]
+    pub fn eip(&self, address: IpAddr) -> Option<&Eip> {
+        self.eips.get(&cpo_api::Eip::name_of(address))
+    }
 }
 
 /// Objects that are gone, the last of them: what a call that was under way gives back later is

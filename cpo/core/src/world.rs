@@ -1,7 +1,7 @@
 //! Everything known, from every source, in one place; and whom a change of it concerns.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::assignments::{Assignments, Claim, Reserved};
 use crate::ids::{Install, ServiceKey, TenantName};
@@ -57,16 +57,15 @@ impl World {
     /// Stores, or with `None` forgets, an `Eip`; returns the Services it concerns.
     pub fn put_eip(&mut self, name: &str, eip: Option<Eip>) -> Vec<ServiceKey> {
         let concerned = self.under.put_eip(name, eip);
-        if let Ok(address) = name.parse() {
+        if let Some(address) = cpo_api::Eip::address_of(name) {
             self.reckon(address);
             let eip = self.under.eips.get(name);
             if eip.is_none() {
                 // Rows may go on serving there what the record gave to somebody else.
                 self.assignments.note_freed();
             }
-            let owner = eip.and_then(|eip| eip.owner.clone());
-            if let Some(key) = owner.filter(|key| self.assignments.wanted(key) == Some(address)) {
-                self.unwant(&key);
+            for key in eip.map(|eip| eip.owners.clone()).unwrap_or_default() {
+                self.arrived(&key, address);
             }
         }
         concerned
@@ -74,7 +73,8 @@ impl World {
 
     /// Stores, or with `None` forgets, an `OvnEip`; returns the Services it concerns.
     pub fn put_ovn_eip(&mut self, name: &str, eip: Option<OvnEip>) -> Vec<ServiceKey> {
-        let address = |under: &Under| under.ovn_eips.get(name).and_then(OvnEip::address);
+        let address =
+            |under: &Under| under.ovn_eips.get(name).and_then(OvnEip::address).map(IpAddr::V4);
         let before = address(&self.under);
         let concerned = self.under.put_ovn_eip(name, eip);
         let after = address(&self.under);
@@ -90,18 +90,23 @@ impl World {
 
     /// Stores, or with `None` forgets, an `IP`; tells whether anything changed.
     pub fn put_ip(&mut self, name: &str, ip: Option<Ip>) -> bool {
-        let address = |under: &Under| under.ips.get(name).and_then(|ip| ip.v4);
-        let before = address(&self.under);
+        let addresses = |under: &Under| -> BTreeSet<IpAddr> {
+            under.ips.get(name).into_iter().flat_map(Ip::addresses).collect()
+        };
+        let before = addresses(&self.under);
         let changed = self.under.put_ip(name, ip);
-        self.reclaim(before, address(&self.under), &Claim::Ip(name.to_owned()));
+        self.reclaim_all(&before, &addresses(&self.under), &Claim::Ip(name.to_owned()));
         changed
     }
 
-    /// Stores, or with `None` forgets, a Kube-OVN `Vip`.
-    pub fn put_vip(&mut self, name: &str, address: Option<Ipv4Addr>) {
-        let before = self.under.vips.get(name).copied();
-        store(&mut self.under.vips, name, address);
-        self.reclaim(before, address, &Claim::Vip(name.to_owned()));
+    /// Stores, or with `None` forgets, the addresses of a Kube-OVN `Vip`.
+    pub fn put_vip(&mut self, name: &str, addresses: Option<Vec<IpAddr>>) {
+        let of = |under: &Under| -> BTreeSet<IpAddr> {
+            under.vips.get(name).into_iter().flatten().copied().collect()
+        };
+        let before = of(&self.under);
+        store(&mut self.under.vips, name, addresses);
+        self.reclaim_all(&before, &of(&self.under), &Claim::Vip(name.to_owned()));
     }
 
     /// Stores, or forgets, a row; returns whom it concerns.
@@ -112,7 +117,7 @@ impl World {
         };
         let served = |world: &Self, uuid: &Uuid| {
             let row = world.ovn.load_balancers.get(uuid)?;
-            row.service(world.install.as_str()).and_then(|_| row.address())
+            row.service(world.install.as_str()).and_then(|_| row.address()).map(IpAddr::V4)
         };
         let row = match &change {
             RowChange::LoadBalancer(uuid, _) => Some((*uuid, served(self, uuid))),
@@ -124,7 +129,7 @@ impl World {
             self.reclaim(before, served(self, &uuid), &Claim::Row(uuid));
         }
         if let Some((uuid, before, after)) = nat {
-            self.reclaim(before, after, &Claim::Nat(uuid));
+            self.reclaim(before.map(IpAddr::V4), after.map(IpAddr::V4), &Claim::Nat(uuid));
         }
         concerns
     }
@@ -137,8 +142,10 @@ impl World {
         let drawn =
             of_tenant(&under.ovn_eips_of, name).filter_map(|key| under.ovn_eips_of.get(key));
         let drawn = drawn.flatten().filter_map(|name| under.ovn_eips.get(name)?.address());
+        let drawn = drawn.map(IpAddr::V4);
         let rows = of_tenant(&self.ovn.of_service, name);
         let served = rows.filter_map(|key| crate::rows::served_address(&self.ovn, key));
+        let served = served.map(IpAddr::V4);
         let eips = under.eips.values().filter_map(of_eips);
         let addresses: BTreeSet<_> = eips.chain(drawn).chain(served).collect();
         addresses.into_iter().for_each(|address| self.reckon(address));
@@ -162,13 +169,16 @@ impl Under {
         if let (Some(before), None) = (before, &eip) {
             self.gone.remember(before.uid.clone());
         }
-        let owner = |eip: Option<&Eip>| eip.and_then(|e| e.owner.clone());
-        let concerned = both(owner(before), owner(eip.as_ref()));
+        let owners = |eip: Option<&Eip>| eip.map(|eip| eip.owners.clone()).unwrap_or_default();
+        let mut concerned = owners(before);
         for key in &concerned {
             unlink(&mut self.eips_of, key, name.to_owned());
         }
-        if let Some(key) = owner(eip.as_ref()) {
-            self.eips_of.entry(key).or_default().insert(name.to_owned());
+        for key in owners(eip.as_ref()) {
+            self.eips_of.entry(key.clone()).or_default().insert(name.to_owned());
+            if !concerned.contains(&key) {
+                concerned.push(key);
+            }
         }
         store(&mut self.eips, name, eip);
         concerned
@@ -204,7 +214,7 @@ impl Under {
             .values()
             .filter(|e| e.spec.overlay.as_ref().is_some_and(|o| o.ovn_eip == name));
         if concerned.is_empty() {
-            concerned.extend(named.filter_map(|e| e.owner.clone()));
+            concerned.extend(named.flat_map(|e| e.owners.iter().cloned()));
         }
         store(&mut self.ovn_eips, name, eip);
         concerned

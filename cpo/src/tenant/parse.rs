@@ -12,6 +12,7 @@ use cpo_core::tenant::Node;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use kube::ResourceExt as _;
+use pools::{Families, Family};
 
 /// Label of an EndpointSlice: the Service it belongs to.
 pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -43,7 +44,9 @@ fn parsed(object: core::Service) -> Service {
     let spec = object.spec.unwrap_or_default();
     let status = published(object.status.unwrap_or_default());
     let annotations = meta.annotations.unwrap_or_default();
-    let families = spec.ip_families.unwrap_or_default();
+    let require_both = spec.ip_family_policy.as_deref() == Some("RequireDualStack");
+    let families = families(&spec.ip_families.unwrap_or_default(), require_both);
+    let selector = selector(meta.namespace.as_deref(), &spec.selector.unwrap_or_default());
     let affinity = spec.session_affinity.as_deref() == Some("ClientIP");
     let timeout = spec.session_affinity_config.and_then(|c| c.client_ip?.timeout_seconds);
     let mut source_ranges = spec.load_balancer_source_ranges.unwrap_or_default();
@@ -64,15 +67,40 @@ fn parsed(object: core::Service) -> Service {
         // 10,800 is the API server's own default.
         affinity: affinity.then(|| timeout.and_then(|t| t.try_into().ok()).unwrap_or(10_800)),
         source_ranges,
-        ipv6: families.iter().any(|f| f == "IPv6"),
-        ipv4: families.is_empty() || families.iter().any(|f| f == "IPv4"),
-        require_dual_stack: spec.ip_family_policy.as_deref() == Some("RequireDualStack"),
+        families,
+        selector,
         load_balancer_ip: spec.load_balancer_ip,
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
         labels: meta.labels.unwrap_or_default(),
         annotations: known(annotations),
         status,
     }
+}
+
+/// The families of a Service are those in which its own cluster serves it; the API server fills them
+/// in.
+fn families(listed: &[String], require_both: bool) -> Families {
+    let family = |text: &String| match text.as_str() {
+        "IPv4" => Some(Family::V4),
+        "IPv6" => Some(Family::V6),
+        _ => None,
+    };
+    let mut families = listed.iter().filter_map(family);
+    let first = families.next().unwrap_or(Family::V4);
+    match (families.any(|second| second != first), require_both) {
+        (false, _) => Families::Only(first),
+        (true, false) => Families::Prefer(first),
+        (true, true) => Families::Both,
+    }
+}
+
+/// Which pods a selector selects, as text; nothing without one.
+fn selector(namespace: Option<&str>, labels: &BTreeMap<String, String>) -> String {
+    if labels.is_empty() {
+        return String::new();
+    }
+    let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    format!("{}/{}", namespace.unwrap_or_default(), labels.join(","))
 }
 
 /// The annotations that mean something to us.
@@ -165,7 +193,13 @@ pub(super) fn slice(object: discovery::EndpointSlice) -> Option<TenantObject> {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let service = object.labels().get(SERVICE_NAME)?.clone();
     let endpoints = object.endpoints.into_iter().map(endpoint).collect();
-    Some(TenantObject::Slice(namespace, name, Some(EndpointSlice { service, endpoints })))
+    let family = match object.address_type.as_str() {
+        "IPv4" => Some(Family::V4),
+        "IPv6" => Some(Family::V6),
+        _ => None,
+    };
+    let slice = EndpointSlice { family, service, endpoints };
+    Some(TenantObject::Slice(namespace, name, Some(slice)))
 }
 
 fn endpoint(endpoint: discovery::Endpoint) -> Endpoint {

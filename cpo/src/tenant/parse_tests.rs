@@ -40,7 +40,7 @@ fn a_plain_service_is_read() {
     let service = spec(json!({}));
     assert_eq!(service.uid, Uid::new("u-1"));
     assert_eq!(service.version, Version::parse(Some("7")));
-    assert!(service.load_balancer && service.ipv4 && !service.ipv6 && !service.finalizer);
+    assert!(service.load_balancer && !service.finalizer);
     assert_eq!(service.policy, TrafficPolicy::Cluster);
     assert_eq!(service.ports[0].node_port, Some(30080));
 }
@@ -62,9 +62,29 @@ fn every_field_that_decides_is_read() {
     assert_eq!(service.policy, TrafficPolicy::Local);
     assert_eq!(service.affinity, Some(600));
     assert_eq!(service.source_ranges, ["10.0.0.0/8"]);
-    assert!(service.ipv4 && service.ipv6 && service.require_dual_stack);
+    assert_eq!(service.families, Families::Both);
     assert_eq!(service.load_balancer_ip.as_deref(), Some("198.51.100.20"));
     assert!(service.publish_not_ready);
+}
+
+#[test]
+fn families_are_those_in_which_the_tenants_own_cluster_serves_it() {
+    let families = |listed: &[&str], policy: &str| {
+        spec(json!({"ipFamilies": listed, "ipFamilyPolicy": policy})).families
+    };
+    assert_eq!(spec(json!({})).families, Families::Only(Family::V4));
+    assert_eq!(families(&["IPv6"], "SingleStack"), Families::Only(Family::V6));
+    // A cluster with one family alone, whatever is preferred.
+    assert_eq!(families(&["IPv4"], "PreferDualStack"), Families::Only(Family::V4));
+    assert_eq!(families(&["IPv6", "IPv4"], "PreferDualStack"), Families::Prefer(Family::V6));
+    assert_eq!(families(&["IPv6", "IPv4"], "RequireDualStack"), Families::Both);
+}
+
+#[test]
+fn a_selector_is_of_its_namespace() {
+    let selector = spec(json!({"selector": {"tier": "front", "app": "web"}})).selector;
+    assert_eq!(selector, "default/app=web,tier=front");
+    assert_eq!(spec(json!({})).selector, "");
 }
 
 #[test]

@@ -115,6 +115,7 @@ pub(crate) struct IpSpec {
     pub(crate) namespace: String,
     pub(crate) subnet: String,
     pub(crate) v4_ip_address: String,
+    pub(crate) v6_ip_address: String,
     pub(crate) mac_address: String,
     pub(crate) pod_type: String,
 }
@@ -137,6 +138,7 @@ pub(crate) struct VipSpec {}
 #[serde(default)]
 pub(crate) struct VipStatus {
     pub(crate) v4ip: String,
+    pub(crate) v6ip: String,
 }
 
 /// Spec of KubeVirt's `VirtualMachine`: only its labels count.

@@ -1,14 +1,14 @@
 //! Objects of the under cluster into the core's types. Pure.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cpo_api::{AddressPool, Eip, L2Advertisement, TenantCluster, TenantMode, names};
 use cpo_core::engine::UnderObject;
 use cpo_core::ids::{ServiceKey, Uid, Version};
 use cpo_core::tenant::{SecretKey, TenantSpec, Vlan};
 use cpo_core::under::{self, PoolSource, PoolTenants};
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -33,6 +33,11 @@ fn created(meta: &ObjectMeta) -> u64 {
 
 /// An IPv4 address; Kube-OVN's empty string is none.
 fn v4(text: &str) -> Option<Ipv4Addr> {
+    text.parse().ok()
+}
+
+/// An IPv6 address; Kube-OVN's empty string is none.
+fn v6(text: &str) -> Option<Ipv6Addr> {
     text.parse().ok()
 }
 
@@ -172,18 +177,19 @@ pub(crate) fn l2_advertisement(object: L2Advertisement) -> Option<UnderObject> {
 /// An `Eip`.
 pub(crate) fn eip(object: Eip) -> UnderObject {
     let name = object.name_any();
-    let service = object.spec.services.first();
     let silenced = object.annotations().get(names::ANNOTATION_WITHDRAWN);
     let silenced = silenced.into_iter().flat_map(|nodes| nodes.split(','));
     let silenced = silenced.map(|node| node.trim().to_owned()).collect();
-    let owner = service.and_then(|s| format!("{}/{}", object.spec.tenant.name, s.key).parse().ok());
+    let tenant = &object.spec.tenant.name;
+    let owners = object.spec.services.iter();
+    let owners = owners.filter_map(|s| format!("{tenant}/{}", s.key).parse().ok()).collect();
     let eip = under::Eip {
         uid: uid(&object.metadata),
         version: version(&object.metadata),
         generation: object.metadata.generation.unwrap_or_default(),
         created: created(&object.metadata),
         deleting: object.metadata.deletion_timestamp.is_some(),
-        owner,
+        owners,
         silenced,
         spec: object.spec,
         status: object.status.unwrap_or_default(),
@@ -228,12 +234,14 @@ pub(crate) fn subnet(object: kinds::Subnet) -> Option<UnderObject> {
     let spec = object.spec;
     let parts = |text: &str| text.split(',').map(|p| p.trim().to_owned()).collect::<Vec<_>>();
     let cidr = parts(&spec.cidr_block).iter().find_map(|p| p.parse::<Ipv4Net>().ok());
+    let cidr6 = parts(&spec.cidr_block).iter().find_map(|p| p.parse::<Ipv6Net>().ok());
     let gateways = parts(&spec.gateway).iter().filter_map(|p| p.parse::<IpAddr>().ok()).collect();
     let excludes = spec.exclude_ips.iter().filter_map(|p| p.parse::<AddressRange>().ok());
     let available = object.status.unwrap_or_default().v4_available;
     let subnet = under::Subnet {
         vpc: spec.vpc,
         cidr: cidr.map(|net| net.trunc()),
+        cidr6: cidr6.map(|net| net.trunc()),
         gateways,
         excludes: excludes.collect(),
         available: whole(available),
@@ -264,6 +272,7 @@ pub(crate) fn ip(object: kinds::Ip) -> Option<UnderObject> {
         namespace: spec.namespace,
         subnet: spec.subnet,
         v4: v4(&spec.v4_ip_address),
+        v6: v6(&spec.v6_ip_address),
         mac: Some(spec.mac_address).filter(|mac| !mac.is_empty()),
         of_machine: spec.pod_type == "VirtualMachine",
     };
@@ -272,8 +281,11 @@ pub(crate) fn ip(object: kinds::Ip) -> Option<UnderObject> {
 
 /// A Kube-OVN `Vip`.
 pub(crate) fn vip(object: kinds::Vip) -> Option<UnderObject> {
-    let address = v4(&object.status.as_ref()?.v4ip)?;
-    Some(UnderObject::Vip(object.name_any(), Some(address)))
+    let status = object.status.as_ref()?;
+    let v4 = v4(&status.v4ip).map(IpAddr::V4);
+    let addresses: Vec<IpAddr> = v4.into_iter().chain(v6(&status.v6ip).map(IpAddr::V6)).collect();
+    let name = object.name_any();
+    (!addresses.is_empty()).then_some(UnderObject::Vip(name, Some(addresses)))
 }
 
 /// A node of the under cluster. Host names are of no concern.

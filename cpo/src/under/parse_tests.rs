@@ -97,7 +97,7 @@ fn an_address_is_granted_when_spec_and_status_agree_and_it_is_ready() {
 }
 
 #[test]
-fn the_ipv4_part_of_a_dual_stack_subnet_is_read() {
+fn both_parts_of_a_dual_stack_subnet_are_read() {
     let whole = json!({
         "apiVersion": "kubeovn.io/v1", "kind": "Subnet", "metadata": {"name": "external"},
         "spec": {
@@ -109,6 +109,7 @@ fn the_ipv4_part_of_a_dual_stack_subnet_is_read() {
     });
     let Some(UnderObject::Subnet(_, Some(subnet))) = subnet(from(whole)) else { panic!("none") };
     assert_eq!(subnet.cidr, Some("198.51.100.0/24".parse().unwrap()));
+    assert_eq!(subnet.cidr6, Some("2001:db8::/64".parse().unwrap()));
     assert_eq!(subnet.gateways.len(), 2);
     assert!(subnet.excludes.contains("198.51.100.5".parse().unwrap()));
     assert_eq!(subnet.available, 245);

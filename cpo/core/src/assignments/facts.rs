@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use pools::{
-    Bound, Families, Family, Labels, Owner, Port, Protocol, Record, Refusal, Request, Service,
+    Bound, Families, Labels, Owner, Port, Protocol, Record, Refusal, Request, Service, Sharing,
 };
 
 use super::{Assignments, Claim};
+use cpo_api::EipSharing;
+
 use crate::ids::{ServiceKey, TenantName};
 use crate::ovn::{self, LoadBalancer};
 use crate::plan::is_ovn_eip_of;
@@ -25,12 +27,16 @@ pub struct Wish {
     pub labels: Labels,
     /// Those of its namespace, as far as they are known.
     pub namespace_labels: Option<Labels>,
-    /// The address it asks for.
-    pub address: Option<Ipv4Addr>,
+    /// Which families it wants.
+    pub families: Families,
+    /// The addresses it asks for, at most one of a family.
+    pub addresses: Vec<IpAddr>,
     /// The pool it asks for.
     pub pool: Option<String>,
     /// Its ports.
     pub ports: Vec<Port>,
+    /// With whom it shares its addresses, if it does.
+    pub sharing: Option<EipSharing>,
     /// The pools whose addresses reach it, as far as that is known: unasked, it gets one of these.
     pub near: BTreeSet<String>,
 }
@@ -41,7 +47,6 @@ impl Wish {
         &self,
         mut ask: impl FnMut(&Request<'_>) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
-        let addresses: Vec<IpAddr> = self.address.map(IpAddr::V4).into_iter().collect();
         let request = Request {
             service: Service {
                 tenant: self.key.tenant().as_str(),
@@ -50,11 +55,11 @@ impl Wish {
             },
             labels: &self.labels,
             namespace_labels: self.namespace_labels.as_ref(),
-            families: Families::Only(Family::V4),
-            addresses: &addresses,
+            families: self.families,
+            addresses: &self.addresses,
             pool: self.pool.as_deref(),
             ports: &self.ports,
-            sharing: None,
+            sharing: self.sharing.as_ref().map(shares),
             among: Some(&self.near).filter(|near| !near.is_empty()),
         };
         match ask(&request) {
@@ -63,6 +68,11 @@ impl Wish {
             answer => answer,
         }
     }
+}
+
+/// Sharing as the allocator counts it.
+fn shares(sharing: &EipSharing) -> Sharing<'_> {
+    Sharing { key: &sharing.key, backends: &sharing.backends }
 }
 
 /// A port as the allocator counts it.
@@ -77,7 +87,7 @@ pub(crate) const fn port(protocol: Transport, number: u16) -> Port {
 
 impl World {
     /// Tells the allocator anew what is known of an address.
-    pub(crate) fn reckon(&mut self, address: Ipv4Addr) {
+    pub(crate) fn reckon(&mut self, address: IpAddr) {
         let mut assignments = std::mem::take(&mut self.assignments);
         assignments.reckon(self, address);
         self.assignments = assignments;
@@ -97,7 +107,7 @@ impl World {
     }
 
     /// Notes that something uses an address beside an `Eip`, or no longer does.
-    pub(crate) fn claim(&mut self, address: Option<Ipv4Addr>, claim: Claim, there: bool) {
+    pub(crate) fn claim(&mut self, address: Option<IpAddr>, claim: Claim, there: bool) {
         if let Some(address) = address {
             self.assignments.claim(address, claim, there);
             self.reckon(address);
@@ -105,15 +115,25 @@ impl World {
     }
 
     /// Notes that something uses another address than before.
-    pub(crate) fn reclaim(
-        &mut self,
-        before: Option<Ipv4Addr>,
-        after: Option<Ipv4Addr>,
-        claim: &Claim,
-    ) {
+    pub(crate) fn reclaim(&mut self, before: Option<IpAddr>, after: Option<IpAddr>, claim: &Claim) {
         if before != after {
             self.claim(before, claim.clone(), false);
             self.claim(after, claim.clone(), true);
+        }
+    }
+
+    /// The same for what uses several.
+    pub(crate) fn reclaim_all(
+        &mut self,
+        before: &BTreeSet<IpAddr>,
+        after: &BTreeSet<IpAddr>,
+        claim: &Claim,
+    ) {
+        for gone in before.difference(after) {
+            self.claim(Some(*gone), claim.clone(), false);
+        }
+        for new in after.difference(before) {
+            self.claim(Some(*new), claim.clone(), true);
         }
     }
 
@@ -132,22 +152,24 @@ impl World {
 }
 
 /// Everything that uses an address beside `Eip`s.
-fn claims(world: &World) -> Vec<(Ipv4Addr, Claim)> {
+fn claims(world: &World) -> Vec<(IpAddr, Claim)> {
     let under = &world.under;
     let eips = under.ovn_eips.iter();
-    let eips = eips.filter_map(|(n, eip)| Some((eip.address()?, Claim::OvnEip(n.clone()))));
+    let eips = eips.filter_map(|(n, eip)| Some((eip.address()?.into(), Claim::OvnEip(n.clone()))));
     let install = world.install.as_str();
     let rows = world.ovn.load_balancers.iter().filter(|(_, row)| row.service(install).is_some());
-    let rows = rows.filter_map(|(uuid, row)| Some((row.address()?, Claim::Row(*uuid))));
-    let ips = under.ips.iter().filter_map(|(n, ip)| Some((ip.v4?, Claim::Ip(n.clone()))));
-    let vips = under.vips.iter().map(|(n, v4)| (*v4, Claim::Vip(n.clone())));
-    let nat = world.ovn.nat.iter().map(|(uuid, v4)| (*v4, Claim::Nat(*uuid)));
+    let rows = rows.filter_map(|(uuid, row)| Some((row.address()?.into(), Claim::Row(*uuid))));
+    let ips = under.ips.iter();
+    let ips = ips.flat_map(|(n, ip)| ip.addresses().map(|at| (at, Claim::Ip(n.clone()))));
+    let vips = under.vips.iter();
+    let vips = vips.flat_map(|(n, all)| all.iter().map(|at| (*at, Claim::Vip(n.clone()))));
+    let nat = world.ovn.nat.iter().map(|(uuid, v4)| ((*v4).into(), Claim::Nat(*uuid)));
     eips.chain(rows).chain(ips).chain(vips).chain(nat).collect()
 }
 
 impl Assignments {
-    pub(super) fn reckon(&mut self, world: &World, address: Ipv4Addr) {
-        if let Some(eip) = world.under.eips.get(&address.to_string()) {
+    pub(super) fn reckon(&mut self, world: &World, address: IpAddr) {
+        if let Some(eip) = world.under.eip(address) {
             self.eip(world, address, eip);
             return;
         }
@@ -158,14 +180,14 @@ impl Assignments {
             }
             // What was promised has no record, and stays.
             None if self.recorded.remove(&address) => {
-                self.allocator.forget(address.into());
+                self.allocator.forget(address);
                 self.note_freed();
             }
             None => {}
         }
     }
 
-    fn eip(&mut self, world: &World, address: Ipv4Addr, eip: &Eip) {
+    fn eip(&mut self, world: &World, address: IpAddr, eip: &Eip) {
         let spec = &eip.spec;
         let ports: Vec<Vec<Port>> = spec.services.iter().map(|s| ports(&s.ports)).collect();
         let services = spec.services.iter().zip(&ports);
@@ -180,7 +202,10 @@ impl Assignments {
         let owner = match (eip.released(), first) {
             (None, None) if spec.reserved => Owner::Reserved { tenant, service: None },
             (None, None) => Owner::Foreign("an Eip without a Service"),
-            (None, Some(_)) => Owner::Services { tenant, services: &bound, sharing: None },
+            (None, Some(_)) => {
+                let sharing = spec.sharing.as_ref().map(shares);
+                Owner::Services { tenant, services: &bound, sharing }
+            }
             (Some(_), _) if spec.reserved => Owner::Reserved { tenant, service: None },
             (Some(_), Some((namespace, name))) if spec.keep => {
                 Owner::Kept { tenant, namespace, name }
@@ -198,7 +223,7 @@ impl Assignments {
         self.restore(address, pool, owner, created);
     }
 
-    fn claimed(&mut self, world: &World, address: Ipv4Addr, claim: &Claim) {
+    fn claimed(&mut self, world: &World, address: IpAddr, claim: &Claim) {
         let text = match claim {
             Claim::OvnEip(name) => {
                 let eip = world.under.ovn_eips.get(name);
@@ -239,7 +264,7 @@ impl Assignments {
     fn bound(
         &mut self,
         world: &World,
-        address: Ipv4Addr,
+        address: IpAddr,
         key: &ServiceKey,
         pool: Option<&str>,
         created: Option<u64>,
@@ -256,12 +281,12 @@ impl Assignments {
         self.restore(address, &pool, owner, created);
     }
 
-    fn restore(&mut self, address: Ipv4Addr, pool: &str, owner: Owner<'_>, created: u64) {
+    fn restore(&mut self, address: IpAddr, pool: &str, owner: Owner<'_>, created: u64) {
         // What was a Service's leaves room in a quota, or waits for somebody.
         let known = !self.recorded.insert(address);
         self.freed |= known && !matches!(owner, Owner::Services { .. });
         // Records that contradict each other are told by the state of the address.
-        let _ = self.allocator.restore(&Record { address: address.into(), pool, owner, created });
+        let _ = self.allocator.restore(&Record { address, pool, owner, created });
     }
 }
 

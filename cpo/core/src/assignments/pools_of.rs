@@ -69,8 +69,7 @@ impl World {
         self.assignments.faults = faults;
         self.assignments.allocator.set_pools(specs);
         let eips = self.under.eips.values().filter_map(crate::under::Eip::address);
-        let used: BTreeSet<Ipv4Addr> =
-            eips.chain(self.assignments.claims.keys().copied()).collect();
+        let used: BTreeSet<IpAddr> = eips.chain(self.assignments.claims.keys().copied()).collect();
         used.into_iter().for_each(|address| self.reckon(address));
     }
 
@@ -217,11 +216,9 @@ impl Others {
                 let gateways: Vec<_> =
                     subnet.gateways.iter().copied().map(AddressRange::single).collect();
                 add(&gateways, format!("the gateway of Subnet {name}"));
-            } else if subnet.vpc == OWN_VPC
-                && let Some(cidr) = subnet.cidr
-            {
-                let range = AddressRange::from(ipnet::IpNet::V4(cidr));
-                add(&[range], format!("Subnet {name} of the under cluster's own pods"));
+            } else if subnet.vpc == OWN_VPC {
+                let ranges: Vec<_> = subnet.prefixes().map(AddressRange::from).collect();
+                add(&ranges, format!("Subnet {name} of the under cluster's own pods"));
             }
         }
         for (name, tenant) in &world.tenants {
@@ -275,8 +272,7 @@ impl Under {
         self.pools.values().any(|pool| match &pool.source {
             PoolSource::Ranges(ranges) => ranges.iter().any(|range| range.contains(address)),
             PoolSource::Subnet(name) => {
-                let cidr = self.subnets.get(name).and_then(|subnet| subnet.cidr);
-                cidr.is_some_and(|cidr| matches!(address, IpAddr::V4(v4) if cidr.contains(&v4)))
+                self.subnets.get(name).is_some_and(|subnet| subnet.contains(address))
             }
         })
     }

@@ -85,10 +85,8 @@ impl Engine {
     }
 
     fn soil_address(&mut self, address: Ipv4Addr) {
-        let owner = self.world.under.eips.get(&address.to_string()).and_then(|e| e.owner.clone());
-        if let Some(key) = owner {
-            self.soil(key);
-        }
+        let owners = self.world.under.eip(address.into()).map(|eip| eip.owners.clone());
+        owners.into_iter().flatten().for_each(|key| self.soil(key));
     }
 
     pub(super) fn under(&mut self, object: UnderObject) {
@@ -115,7 +113,7 @@ impl Engine {
                     self.soil_everybody();
                 }
             }
-            UnderObject::Vip(name, address) => self.world.put_vip(&name, address),
+            UnderObject::Vip(name, addresses) => self.world.put_vip(&name, addresses),
             UnderObject::L2Advertisement(name, advertisement) => {
                 if put(&mut under.advertisements, name, advertisement) {
                     self.soil_everybody();
@@ -168,7 +166,7 @@ impl Engine {
     fn soil_announced_by(&mut self, node: &str) {
         let says = |eip: &&Eip| eip.status.announcements.iter().any(|by| by.node == node);
         let eips = self.world.under.eips.values().filter(says);
-        let owners: Vec<ServiceKey> = eips.filter_map(|eip| eip.owner.clone()).collect();
+        let owners: Vec<ServiceKey> = eips.flat_map(|eip| eip.owners.iter().cloned()).collect();
         owners.into_iter().for_each(|key| self.soil(key));
     }
 
@@ -206,7 +204,7 @@ impl Engine {
         let reserved = [under.ovn_eips.get(name), eip.as_ref()];
         let reserved = reserved.into_iter().flatten().find_map(|eip| eip.reserved);
         if let Some(address) = reserved {
-            self.chores.reserved_changed(address);
+            self.chores.reserved_changed(address.into());
         }
         let concerned = self.world.put_ovn_eip(name, eip);
         for key in concerned {

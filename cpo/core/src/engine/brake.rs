@@ -19,7 +19,7 @@ impl Engine {
         let uid = tenant.spec.uid.as_str();
         let held = |eip: &&Eip| eip.spec.tenant.uid == uid && eip.released().is_none();
         let held = self.world.under.eips.values().filter(held);
-        let held: BTreeSet<ServiceKey> = held.filter_map(|eip| eip.owner.clone()).collect();
+        let held: BTreeSet<ServiceKey> = held.flat_map(|eip| eip.owners.iter().cloned()).collect();
         let vanished: BTreeSet<_> =
             held.iter().filter(|key| !listed.contains(&key.in_tenant())).cloned().collect();
         let too_many = vanished.len() > ALWAYS.max(held.len() / 5);

@@ -2,7 +2,7 @@
 //! operators read.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use cpo_api::{CleanupPolicy, conditions_differ, names};
@@ -47,9 +47,9 @@ pub(super) enum Chore {
     /// Write an `AddressPool`'s status.
     Pool(String),
     /// See to an address that an operator reserved and no Service has.
-    Reserved(Ipv4Addr),
+    Reserved(IpAddr),
     /// Try an address again that Kube-OVN did not grant.
-    Ungranted(Ipv4Addr),
+    Ungranted(IpAddr),
     /// Tell that rows of a tenant were deleted by others.
     Deletions(TenantName),
 }
@@ -100,11 +100,11 @@ impl Chores {
         self.counted(Chore::Pool(name));
     }
 
-    pub(super) fn reserved_changed(&mut self, address: Ipv4Addr) {
+    pub(super) fn reserved_changed(&mut self, address: IpAddr) {
         self.due.insert(Chore::Reserved(address), Duration::ZERO);
     }
 
-    pub(super) fn ungranted(&mut self, address: Ipv4Addr, now: Now) {
+    pub(super) fn ungranted(&mut self, address: IpAddr, now: Now) {
         self.due.insert(Chore::Ungranted(address), now.mono + UNGRANTED_PERIOD);
     }
 
@@ -278,7 +278,7 @@ impl Engine {
         }
     }
 
-    fn reserved_chore(&mut self, address: Ipv4Addr, now: Now) -> Option<Effect> {
+    fn reserved_chore(&mut self, address: IpAddr, now: Now) -> Option<Effect> {
         let next = plan::reserved_step(&self.world, address, now);
         if next.again {
             self.chores.due.insert(Chore::Reserved(address), now.mono + GRANT_PERIOD);

@@ -1,7 +1,7 @@
 //! What the edges hand in.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use pools::{AddressRange, Labels};
 
@@ -118,8 +118,8 @@ pub enum UnderObject {
     Vpc(String, Option<String>),
     /// An `IP`.
     Ip(String, Option<Ip>),
-    /// A Kube-OVN `Vip`.
-    Vip(String, Option<Ipv4Addr>),
+    /// A Kube-OVN `Vip`: its addresses.
+    Vip(String, Option<Vec<IpAddr>>),
     /// A node of the under cluster.
     Node(String, Option<under::Node>),
     /// A `ServiceCIDR`: from where the under cluster takes addresses for its own Services.

@@ -232,7 +232,7 @@ fn changes(known: &World, truth: &World) -> Vec<Input> {
     );
     under.extend(differ(&k.vpcs, &t.vpcs).map(|(n, v)| UnderObject::Vpc(n.clone(), v.cloned())));
     under.extend(differ(&k.ips, &t.ips).map(|(n, v)| UnderObject::Ip(n.clone(), v.cloned())));
-    under.extend(differ(&k.vips, &t.vips).map(|(n, v)| UnderObject::Vip(n.clone(), v.copied())));
+    under.extend(differ(&k.vips, &t.vips).map(|(n, v)| UnderObject::Vip(n.clone(), v.cloned())));
     under.extend(differ(&k.nodes, &t.nodes).map(|(n, v)| UnderObject::Node(n.clone(), v.cloned())));
     under.extend(
         differ(&k.service_cidrs, &t.service_cidrs)

@@ -49,9 +49,9 @@ fn set_back() -> (Bench, Vec<String>) {
         for name in w.under.ovn_eips.keys().cloned().collect::<Vec<_>>() {
             w.put_ovn_eip(&name, None);
         }
-        let owner = Some(testing::key(&key(0)));
+        let owners = vec![testing::key(&key(0))];
         let uid = Uid::new("uid-stale");
-        w.put_eip(&second, Some(Eip { uid, spec: stale, owner, ..old }));
+        w.put_eip(&second, Some(Eip { uid, spec: stale, owners, ..old }));
     });
     (bench, served)
 }
@@ -78,7 +78,7 @@ fn without_the_record_that_is_wrong_what_is_served_is_recorded_again() {
     bench.wait(2);
     assert_eq!(bench.edits_of_rows(), 0);
     assert_eq!(published(&mut bench, 2), served);
-    let owners = bench.truth.under.eips.values().map(|eip| eip.owner.clone().unwrap().to_string());
+    let owners = bench.truth.under.eips.values().map(|eip| eip.owners[0].to_string());
     assert_eq!(owners.collect::<Vec<_>>(), [key(0), key(1)]);
 }
 

@@ -14,7 +14,7 @@ pub(super) fn reserved(address: &str, tenant: &str) -> Eip {
         generation: 1,
         created: 0,
         deleting: false,
-        owner: None,
+        owners: Vec::new(),
         silenced: std::collections::BTreeSet::new(),
         spec: EipSpec {
             address: address.to_owned(),
@@ -22,6 +22,7 @@ pub(super) fn reserved(address: &str, tenant: &str) -> Eip {
             pool: String::new(),
             tenant: EipTenant { name: tenant.to_owned(), uid: String::new() },
             services: Vec::new(),
+            sharing: None,
             reserved: true,
             keep: false,
             overlay: None,

@@ -12,7 +12,7 @@ use crate::world::World;
 
 /// Tenant `a` on a VLAN of its own, with `vm1` and `vm2`, a pool of ten addresses there and an
 /// advertisement of all pools; two nodes of the under cluster.
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut world = testing::world();
     let subnet =
         Subnet { underlay: true, ..testing::subnet("", "10.205.0.0/24", "10.205.0.1", &[]) };
@@ -43,7 +43,7 @@ fn served() -> Bench {
 }
 
 /// Runs until nothing is left to do, with a speaker on a node that obeys; or with none.
-fn settle(bench: &mut Bench, node: Option<&str>) {
+pub(super) fn settle(bench: &mut Bench, node: Option<&str>) {
     for _ in 0..20 {
         bench.run();
         if !node.is_some_and(|node| speak(&mut bench.truth, node)) {
@@ -69,7 +69,7 @@ fn speak(world: &mut World, node: &str) -> bool {
 }
 
 /// A speaker says that it does this for an address, or nothing.
-fn say(world: &mut World, name: &str, node: &str, state: Option<AnnouncementState>) {
+pub(super) fn say(world: &mut World, name: &str, node: &str, state: Option<AnnouncementState>) {
     let mut eip = world.under.eips[name].clone();
     eip.version = testing::next(eip.version);
     eip.status.announcements.retain(|by| by.node != node);
@@ -83,11 +83,11 @@ fn say(world: &mut World, name: &str, node: &str, state: Option<AnnouncementStat
     world.put_eip(name, Some(eip));
 }
 
-fn eip<'b>(bench: &'b Bench, address: &str) -> &'b Eip {
+pub(super) fn eip<'b>(bench: &'b Bench, address: &str) -> &'b Eip {
     &bench.truth.under.eips[address]
 }
 
-fn reason(bench: &Bench, address: &str) -> String {
+pub(super) fn reason(bench: &Bench, address: &str) -> String {
     let conditions = &eip(bench, address).status.conditions;
     conditions.iter().find(|c| c.type_ == "Ready").map(|c| c.reason.clone()).unwrap_or_default()
 }

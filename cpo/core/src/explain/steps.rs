@@ -1,6 +1,7 @@
 //! The steps, one by one.
 
 use cpo_api::{CleanupPolicy, Condition, ConditionStatus, Reason};
+use pools::{Families, Family};
 
 use super::{Chain, Facts, Mark, Step, UNDER_WAY};
 use crate::plan::Holders;
@@ -24,15 +25,30 @@ impl Facts<'_> {
         Some(Holders { world: self.world, tenant: self.tenant()?, key: self.key })
     }
 
-    /// The Service's Eip; one that is released only where there is no Service that is served.
+    /// The Service's Eips; such as are released only where there is no Service that is served.
+    pub(super) fn eips(&self) -> Vec<&Eip> {
+        let Some(holders) = self.holders() else { return Vec::new() };
+        let served = self.service().filter(|service| !service.deleting);
+        let lives: Vec<_> = holders.lives().into_iter().map(|(_, eip)| eip).collect();
+        match lives.is_empty() && served.is_none() {
+            true => holders.eips().map(|(_, eip)| eip).collect(),
+            false => lives,
+        }
+    }
+
+    /// The first of them.
     pub(super) fn eip(&self) -> Option<&Eip> {
-        let (holders, served) = (self.holders()?, self.service().filter(|s| !s.deleting));
-        let had = || holders.eips().next().filter(|_| served.is_none());
-        holders.live().or_else(had).map(|(_, eip)| eip)
+        self.eips().first().copied()
+    }
+
+    fn live_eips(&self) -> Vec<&Eip> {
+        let mut eips = self.eips();
+        eips.retain(|eip| eip.released().is_none() && !eip.deleting);
+        eips
     }
 
     fn live_eip(&self) -> Option<&Eip> {
-        self.eip().filter(|eip| eip.released().is_none() && !eip.deleting)
+        self.live_eips().first().copied()
     }
 }
 
@@ -158,11 +174,21 @@ impl Chain<'_> {
             return;
         }
         let Ok((request, _)) = request::read(service, tenant.spec.mode()) else { return };
-        let text = match (request.address, &request.pool) {
-            (Some(address), _) => format!("asks for {address}"),
-            (None, Some(pool)) => format!("asks for an address of pool {pool}"),
-            (None, None) => "asks for any address".to_owned(),
+        let named: Vec<_> = request.addresses.iter().map(ToString::to_string).collect();
+        let mut text = match (named.as_slice(), &request.pool) {
+            ([_, ..], _) => format!("asks for {}", named.join(" and ")),
+            ([], Some(pool)) => format!("asks for an address of pool {pool}"),
+            ([], None) => "asks for any address".to_owned(),
         };
+        text.push_str(match request.families {
+            Families::Only(Family::V4) => "",
+            Families::Only(Family::V6) => ", IPv6",
+            Families::Prefer(_) => ", of both families if that can be",
+            Families::Both => ", of both families",
+        });
+        if let Some(sharing) = &request.sharing {
+            text.push_str(&format!(", shared by key {:?}", sharing.key));
+        }
         self.ok(Step::Wish, text);
     }
 
@@ -192,25 +218,32 @@ impl Chain<'_> {
     }
 
     fn eip(&mut self) {
-        let facts = self.facts;
-        match facts.eip() {
-            Some(eip) if eip.released().is_some() => {
-                let word = condition(&eip.status.conditions, "Ready").map_or("", |c| &c.reason);
-                let text = format!("Eip {} is released: {word}", eip.spec.address);
-                self.no(Step::Eip, text, "a Service of the same namespace and name gets it again");
-            }
-            Some(eip) if eip.deleting => {
-                let text = format!("Eip {} is being deleted", eip.spec.address);
-                self.no(Step::Eip, text, UNDER_WAY);
-            }
-            Some(eip) => {
-                let reserved = if eip.spec.reserved { ", reserved" } else { "" };
-                let pool = &eip.spec.pool;
-                let text = format!("Eip {} is its own, of pool {pool}{reserved}", eip.spec.address);
-                self.ok(Step::Eip, text);
-            }
-            None if self.blocked() => {}
-            None => self.no(Step::Eip, "there is no Eip for it yet", UNDER_WAY),
+        let eips = self.facts.eips();
+        if eips.is_empty() && !self.blocked() {
+            self.no(Step::Eip, "there is no Eip for it yet", UNDER_WAY);
+        }
+        eips.into_iter().for_each(|eip| self.eip_of(eip));
+    }
+
+    fn eip_of(&mut self, eip: &Eip) {
+        let address = &eip.spec.address;
+        if eip.released().is_some() {
+            let word = condition(&eip.status.conditions, "Ready").map_or("", |c| &c.reason);
+            let text = format!("Eip {address} is released: {word}");
+            self.no(Step::Eip, text, "a Service of the same namespace and name gets it again");
+        } else if eip.deleting {
+            self.no(Step::Eip, format!("Eip {address} is being deleted"), UNDER_WAY);
+        } else {
+            let reserved = if eip.spec.reserved { ", reserved" } else { "" };
+            let own = self.facts.key.in_tenant();
+            let others = eip.spec.services.iter().filter(|other| other.key != own);
+            let others: Vec<_> = others.map(|other| other.key.as_str()).collect();
+            let whose = match others.is_empty() {
+                true => "its own".to_owned(),
+                false => format!("shared with {}", others.join(", ")),
+            };
+            let text = format!("Eip {address} is {whose}, of pool {}{reserved}", eip.spec.pool);
+            self.ok(Step::Eip, text);
         }
     }
 
@@ -243,19 +276,30 @@ impl Chain<'_> {
         if steps.map(|step| self.troubled(step)).contains(&true) {
             return;
         }
-        let Some(eip) = facts.live_eip() else { return };
-        match &eip.status.announced_by {
-            Some(nodes) => self.ok(Step::Announced, format!("announced by {nodes}, by the Eip")),
-            None => self.no(Step::Announced, "no speaker says that it announces it", UNDER_WAY),
+        for eip in facts.live_eips() {
+            let address = &eip.spec.address;
+            match &eip.status.announced_by {
+                Some(nodes) => {
+                    let text = format!("{address} is announced by {nodes}, by the Eip");
+                    self.ok(Step::Announced, text);
+                }
+                None => {
+                    let text = format!("no speaker says that it announces {address}");
+                    self.no(Step::Announced, text, UNDER_WAY);
+                }
+            }
         }
     }
 
     fn status(&mut self) {
-        let facts = self.facts;
-        let Some(eip) = facts.live_eip() else { return };
         if self.troubled(Step::Status) {
             return;
         }
+        self.facts.live_eips().into_iter().for_each(|eip| self.status_of(eip));
+    }
+
+    fn status_of(&mut self, eip: &Eip) {
+        let facts = self.facts;
         if let Some(service) = facts.service() {
             let published = service.status.ingress.iter().any(|i| i.ip == eip.spec.address);
             match published {
@@ -279,11 +323,15 @@ impl Chain<'_> {
         }
     }
 
-    /// It has an address that is Ready, published as far as that was looked at, and rows as far as
+    /// It has addresses, all Ready, published as far as that was looked at, and with rows as far as
     /// those were.
     pub(super) fn served(&self) -> bool {
+        let eips = self.facts.live_eips();
+        !eips.is_empty() && eips.into_iter().all(|eip| self.served_at(eip))
+    }
+
+    fn served_at(&self, eip: &Eip) -> bool {
         let facts = self.facts;
-        let Some(eip) = facts.live_eip() else { return false };
         let address = &eip.spec.address;
         let published = facts.unread.is_some()
             || facts.service().is_some_and(|s| s.status.ingress.iter().any(|i| i.ip == *address));

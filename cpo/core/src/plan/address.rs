@@ -3,13 +3,14 @@
 mod grant;
 mod record;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use cpo_api::Reason;
 use pools::{Assigned, Given, PoolName, Target};
 
 use super::serve::Serving;
-use super::{Plan, Promise, Since, Wait, holders, release, reserved_ovn_eip_name, vlan};
+use super::{Plan, Promise, Since, Wait, holders, release, reserved_ovn_eip_name};
 use crate::assignments::Wish;
 use crate::effect::{Effect, Purpose, UnderEffect};
 use crate::ovn::OvnLink;
@@ -20,7 +21,7 @@ use crate::select;
 use crate::tenant::Reading;
 use crate::under::{Eip, OvnEip, Pool};
 use grant::granted;
-pub(super) use record::{bind, differs, spec};
+pub(super) use record::{bind, differs, kept_by_others, spec};
 
 /// How far a Service has come to its address.
 #[derive(Debug)]
@@ -46,14 +47,11 @@ pub(super) fn step(
     since: &Since,
     plan: &mut Plan,
 ) -> Address {
-    if let Some(vlan) = &serving.tenant.spec.vlan {
-        return vlan::step(serving, vlan, request, since, plan);
-    }
     let under = &serving.world.under;
     let drawn = || under.ovn_eips.get(&serving.ovn_eip);
     if let Some(live) = serving.served_address() {
         let recorded = match serving.eip() {
-            Some((_, eip)) => eip.deleting || eip.address() == Some(live),
+            Some((_, eip)) => eip.deleting || eip.address() == Some(live.into()),
             None => drawn().is_some_and(|eip| eip.deleting || eip.address() == Some(live)),
         };
         if !recorded {
@@ -99,18 +97,23 @@ fn unrecorded(
     plan: &mut Plan,
 ) -> Address {
     let world = serving.world;
-    let own = serving.holders.eips().find(|(_, eip)| eip.address() == Some(live));
+    let own = serving.holders.eips().find(|(_, eip)| eip.address() == Some(live.into()));
     if let (None, Some((name, eip))) = (serving.eip(), own.filter(|(_, eip)| !eip.deleting)) {
         // Its record says that it rests: that is of before.
-        return bind(name, eip, spec(serving, Some(eip), live, &eip.spec.pool, request), plan);
+        return bind(
+            name,
+            eip,
+            spec(serving, Some(eip), live.into(), &eip.spec.pool, request),
+            plan,
+        );
     }
-    let wish = Wish { address: None, pool: None, ..serving.wish(request, false) };
+    let wish = Wish { addresses: Vec::new(), pool: None, ..serving.wish(request, false) };
     let kept = match (serving.eip(), select::choose(world, &wish)) {
         (None, Ok(Assigned::Kept(given))) => v4(&given) == Some(live),
         _ => false,
     };
     if kept && !world.under.ovn_eips.contains_key(&serving.ovn_eip) {
-        let pool = world.assignments.pool_at(live).unwrap_or_default();
+        let pool = world.assignments.pool_at(live.into()).unwrap_or_default();
         let subnet = world.under.subnet_for(pool, live);
         plan.effects.extend(subnet.map(|s| create_ovn_eip(serving, pool, s, Some(live))));
         return Address::Waiting;
@@ -123,9 +126,14 @@ fn unrecorded(
             && eip.spec.tenant.uid == serving.tenant.spec.uid.as_str()
     });
     if let Some((name, eip)) = reserved.filter(|_| serving.eip().is_none()) {
-        return bind(name, eip, spec(serving, Some(eip), live, &eip.spec.pool, request), plan);
+        return bind(
+            name,
+            eip,
+            spec(serving, Some(eip), live.into(), &eip.spec.pool, request),
+            plan,
+        );
     }
-    let holder = world.under.eips.get(&live.to_string()).and_then(|eip| eip.owner.as_ref());
+    let holder = world.under.eips.get(&live.to_string()).and_then(Eip::owner);
     let own = serving.eip().map(|(name, _)| format!("; its own is Eip {name}"));
     let why = format!(
         "load balancer rows serve it at {live}, {}{}: nothing of it is changed until that is put \
@@ -144,16 +152,12 @@ fn unrecorded(
 }
 
 /// What a Service without an address gets: the pool, and the address where it is known.
-pub(super) fn choose(
+fn choose(
     serving: &Serving<'_>,
     request: &Request,
     plan: &mut Plan,
 ) -> Result<(PoolName, Option<Ipv4Addr>), Address> {
-    let wanted = serving.world.assignments.wanted(serving.key);
-    if wanted.is_some() && request.address.is_none() && request.pool.is_none() {
-        // It wishes for it no more: as anybody else.
-        plan.promise = Promise::Withdrawn;
-        plan.wake_at(serving.now.mono);
+    if gave_up(serving, request, plan) {
         return Err(Address::Waiting);
     }
     let wish = serving.wish(request, true);
@@ -173,6 +177,18 @@ pub(super) fn choose(
     })
 }
 
+/// Whether a Service was on its way to another address and wishes for none any more: it gets one
+/// as anybody else.
+pub(super) fn gave_up(serving: &Serving<'_>, request: &Request, plan: &mut Plan) -> bool {
+    let moves = serving.world.assignments.moves(serving.key);
+    let gave_up = moves && request.addresses.is_empty() && request.pool.is_none();
+    if gave_up {
+        plan.promise = Promise::Withdrawn;
+        plan.wake_at(serving.now.mono);
+    }
+    gave_up
+}
+
 /// Nothing is under way: take an address that rests or was set aside for it, or draw one.
 fn draw(serving: &Serving<'_>, request: &Request, plan: &mut Plan) -> Address {
     let (pool, address) = match choose(serving, request, plan) {
@@ -186,7 +202,7 @@ fn draw(serving: &Serving<'_>, request: &Request, plan: &mut Plan) -> Address {
         if eip.deleting || holder.is_some_and(|holder| holder.deleting) {
             return Address::Waiting;
         }
-        return bind(name, eip, spec(serving, Some(eip), address, &pool, request), plan);
+        return bind(name, eip, spec(serving, Some(eip), address.into(), &pool, request), plan);
     }
     let subnet = match address {
         Some(address) => under.subnet_for(&pool, address),
@@ -219,16 +235,13 @@ fn v4(given: &Given) -> Option<Ipv4Addr> {
 }
 
 /// What a Service on its way to a target is promised: the address, where it is known.
-pub(super) fn moving(to: &Target) -> Promise {
-    address_of(to).map_or(Promise::Withdrawn, Promise::Moving)
-}
-
-/// The address of a target, where it is known.
-pub(super) fn address_of(to: &Target) -> Option<Ipv4Addr> {
-    match to {
+fn moving(to: &Target) -> Promise {
+    let address = match to {
         Target::These(given) => v4(given),
         Target::Draw { .. } => None,
-    }
+    };
+    let moving = |v4| Promise::Moving(BTreeSet::from([IpAddr::V4(v4)]));
+    address.map_or(Promise::Withdrawn, moving)
 }
 
 fn create_ovn_eip(
@@ -255,10 +268,10 @@ fn assigned(
     since: &Since,
     plan: &mut Plan,
 ) -> Address {
-    let Some(address) = eip.address() else { return Address::Waiting };
+    let Some(IpAddr::V4(address)) = eip.address() else { return Address::Waiting };
     let wish = serving.wish(request, false);
     let up = serving.world.ovn.link == OvnLink::Up;
-    if serving.world.assignments.wanted(serving.key).is_some() {
+    if serving.world.assignments.moves(serving.key) {
         // Unless it goes on wishing for it.
         plan.promise = Promise::Withdrawn;
     }
@@ -279,7 +292,7 @@ fn assigned(
         hold(serving, eip, address, plan);
         return Address::Limited(address, problem.clone());
     }
-    let bound = spec(serving, Some(eip), address, &eip.spec.pool, request);
+    let bound = spec(serving, Some(eip), address.into(), &eip.spec.pool, request);
     if differs(&eip.spec, &bound) {
         plan.promise = Promise::Made(Box::new(wish));
         return bind(name, eip, bound, plan);
@@ -312,8 +325,8 @@ pub(super) fn keep(serving: &Serving<'_>, plan: &mut Plan) -> Option<Ipv4Addr> {
     if eip.deleting {
         return None;
     }
-    let address = eip.address()?;
-    if serving.world.assignments.wanted(serving.key).is_some() {
+    let Some(IpAddr::V4(address)) = eip.address() else { return None };
+    if serving.world.assignments.moves(serving.key) {
         plan.promise = Promise::Withdrawn;
     }
     hold(serving, eip, address, plan);
@@ -322,9 +335,6 @@ pub(super) fn keep(serving: &Serving<'_>, plan: &mut Plan) -> Option<Ipv4Addr> {
 
 /// Sees to it that the `OvnEip` holds an assigned address; tells whether it does.
 fn hold(serving: &Serving<'_>, eip: &Eip, address: Ipv4Addr, plan: &mut Plan) -> bool {
-    if eip.on_vlan() {
-        return true;
-    }
     let under = &serving.world.under;
     match under.ovn_eips.get(&serving.ovn_eip) {
         None => {
@@ -348,7 +358,7 @@ fn hold(serving: &Serving<'_>, eip: &Eip, address: Ipv4Addr, plan: &mut Plan) ->
 /// What the `OvnEip` of the Service is for: one that holds a reserved address outlives it.
 fn purpose(serving: &Serving<'_>, address: Option<Ipv4Addr>) -> Purpose {
     let install = &serving.world.install;
-    match address.filter(|v4| serving.ovn_eip == reserved_ovn_eip_name(install, *v4)) {
+    match address.filter(|v4| serving.ovn_eip == reserved_ovn_eip_name(install, (*v4).into())) {
         Some(address) => {
             Purpose::Reserved { address, tenant: serving.tenant.spec.name.to_string() }
         }

@@ -4,12 +4,14 @@
 //! `OvnEip` of its own, or Kube-OVN would give it away.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
+
+use pools::Family;
 
 use crate::effect::{Effect, UnderEffect};
 use crate::ids::{Install, ServiceKey, Uid};
 use crate::rows;
-use crate::tenant::Tenant;
+use crate::tenant::{Mode, Tenant};
 use crate::under::{Eip, OvnEip};
 use crate::world::World;
 
@@ -23,7 +25,7 @@ pub fn ovn_eip_name(install: &Install, tenant: &Uid, key: &ServiceKey) -> String
 
 /// Name of the `OvnEip` that holds an address an operator reserved.
 #[must_use]
-pub fn reserved_ovn_eip_name(install: &Install, address: Ipv4Addr) -> String {
+pub fn reserved_ovn_eip_name(install: &Install, address: IpAddr) -> String {
     format!("cpo-{}", digest(&format!("{install}\0reserved\0{address}")))
 }
 
@@ -65,14 +67,26 @@ impl<'a> Holders<'a> {
             .filter(move |(_, eip)| eip.spec.tenant.uid == self.tenant.spec.uid.as_str())
     }
 
-    /// The `Eip` that gives the Service its address: of several the one that rows serve, or that
-    /// speakers are told to announce, or else the oldest.
-    pub(crate) fn live(self) -> Option<(&'a String, &'a Eip)> {
-        let served = self.served();
+    /// The `Eip` that gives the Service its address in overlay mode: of several the one that rows
+    /// serve, or else the oldest.
+    fn live(self) -> Option<(&'a String, &'a Eip)> {
+        let served = self.served().map(IpAddr::V4);
         let live = self.eips().filter(|(_, eip)| eip.released().is_none());
-        live.min_by_key(|(_, eip)| {
-            (served.is_none() || eip.address() != served, !eip.is_ordered(), eip.created)
-        })
+        live.min_by_key(|(_, eip)| (served.is_none() || eip.address() != served, eip.created))
+    }
+
+    /// The `Eip`s that give the Service its addresses: one in overlay mode; in VLAN mode one of each
+    /// family at most, of several the one that speakers are told to announce, or else the oldest.
+    pub(crate) fn lives(self) -> Vec<(&'a String, &'a Eip)> {
+        if self.tenant.spec.mode() == Mode::Overlay {
+            return self.live().into_iter().collect();
+        }
+        let live: Vec<_> = self.eips().filter(|(_, eip)| eip.released().is_none()).collect();
+        let of = |family| {
+            let of = live.iter().filter(|(_, eip)| eip.address().map(Family::of) == Some(family));
+            of.min_by_key(|(_, eip)| (!eip.is_ordered(), eip.created)).copied()
+        };
+        [Family::V4, Family::V6].into_iter().filter_map(of).collect()
     }
 
     /// The address at which rows of ours serve the Service.
@@ -89,7 +103,8 @@ impl<'a> Holders<'a> {
             return reserved_ovn_eip_name(install, address);
         }
         let has = |name: &&String| {
-            under.ovn_eips.get(*name).is_some_and(|held| held.address() == Some(address))
+            let held = under.ovn_eips.get(*name).and_then(OvnEip::address);
+            held.map(IpAddr::V4) == Some(address)
         };
         let recorded = eip.spec.overlay.as_ref().map(|overlay| &overlay.ovn_eip);
         let recorded = || recorded.filter(|name| self.is_ours(name));

@@ -1,6 +1,7 @@
 //! A Service that is no longer to be served, or is gone: withdraw, release, let go.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use cpo_api::{CleanupPolicy, EipSpec, EipStatus, EipVlan};
@@ -42,7 +43,14 @@ pub(super) fn release(
     // What it has by a record stays until that is withdrawn.
     let mut plan = Plan { promise: Promise::Withdrawn, ..Plan::default() };
     let holders = Holders { world, tenant, key };
-    let eips: Vec<_> = holders.eips().collect();
+    let shares = |(_, eip): &(&String, &Eip)| eip.released().is_none() && eip.owners.len() > 1;
+    let (shared, eips): (Vec<_>, Vec<_>) = holders.eips().partition(shares);
+    for (name, eip) in shared.iter().filter(|(_, eip)| !eip.deleting) {
+        plan.effects.push(vlan::part(world, tenant, key, (name, eip), now));
+    }
+    if !shared.is_empty() {
+        return plan;
+    }
     let off = match tenant.spec.mode() {
         Mode::Overlay => withdraw(world, key, &mut plan),
         Mode::Vlan => vlan::withdraw_all(world, &eips, now, &mut plan),
@@ -201,7 +209,8 @@ fn hold(holders: Holders<'_>, eip: &Eip) -> Option<Effect> {
     if under.ovn_eips.contains_key(&name) {
         return None;
     }
-    let (address, pool) = (eip.address()?, eip.spec.pool.clone());
+    let Some(IpAddr::V4(address)) = eip.address() else { return None };
+    let pool = eip.spec.pool.clone();
     let subnet = under.subnet_for(&pool, address)?;
     Some(Effect::Under(UnderEffect::CreateOvnEip {
         name,

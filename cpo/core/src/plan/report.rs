@@ -2,12 +2,13 @@
 //! differs is written.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use cpo_api::{
     BackendCount, Condition, EipStatus, OvnStatus, Reason, conditions_differ, merge_conditions,
     names,
 };
+use pools::Family;
 use serde_json::{Value, json};
 
 use super::serve::Serving;
@@ -27,11 +28,11 @@ use crate::world::World;
 pub(super) struct Report {
     /// Something is under way: tell nothing yet.
     pub(super) silent: bool,
-    /// The address it holds.
-    pub(super) address: Option<Ipv4Addr>,
-    /// Its rows are committed, and seen.
+    /// The addresses it holds.
+    pub(super) addresses: Vec<IpAddr>,
+    /// Its rows are committed, and seen; or all its addresses are announced.
     pub(super) programmed: bool,
-    /// What stands against it, most severe first.
+    /// What stands against it, whatever its address.
     pub(super) problems: Vec<Problem>,
     /// By what it is served.
     pub(super) served: Served,
@@ -42,8 +43,31 @@ pub(super) struct Report {
 pub(super) enum Served {
     /// By rows on the router: the chassis that announces it, and the protocols that have a row.
     Rows { chassis: Option<String>, protocols: Vec<String> },
-    /// By speakers on these nodes; and the ports that are published.
-    Speakers { nodes: Vec<String>, ports: Vec<(u16, Protocol)> },
+    /// By speakers.
+    Speakers(Vec<Announced>),
+}
+
+/// How an address stands with speakers.
+#[derive(Clone, Debug)]
+pub(super) struct Announced {
+    /// The address.
+    pub(super) address: IpAddr,
+    /// The nodes that announce it.
+    pub(super) nodes: Vec<String>,
+    /// They do so by the present orders.
+    pub(super) programmed: bool,
+    /// The ports that are published; without any the address is not.
+    pub(super) ports: Vec<(u16, Protocol)>,
+    /// What stands against this address alone.
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Announced {
+    /// An address of which nothing is known yet.
+    pub(super) fn at(address: IpAddr) -> Self {
+        let (nodes, ports, problems) = (Vec::new(), Vec::new(), Vec::new());
+        Self { address, nodes, programmed: false, ports, problems }
+    }
 }
 
 impl Default for Served {
@@ -61,15 +85,40 @@ impl Report {
         };
     }
 
-    /// What the tenant reads of all problems, the gravest first.
-    fn messages(&self) -> String {
-        let all: Vec<_> = self.problems.iter().map(|p| p.message.as_str()).collect();
-        all.join("; ")
+    /// All that stands against it, the gravest first; what is told alike counts once.
+    pub(super) fn all(&self) -> Vec<&Problem> {
+        let of_addresses = self.announced().iter().flat_map(|announced| &announced.problems);
+        gravest_first(self.problems.iter().chain(of_addresses))
     }
 
-    fn refusal(&self) -> Option<&Problem> {
-        self.problems.iter().find(|p| p.severity > Severity::Warning)
+    /// What stands against one of its addresses, the gravest first.
+    fn of(&self, address: IpAddr) -> Vec<&Problem> {
+        let this = self.announced().iter().filter(|announced| announced.address == address);
+        gravest_first(self.problems.iter().chain(this.flat_map(|this| &this.problems)))
     }
+
+    fn announced(&self) -> &[Announced] {
+        match &self.served {
+            Served::Rows { .. } => &[],
+            Served::Speakers(announced) => announced,
+        }
+    }
+}
+
+fn gravest_first<'p>(problems: impl Iterator<Item = &'p Problem>) -> Vec<&'p Problem> {
+    let mut all: Vec<&Problem> = Vec::new();
+    for problem in problems {
+        if !all.iter().any(|other| told(other) == told(problem)) {
+            all.push(problem);
+        }
+    }
+    all.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+    all
+}
+
+/// The first of them that is more than a warning.
+fn refusal<'p>(problems: &[&'p Problem]) -> Option<&'p Problem> {
+    problems.iter().find(|problem| problem.severity > Severity::Warning).copied()
 }
 
 /// The patch that adds our finalizer. It comes with our conditions: the finalizer is the one every
@@ -143,10 +192,12 @@ pub(super) fn effects(serving: &Serving<'_>, report: &Report) -> Vec<Effect> {
     if changed {
         effects.extend(complaints(serving, report));
     }
-    if let Some((name, eip)) = serving.eip() {
+    // Of those that share an address the first tells how it stands.
+    let speaks = |eip: &Eip| eip.owner().is_none_or(|first| first == serving.key);
+    for (name, eip) in serving.eips.iter().filter(|(_, eip)| speaks(eip)) {
         let status = eip_status(serving, report, eip);
         if differs(&eip.status, &status) {
-            let (name, uid, version) = (name.clone(), eip.uid.clone(), None);
+            let (name, uid, version) = ((*name).clone(), eip.uid.clone(), None);
             let patch = UnderEffect::PatchEipStatus { name, uid, version, status };
             effects.push(Effect::Under(patch));
         }
@@ -155,15 +206,17 @@ pub(super) fn effects(serving: &Serving<'_>, report: &Report) -> Vec<Effect> {
 }
 
 fn ingress(serving: &Serving<'_>, report: &Report) -> Vec<Ingress> {
-    if let Served::Speakers { ports, .. } = &report.served {
-        let address = report.address.filter(|_| !ports.is_empty());
-        return address.map(|v4| at(v4, ports.clone())).into_iter().collect();
+    if let Served::Speakers(announced) = &report.served {
+        let of = |family| announced.iter().filter(move |a| Family::of(a.address) == family);
+        let published = serving.service.wanted_families().flat_map(of);
+        let published = published.filter(|announced| !announced.ports.is_empty());
+        return published.map(|a| at(a.address, a.ports.clone())).collect();
     }
     if !serving.world.ovn.known() {
         // What was published before a restart stands until the rows can be looked at.
         return serving.service.status.ingress.clone();
     }
-    let Some(address) = report.address else { return Vec::new() };
+    let Some(address) = report.addresses.first() else { return Vec::new() };
     let live = rows::rows_of(&serving.world.ovn, serving.key).filter(|(_, r)| !r.is_tombstone());
     let mut ports: Vec<_> = live
         .flat_map(|(_, row)| row.vips.keys().map(move |vip| (vip, row.protocol)))
@@ -173,10 +226,10 @@ fn ingress(serving: &Serving<'_>, report: &Report) -> Vec<Ingress> {
         return Vec::new();
     }
     ports.sort_unstable();
-    vec![at(address, ports)]
+    vec![at(*address, ports)]
 }
 
-fn at(address: Ipv4Addr, ports: Vec<(u16, Protocol)>) -> Ingress {
+fn at(address: IpAddr, ports: Vec<(u16, Protocol)>) -> Ingress {
     Ingress { ip: address.to_string(), ports, ..Ingress::default() }
 }
 
@@ -219,24 +272,28 @@ pub(super) fn condition(
 
 fn conditions(serving: &Serving<'_>, report: &Report) -> Vec<Condition> {
     let now = serving.now;
-    let refusal = report.refusal();
-    let assigned = match (report.address, refusal) {
-        (Some(address), _) => {
-            let text = format!("{address} is assigned to this Service");
+    let problems = report.all();
+    let refusal = refusal(&problems);
+    let assigned = match (report.addresses.as_slice(), refusal) {
+        ([first, more @ ..], _) => {
+            let text = match more.first() {
+                None => format!("{first} is assigned to this Service"),
+                Some(second) => format!("{first} and {second} are assigned to this Service"),
+            };
             condition(names::ADDRESS_ASSIGNED, true, "Assigned", &text, now)
         }
-        (None, problem) => {
+        ([], problem) => {
             let (reason, text) = problem.map_or(("Pending", ""), told);
             condition(names::ADDRESS_ASSIGNED, false, reason, text, now)
         }
     };
-    let programmed = match (refusal, report.problems.first()) {
-        (Some(problem), _) => {
-            condition(names::PROGRAMMED, false, told(problem).0, &report.messages(), now)
-        }
+    let messages: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
+    let messages = messages.join("; ");
+    let programmed = match (refusal, problems.first()) {
+        (Some(problem), _) => condition(names::PROGRAMMED, false, told(problem).0, &messages, now),
         (None, Some(warning)) => {
             let reason = told(warning).0;
-            condition(names::PROGRAMMED, report.programmed, reason, &report.messages(), now)
+            condition(names::PROGRAMMED, report.programmed, reason, &messages, now)
         }
         (None, None) if report.programmed => {
             condition(names::PROGRAMMED, true, "Programmed", "", now)
@@ -258,7 +315,7 @@ fn complaints(serving: &Serving<'_>, report: &Report) -> Vec<Effect> {
         // Several reasons share a text; the first of the problems gives the condition its reason.
         conditions.any(|c| c.message.contains(text) && (*rank > 0 || c.reason == reason))
     };
-    let ranked = report.problems.iter().enumerate();
+    let ranked = report.all().into_iter().enumerate();
     let fresh = ranked.filter(|problem| !told_before(problem));
     fresh.map(|(_, problem)| notice(serving.key, &serving.service.uid, problem)).collect()
 }
@@ -281,18 +338,21 @@ pub fn notice(key: &ServiceKey, uid: &crate::ids::Uid, problem: &Problem) -> Eff
 
 fn eip_status(serving: &Serving<'_>, report: &Report, eip: &Eip) -> EipStatus {
     let (now, before) = (serving.now, &eip.status);
-    let refusal = report.refusal();
-    let headline = refusal.or_else(|| report.problems.first());
-    let unserved = report.problems.iter().any(|p| p.reason == Reason::NoEligibleNodes);
-    let ready = report.programmed && refusal.is_none() && !unserved;
+    let problems = eip.address().map(|address| report.of(address)).unwrap_or_default();
+    let refusal = refusal(&problems);
+    let headline = refusal.or_else(|| problems.first().copied());
+    let unserved = problems.iter().any(|p| p.reason == Reason::NoEligibleNodes);
+    let announced = report.announced().iter().find(|a| Some(a.address) == eip.address());
+    let programmed = announced.map_or(report.programmed, |announced| announced.programmed);
+    let ready = programmed && refusal.is_none() && !unserved;
     let (reason, text) = headline.map_or(("Programmed", String::new()), |problem| {
-        let all: Vec<_> = report.problems.iter().map(Problem::operator_text).collect();
+        let all: Vec<_> = problems.iter().map(|problem| problem.operator_text()).collect();
         (problem.reason.as_str(), all.join("; "))
     });
     let word = if ready && headline.is_none() { "Ready" } else { reason };
     let conditions = vec![
         assigned(serving.world, eip, now),
-        condition("Programmed", report.programmed, reason, &text, now),
+        condition("Programmed", programmed, reason, &text, now),
         condition("Ready", ready, word, &text, now),
     ];
     let (announced_by, ovn) = match &report.served {
@@ -302,11 +362,13 @@ fn eip_status(serving: &Serving<'_>, report: &Report, eip: &Eip) -> EipStatus {
             let chassis = chassis.clone().or_else(|| before.announced_by.clone());
             (chassis, rows.or_else(|| before.ovn.clone()))
         }
-        Served::Speakers { nodes, .. } => {
-            (Some(nodes.join(",")).filter(|nodes| !nodes.is_empty()), None)
+        Served::Speakers(_) => {
+            let nodes = announced.map(|announced| announced.nodes.join(",")).unwrap_or_default();
+            (Some(nodes).filter(|nodes| !nodes.is_empty()), None)
         }
     };
-    let (ready, total) = (serving.resolved.backends.len(), serving.resolved.total);
+    let family = eip.address().map_or(Family::V4, Family::of);
+    let (ready, total) = (serving.resolved.of(family).count(), serving.resolved.total);
     EipStatus {
         conditions: merge_conditions(&before.conditions, observed(eip.generation, conditions)),
         announced_by,
@@ -324,7 +386,7 @@ fn eip_status(serving: &Serving<'_>, report: &Report, eip: &Eip) -> EipStatus {
 /// That the address is the Service's, and whether its pool still holds it.
 fn assigned(world: &World, eip: &Eip, now: Now) -> Condition {
     let pool = &eip.spec.pool;
-    let holds = eip.address().is_some_and(|v4| world.assignments.holds(pool, v4));
+    let holds = eip.address().is_some_and(|at| world.assignments.holds(pool, at));
     if holds {
         return condition("Assigned", true, "Assigned", "", now);
     }

@@ -1,7 +1,7 @@
 //! An address that an operator reserved and no Service has: it is held at Kube-OVN, unless it is on a
 //! VLAN, and its `Eip` tells how it stands.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use cpo_api::{
     CleanupPolicy, EipMode, EipOverlay, EipSpec, EipStatus, EipTenant, EipVlan, Reason,
@@ -40,12 +40,13 @@ type Standing = (&'static str, String);
 
 /// The next step for a reserved address; none where all is as it should be, or it is a Service's.
 #[must_use]
-pub fn step(world: &World, address: Ipv4Addr, now: Now) -> Step {
+pub fn step(world: &World, address: IpAddr, now: Now) -> Step {
     let name = reserved_ovn_eip_name(&world.install, address);
     let ovn_eip = world.under.ovn_eips.get(&name);
-    let Some(eip) = world.under.eips.get(&address.to_string()) else {
+    let Some(eip) = world.under.eip(address) else {
         // The reservation was taken back: what is served goes on until it is not.
-        let served = world.ovn.load_balancers.values().any(|row| row.address() == Some(address));
+        let mut rows = world.ovn.load_balancers.values();
+        let served = rows.any(|row| row.address().map(IpAddr::V4) == Some(address));
         let ovn_eip = ovn_eip.filter(|_| !served);
         return ovn_eip.filter(|eip| !eip.deleting).map(|eip| delete_ovn_eip(&name, eip)).into();
     };
@@ -91,7 +92,7 @@ fn hold(
     world: &World,
     tenant: &Tenant,
     eip: &Eip,
-    address: Ipv4Addr,
+    address: IpAddr,
     name: String,
     ovn_eip: Option<&OvnEip>,
 ) -> Result<Option<UnderEffect>, Standing> {
@@ -105,13 +106,18 @@ fn hold(
     };
     let spec = whole(tenant, eip, &pool, &name);
     if spec != eip.spec {
-        let (name, version) = (address.to_string(), eip.version);
+        let (name, version) = (cpo_api::Eip::name_of(address), eip.version);
         return Ok(Some(UnderEffect::BindEip { name, version, spec }));
     }
     if eip.on_vlan() {
         return Err(set_aside(tenant));
     }
-    let Some(subnet) = world.under.subnet_for(&pool, address) else {
+    let v4 = match address {
+        IpAddr::V4(v4) => Some(v4),
+        IpAddr::V6(_) => None,
+    };
+    let place = v4.and_then(|v4| Some((v4, world.under.subnet_for(&pool, v4)?)));
+    let Some((address, subnet)) = place else {
         let text = format!("no Subnet of a provider network holds {address}");
         return Err(("SubnetNotFound", text));
     };
@@ -175,7 +181,7 @@ fn set_aside(tenant: &Tenant) -> Standing {
 fn end(
     tenant: &Tenant,
     eip: &Eip,
-    address: Ipv4Addr,
+    address: IpAddr,
     name: String,
     ovn_eip: Option<&OvnEip>,
 ) -> Option<UnderEffect> {
@@ -184,7 +190,7 @@ fn end(
         (CleanupPolicy::Delete, Some(held)) if held.deleting => None,
         (CleanupPolicy::Delete, Some(held)) => Some(delete_ovn_eip(&name, held)),
         (CleanupPolicy::Delete, None) => Some(UnderEffect::DeleteEip {
-            name: address.to_string(),
+            name: cpo_api::Eip::name_of(address),
             uid: eip.uid.clone(),
             version: eip.version,
         }),
@@ -192,7 +198,7 @@ fn end(
 }
 
 /// Writes how the address stands, unless the `Eip` says so already.
-fn tell(eip: &Eip, address: Ipv4Addr, standing: Standing, now: Now) -> Option<UnderEffect> {
+fn tell(eip: &Eip, address: IpAddr, standing: Standing, now: Now) -> Option<UnderEffect> {
     let (reason, text) = standing;
     let conditions = report::unbound(eip.generation, reason, &text, now);
     let announcements = eip.status.announcements.clone();
@@ -204,7 +210,7 @@ fn tell(eip: &Eip, address: Ipv4Addr, standing: Standing, now: Now) -> Option<Un
     let told = !conditions_differ(&eip.status.conditions, &status.conditions)
         && EipStatus { conditions: Vec::new(), ..eip.status.clone() } == unbound;
     (!told).then(|| UnderEffect::PatchEipStatus {
-        name: address.to_string(),
+        name: cpo_api::Eip::name_of(address),
         uid: eip.uid.clone(),
         version: None,
         status,

@@ -1,10 +1,11 @@
 //! A Service that is to be served.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use cpo_api::Reason;
+use pools::Family;
 
 use super::address::{self, Address};
 use super::holders::Holders;
@@ -27,7 +28,7 @@ use crate::under::{Eip, OvnEip, Shield};
 use crate::world::World;
 
 /// A refused address is asked for again this often: nobody tells when it is free.
-const RETRY: Duration = Duration::from_secs(10);
+pub(super) const RETRY: Duration = Duration::from_secs(10);
 
 /// One Service on its way to being served, and everything that is looked up for it once.
 pub(super) struct Serving<'a> {
@@ -37,6 +38,8 @@ pub(super) struct Serving<'a> {
     pub(super) service: &'a Service,
     pub(super) now: Now,
     pub(super) holders: Holders<'a>,
+    /// The `Eip`s that give it its addresses: one in overlay mode, one of each family in VLAN mode.
+    pub(super) eips: Vec<(&'a String, &'a Eip)>,
     /// The name of the `OvnEip` that holds its address, or is to.
     pub(super) ovn_eip: String,
     pub(super) resolved: Resolved,
@@ -54,8 +57,9 @@ pub(super) fn serve(
     let mut plan = Plan::default();
     let holders = Holders { world, tenant, key };
     let resolved = backends::resolve(tenant, &world.under, key, service, now);
+    let (eips, ovn_eip) = (holders.lives(), String::new());
     let mut serving =
-        Serving { world, tenant, key, service, now, holders, ovn_eip: String::new(), resolved };
+        Serving { world, tenant, key, service, now, holders, eips, ovn_eip, resolved };
     serving.ovn_eip = serving.which_ovn_eip();
     if !service.finalizer {
         plan.effects.push(report::add_finalizer(&serving));
@@ -66,25 +70,32 @@ pub(super) fn serve(
     let mut report = Report { served: vlan::served(&serving), ..Report::default() };
     match request::read(service, tenant.spec.mode()) {
         Ok((request, warnings)) => {
-            serving.place(&request, since, &mut plan, &mut report);
+            match &tenant.spec.vlan {
+                None => serving.place(&request, since, &mut plan, &mut report),
+                Some(on) => vlan::place(&serving, on, &request, since, &mut plan, &mut report),
+            }
             // Behind what the network says: that is graver.
             report.problems.extend(warnings);
         }
         Err(problem) => {
-            report.address = address::keep(&serving, &mut plan);
+            report.addresses = match tenant.spec.mode() {
+                Mode::Overlay => {
+                    address::keep(&serving, &mut plan).map(IpAddr::V4).into_iter().collect()
+                }
+                Mode::Vlan => vlan::keep(&serving, &mut plan),
+            };
             serving.refuse(problem, &mut plan, &mut report);
         }
     }
     serving.tidy(&mut plan);
-    report.problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
-    serving.tell(report, &mut plan);
+    serving.tell(&report, &mut plan);
     plan
 }
 
 impl Serving<'_> {
-    /// The `Eip` that gives this Service its address.
+    /// The `Eip` that gives this Service its address, in overlay mode.
     pub(super) fn eip(&self) -> Option<(&String, &Eip)> {
-        self.holders.live()
+        self.eips.first().copied()
     }
 
     /// The name of the `OvnEip` that holds its address, or was drawn for it, or is to be.
@@ -110,8 +121,11 @@ impl Serving<'_> {
         if self.tenant.spec.mode() == Mode::Overlay && self.world.ovn.link != OvnLink::Up {
             return;
         }
-        let needed = [self.served_address(), self.world.assignments.wanted(self.key)];
-        let needed = |address: Option<Ipv4Addr>| address.is_some() && needed.contains(&address);
+        let served = self.served_address().map(IpAddr::V4);
+        let needed: BTreeSet<IpAddr> =
+            served.into_iter().chain(self.world.assignments.wanted(self.key)).collect();
+        let needed =
+            |address: Option<IpAddr>| address.is_some_and(|address| needed.contains(&address));
         for (name, eip) in self.holders.eips().filter(|(_, eip)| !needed(eip.address())) {
             if !plan.effects.iter().any(|effect| effect.binds_eip(name)) {
                 self.part_with(name, eip, plan);
@@ -119,21 +133,26 @@ impl Serving<'_> {
         }
         let address = |name: &String| self.world.under.ovn_eips.get(name)?.address();
         let vain = self.holders.unrecorded().filter(|name| **name != self.ovn_eip);
-        let vain = vain.filter(|name| !needed(address(name)));
+        let vain = vain.filter(|name| !needed(address(name).map(IpAddr::V4)));
         plan.effects.extend(vain.filter_map(|name| self.holders.delete(name)));
     }
 
     /// The next step towards the end of an address that the Service does not use.
     fn part_with(&self, name: &str, eip: &Eip, plan: &mut Plan) {
-        let Some((live, _)) = self.eip().filter(|(live, _)| **live != *name && !eip.deleting)
-        else {
+        let family = |eip: &Eip| eip.address().map(Family::of);
+        let live = self.eips.iter().find(|(_, live)| family(live) == family(eip));
+        let Some((live, _)) = live.filter(|(live, _)| **live != *name && !eip.deleting) else {
             return release::expire(self.holders, name, eip, self.now, plan);
         };
-        let served = self.served_address().is_some_and(|v4| *live == v4.to_string());
+        let served = self.served_address().is_some_and(|v4| **live == v4.to_string());
         match (eip.released().is_some(), eip.spec.keep) {
             // It waited for a Service that has another address now.
             (true, true) => plan.effects.push(release::keep_no_more(name, eip)),
             (true, false) => release::expire(self.holders, name, eip, self.now, plan),
+            (false, _) if eip.owners.len() > 1 => {
+                let step = vlan::part(self.world, self.tenant, self.key, (name, eip), self.now);
+                plan.effects.push(step);
+            }
             (false, _) if eip.on_vlan() => {
                 let step = vlan::withdrawing(self.world, name, eip, self.now);
                 let off = || Some(release::leave(name, eip, self.now));
@@ -224,7 +243,7 @@ impl Serving<'_> {
             }
             Address::Refused(address, problem) => {
                 plan.wake_at(self.now.mono + RETRY);
-                report.address = address;
+                report.addresses = address.map(IpAddr::V4).into_iter().collect();
                 self.refuse(problem, plan, report);
             }
         }
@@ -232,7 +251,9 @@ impl Serving<'_> {
 
     /// The request with the ports alone that the `Eip` records.
     pub(super) fn as_before(&self, request: &Request) -> Request {
-        let recorded = self.eip().into_iter().flat_map(|(_, eip)| &eip.spec.services);
+        let own = self.key.in_tenant();
+        let recorded = self.eips.iter().flat_map(|(_, eip)| &eip.spec.services);
+        let recorded = recorded.filter(|service| service.key == own);
         let recorded: Vec<_> = recorded.flat_map(|service| &service.ports).collect();
         let known = |(port, _): &(Port, u16)| {
             recorded.iter().any(|p| p.port == port.port && p.protocol == port.protocol.upper())
@@ -254,7 +275,7 @@ impl Serving<'_> {
         report.problems.push(problem);
     }
 
-    /// The address is held: put the rows on the router, or have it announced.
+    /// The address is held: put the rows on the router.
     fn program(
         &self,
         address: Ipv4Addr,
@@ -263,10 +284,7 @@ impl Serving<'_> {
         plan: &mut Plan,
         report: &mut Report,
     ) {
-        report.address = Some(address);
-        if self.tenant.spec.mode() == Mode::Vlan {
-            return vlan::announce(self, since, plan, report);
-        }
+        report.addresses = vec![address.into()];
         if !self.world.ovn.known() {
             // Connecting after a start is no news for a while.
             report.silent = !plan.overdue(Wait::Precondition, since, self.now);
@@ -375,11 +393,11 @@ impl Serving<'_> {
         router::site(&self.world.ovn, &self.world.under, &vpc)
     }
 
-    fn tell(&self, report: Report, plan: &mut Plan) {
+    fn tell(&self, report: &Report, plan: &mut Plan) {
         if !report.silent {
-            plan.effects.extend(report::effects(self, &report));
+            plan.effects.extend(report::effects(self, report));
         }
-        plan.problems = report.problems;
+        plan.problems = report.all().into_iter().cloned().collect();
     }
 }
 

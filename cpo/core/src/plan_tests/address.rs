@@ -406,7 +406,7 @@ fn who_gives_up_an_impossible_wish_gets_any_address() {
     model.when(|w| ask(w.service(WEB), "198.51.100.50"));
     // Removed before Kube-OVN's silence was noticed: the OvnEip still asks for the address.
     model.when(|w| w.service(WEB).load_balancer_ip = None);
-    model.world.under.vips.insert("taken".into(), "198.51.100.50".parse().unwrap());
+    model.world.under.vips.insert("taken".into(), vec!["198.51.100.50".parse().unwrap()]);
     model.world.under.subnets.get_mut("external").unwrap().cidr = "198.51.100.0/27".parse().ok();
     model.kube_ovn = true;
     model.settle().after_seconds(6).after_seconds(6);

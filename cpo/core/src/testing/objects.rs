@@ -29,6 +29,7 @@ pub(crate) fn subnet(vpc: &str, cidr: &str, gateway: &str, excludes: &[&str]) ->
     Subnet {
         vpc: vpc.into(),
         cidr: Some(cidr.parse().unwrap()),
+        cidr6: None,
         gateways: vec![gateway.parse::<IpAddr>().unwrap()],
         excludes: excludes.iter().map(range).collect(),
         available: 100,
@@ -100,7 +101,8 @@ pub(crate) fn endpoint(node: &str) -> Endpoint {
 
 /// A slice of a Service.
 fn slice(service: &str, endpoints: &[Endpoint]) -> EndpointSlice {
-    EndpointSlice { service: service.into(), endpoints: endpoints.to_vec() }
+    let family = Some(pools::Family::V4);
+    EndpointSlice { family, service: service.into(), endpoints: endpoints.to_vec() }
 }
 
 /// One row of a Service that is live, if there is exactly one.
@@ -241,6 +243,7 @@ fn ip(machine: &str, subnet: &str, v4: &str) -> Ip {
         namespace: "tenant-a".into(),
         subnet: subnet.into(),
         v4: v4.parse::<Ipv4Addr>().ok(),
+        v6: None,
         mac: None,
         of_machine: true,
     }

@@ -130,7 +130,8 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
             }
             // What another holds on the network was never ours to withdraw.
             let owner = eip.status_v4.and_then(|v4| under.eips.get(&v4.to_string()));
-            if let Some(v4) = eip.status_v4.filter(|_| owner.is_none_or(|e| e.owner == eip.service))
+            if let Some(v4) =
+                eip.status_v4.filter(|_| owner.is_none_or(|e| e.owner() == eip.service.as_ref()))
             {
                 assert!(!on_network(&world.ovn, v4), "{v4} is freed while it is on the network");
             }
@@ -138,32 +139,31 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
             world.put_ovn_eip(name, Some(OvnEip { deleting: true, version, ..eip }));
         }
         UnderEffect::CreateEip { spec } => {
-            if under.eips.contains_key(&spec.address) {
+            let name = cpo_api::Eip::name_of(spec.address.parse().unwrap());
+            if under.eips.contains_key(&name) {
                 return Applied::Refused;
             }
-            let owner = key(&format!("{}/{}", spec.tenant.name, spec.services[0].key));
             let eip = Eip {
                 uid: fresh_uid(),
                 version: version(1),
                 generation: 1,
                 created: 0,
                 deleting: false,
-                owner: Some(owner),
+                owners: owners(spec),
                 silenced: BTreeSet::new(),
                 spec: spec.clone(),
                 status: EipStatus::default(),
             };
-            world.put_eip(&spec.address, Some(eip));
+            world.put_eip(&name, Some(eip));
         }
         UnderEffect::BindEip { name, version, spec } => {
             let eip = under.eips.get(name).filter(|e| e.version == *version).cloned();
             let Some(eip) = eip else { return Applied::Refused };
             let version = next(eip.version);
-            let owner = spec.services.first();
-            let owner = owner.map(|of| key(&format!("{}/{}", spec.tenant.name, of.key)));
+            let owners = owners(spec);
             let spec = merged(&eip.spec, spec);
             let silenced = BTreeSet::new();
-            world.put_eip(name, Some(Eip { spec, owner, version, silenced, ..eip }));
+            world.put_eip(name, Some(Eip { spec, owners, version, silenced, ..eip }));
         }
         UnderEffect::PatchEipStatus { name, uid, version, status } => {
             let eip = under.eips.get(name).filter(|e| e.uid == *uid).cloned();
@@ -235,6 +235,12 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
     Applied::Done
 }
 
+/// The Services that a spec names.
+fn owners(spec: &EipSpec) -> Vec<ServiceKey> {
+    let all = spec.services.iter();
+    all.map(|of| key(&format!("{}/{}", spec.tenant.name, of.key))).collect()
+}
+
 /// A merge patch leaves what it does not name.
 fn merged(before: &EipSpec, patch: &EipSpec) -> EipSpec {
     let mut spec = patch.clone();
@@ -271,7 +277,7 @@ pub(crate) fn ovn_eip(service: Option<ServiceKey>, subnet: &str, v4: Option<Ipv4
     }
 }
 
-fn on_network(ovn: &ovn::Ovn, v4: Ipv4Addr) -> bool {
+fn on_network(ovn: &ovn::Ovn, v4: impl std::fmt::Display) -> bool {
     let at = format!("{v4}:");
     ovn.load_balancers.values().any(|row| row.vips.keys().any(|vip| vip.starts_with(&at)))
 }
@@ -298,7 +304,7 @@ fn check_edit(world: &World, edit: &LbEdit) {
         let (address, _) = vip.rsplit_once(':').unwrap();
         let eip = world.under.eips.get(address);
         let eip = eip.unwrap_or_else(|| panic!("{vip} before its Eip"));
-        assert_eq!(eip.owner, service, "{vip} is another's");
+        assert_eq!(eip.owner(), service.as_ref(), "{vip} is another's");
         assert!(eip.released().is_none(), "{vip} rests in quarantine");
     }
 }

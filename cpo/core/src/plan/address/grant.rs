@@ -23,7 +23,7 @@ pub(super) fn granted(
     if ovn_eip.deleting {
         return Address::Waiting;
     }
-    let other_wish = request.address.is_some_and(|wish| ovn_eip.spec_v4 != Some(wish));
+    let other_wish = request.v4().is_some_and(|wish| ovn_eip.spec_v4 != Some(wish));
     let world = serving.world;
     let other_pool = request.pool.as_ref().is_some_and(|wish| {
         let fits = |pool: &&Pool| select::is_of(world, wish, pool, ovn_eip);
@@ -63,13 +63,13 @@ pub(super) fn granted(
         let why = format!(
             "OvnEip {} was granted {address}, which Eip {address} says belongs to {}",
             serving.ovn_eip,
-            holder.owner.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string)
+            holder.owner().map_or_else(|| "nobody".to_owned(), ToString::to_string)
         );
         let problem = Problem::refused(Reason::AddressConflict, text).for_operator(why);
         return Address::Refused(None, problem);
     }
     let pool = serving.pool_of(ovn_eip, request);
-    let spec = spec(serving, None, address, &pool, request);
+    let spec = spec(serving, None, address.into(), &pool, request);
     plan.effects.push(Effect::Under(UnderEffect::CreateEip { spec }));
     plan.effects.push(serving.good_news("IPAllocated", format!("Assigned IP [{address}]")));
     Address::Waiting
@@ -105,7 +105,7 @@ fn ungranted(
     if may_be_away(serving, ovn_eip) && !plan.overdue(Wait::Away, since, serving.now) {
         return pending(serving);
     }
-    let Some(address) = request.address else {
+    let Some(address) = request.v4() else {
         let untold = ovn_eip.spec_v4.is_some() && ovn_eip.status_v4.is_none();
         if untold && plan.overdue(Wait::Untold, since, serving.now) {
             // Made for a wish that is no more, and that is not granted. Kube-OVN itself records
