@@ -30,7 +30,7 @@ fn eip(uid: &str, version: u64, ours: Option<Entry>) -> Box<SeenEip> {
         vlan: vlan(),
         tenant: "t1".into(),
         advertised: BTreeSet::new(),
-        delivery: Delivery::Local,
+        delivery: Delivery::Local { nodes: BTreeSet::new() },
         ports: BTreeSet::new(),
         announced: false,
     };

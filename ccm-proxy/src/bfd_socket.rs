@@ -50,15 +50,20 @@ pub struct Received {
 }
 
 impl Opened {
-    /// Opens it for the interface of this number, in the namespace that the thread is in.
+    /// Opens it for the interface of this name and number, in the namespace that the thread is in.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn open(index: u32) -> io::Result<Self> {
-        let receives = socket()?;
+    pub fn open(interface: &str, index: u32) -> io::Result<Self> {
+        let receives = socket(interface)?;
         receives.set_recv_hoplimit_v6(true)?;
-        receives.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)).into())?;
-        let sends = socket()?;
+        let bound = receives.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)).into());
+        bound.map_err(|error| {
+            let text =
+                format!("UDP port {PORT} for BFD: {error}; does another BFD daemon run there?");
+            io::Error::new(error.kind(), text)
+        })?;
+        let sends = socket(interface)?;
         sends.set_unicast_hops_v6(HOP_LIMIT)?;
         let mut ports = SOURCE_PORTS;
         let bind = |port| sends.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into());
@@ -70,8 +75,10 @@ impl Opened {
     }
 }
 
-fn socket() -> io::Result<Socket> {
+fn socket(interface: &str) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
+    // In a node's namespace other interfaces have a BFD of their own.
+    socket.bind_device(Some(interface.as_bytes()))?;
     socket.set_only_v6(true)?;
     socket.set_nonblocking(true)?;
     // Network control (RFC 2474): ahead of what it watches over.

@@ -25,6 +25,15 @@ use crate::speaker::Command;
 /// How long after a failure another pass is made.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// Whose a namespace is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Ours: all of it is as we make it.
+    Ours,
+    /// The node's: its interface is looked at, and nothing is changed.
+    OfNode,
+}
+
 /// What the kernel is to have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Order {
@@ -79,6 +88,7 @@ pub struct Kernel {
 /// The namespace, and what is known of it.
 #[derive(Debug)]
 struct Place {
+    whose: Whose,
     namespace: Namespace,
     interface: Interface,
     mac: MacAddress,
@@ -115,6 +125,7 @@ impl Kernel {
     /// namespace. Nothing is touched before something is ordered.
     #[must_use]
     pub fn new(
+        whose: Whose,
         (namespace, interface, mac): (Namespace, Interface, MacAddress),
         (netlink, events): (Netlink, Events),
         nft: Nft,
@@ -123,7 +134,7 @@ impl Kernel {
     ) -> Self {
         let (gate, closed, routed, running) = (None, false, false, false);
         let place =
-            Place { namespace, interface, mac, netlink, nft, gate, closed, routed, running };
+            Place { whose, namespace, interface, mac, netlink, nft, gate, closed, routed, running };
         let (passed, _) = watch::channel(Passed::default());
         let (order, speaker) = (None, speaker.downgrade());
         Self { place, events, ordered, order, passed, speaker, told: (mac, false) }
@@ -226,6 +237,10 @@ impl Place {
                 failed.push(error);
             }
         }
+        if self.whose == Whose::OfNode {
+            let (held, up) = (BTreeSet::new(), self.running);
+            return Ok(Pass { mac: self.mac, up, tried: up, held, failed, gone });
+        }
         let loaded = self.set_gate(&order.gate);
         let is_loaded = loaded.is_ok();
         match loaded {
@@ -248,12 +263,13 @@ impl Place {
         Ok(Pass { mac: self.mac, up, tried, held, failed, gone })
     }
 
-    /// Our interface; the loopback is up afterwards.
+    /// Our interface; the loopback of a namespace of ours is up afterwards.
     fn look(&mut self) -> io::Result<Interface> {
         let mut ours = None;
         for interface in self.netlink.interfaces()? {
             // Without its loopback a namespace has no gateways, and answers to nobody.
-            if interface.name == "lo" && !interface.running {
+            let lo = interface.name == "lo" && self.whose == Whose::Ours;
+            if lo && !interface.running {
                 self.netlink.set_up(interface.index, true)?;
             }
             if interface.name == self.interface.name {

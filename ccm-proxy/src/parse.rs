@@ -30,6 +30,7 @@ pub(crate) fn tenant(object: cpo_api::TenantCluster) -> Parsed {
         TenantMode::Overlay | TenantMode::Unmanaged => None,
     };
     let Some(vlan) = vlan else { return (None, Vec::new()) };
+    let of_node = object.spec.in_cluster;
     let mut complaints = Vec::new();
     let mut interfaces = Vec::new();
     for interface in vlan.interfaces {
@@ -38,6 +39,7 @@ pub(crate) fn tenant(object: cpo_api::TenantCluster) -> Parsed {
                 nodes: interface.node_selector.into(),
                 interface: interface.name,
                 kind: match interface.kind {
+                    _ if of_node => ConnectionKind::OfNode,
                     InterfaceKind::Macvlan => ConnectionKind::Macvlan,
                 },
             });
@@ -73,14 +75,18 @@ pub(crate) fn eip(object: cpo_api::Eip, us: &NodeName) -> Parsed {
         return (None, complaints);
     }
     // Of what is served elsewhere by now our entry is left, and to be removed.
-    let (mut advertised, mut ports, mut delivery) =
-        (BTreeSet::new(), BTreeSet::new(), Delivery::Local);
+    let nowhere = Delivery::Local { nodes: BTreeSet::new() };
+    let (mut advertised, mut ports, mut delivery) = (BTreeSet::new(), BTreeSet::new(), nowhere);
     if let Some(vlan) = vlan {
-        let machines = vlan.next_hops.iter().filter_map(|hop| machine(hop, &mut complaints));
-        let machines: BTreeSet<Machine> = machines.collect();
+        let hops = vlan.next_hops.iter();
+        let mut machines =
+            || hops.clone().filter_map(|hop| machine(hop, &mut complaints)).collect();
         delivery = match vlan.delivery {
-            cpo_api::Delivery::Routed => Delivery::Routed { machines },
-            cpo_api::Delivery::Direct => Delivery::Direct { machines },
+            cpo_api::Delivery::Routed => Delivery::Routed { machines: machines() },
+            cpo_api::Delivery::Direct => Delivery::Direct { machines: machines() },
+            cpo_api::Delivery::Local => {
+                Delivery::Local { nodes: hops.filter_map(|hop| hop.vm.parse().ok()).collect() }
+            }
         };
         let all = spec.services.iter().flat_map(|service| &service.ports);
         ports = all.filter_map(|p| port(p, &mut complaints)).collect();

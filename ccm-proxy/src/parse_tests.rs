@@ -81,7 +81,8 @@ fn an_address_of_another_mode_with_our_entry_is_handed_on_without_orders() {
     for change in [("mode", json!("Overlay")), ("vlan", json!(null))] {
         let (seen, _) = seen(read_eip(|eip| eip["spec"][change.0] = change.1.clone()));
         assert_eq!(seen.ours.unwrap().node, US, "{change:?}");
-        assert_eq!(seen.eip.delivery, Delivery::Local, "it is not served here");
+        let nowhere = Delivery::Local { nodes: BTreeSet::new() };
+        assert_eq!(seen.eip.delivery, nowhere, "it is not served here");
         assert!(seen.eip.advertised.is_empty() && seen.eip.ports.is_empty());
     }
 }

@@ -5,13 +5,16 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
+use std::net::Ipv6Addr;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
+use ccm_proxy::kernel::Whose;
 use ccm_proxy::netlink::{Interface, Netlink, events};
 use ccm_proxy::netns::Namespace;
 use ccm_proxy::nft::Nft;
 use ccm_proxy::{bfd_socket, packet, sysctl};
+use nix::ifaddrs::getifaddrs;
 use speaker_core::mac::MacAddress;
 use speaker_core::world::{Connection, ConnectionKind, VlanName};
 
@@ -36,8 +39,12 @@ pub(crate) struct Place {
     pub(crate) namespace: Namespace,
     /// Its interface there.
     pub(crate) interface: Interface,
-    /// That one's Ethernet address.
+    /// Whose the namespace is.
+    pub(crate) whose: Whose,
+    /// The Ethernet address of the interface.
     pub(crate) mac: MacAddress,
+    /// Its link-local address, by which speakers watch each other.
+    pub(crate) address: Ipv6Addr,
     /// Whether speakers send a connection to the same machine.
     pub(crate) hash: sysctl::Hash,
     /// What was opened in the namespace.
@@ -70,6 +77,7 @@ impl Ground {
     pub(crate) fn set_up(&self, vlan: &VlanName, connection: &Connection) -> io::Result<Place> {
         match connection.kind {
             ConnectionKind::Macvlan => {}
+            ConnectionKind::OfNode => return self.on_node(&connection.interface),
             ConnectionKind::Moved => {
                 let text = "an interface cannot be moved into a namespace yet";
                 return Err(io::Error::new(io::ErrorKind::Unsupported, text));
@@ -80,10 +88,28 @@ impl Ground {
         let (namespace, _) = Namespace::open_or_make(&self.pin(vlan))?;
         connect(&host, &namespace, &parent)?;
         let hash = sysctl::apply(&namespace, INTERFACE)?;
-        let (interface, opened) = namespace.run(open)?;
-        let missing = || io::Error::other("the interface has no Ethernet address");
-        let mac = interface.mac.ok_or_else(missing)?;
-        Ok(Place { namespace, interface, mac, hash, opened })
+        let (interface, opened) = namespace.run(|| {
+            let mut netlink = Netlink::open()?;
+            let found = netlink.interface(INTERFACE)?.ok_or(io::ErrorKind::NotFound)?;
+            netlink.set_up(found.index, true)?;
+            open(netlink, found)
+        })?;
+        let mac = ethernet(&interface)?;
+        let (whose, address) = (Whose::Ours, mac.link_local());
+        Ok(Place { namespace, interface, whose, mac, address, hash, opened })
+    }
+
+    /// Works on an interface of the node where it is.
+    fn on_node(&self, name: &str) -> io::Result<Place> {
+        let namespace = Namespace::at(self.host.clone());
+        let (interface, opened, address) = namespace.run(|| {
+            let found = parent(name)?;
+            let (found, opened) = open(Netlink::open()?, found)?;
+            Ok((found, opened, link_local(name)?))
+        })?;
+        let mac = ethernet(&interface)?;
+        let (whose, hash) = (Whose::OfNode, sysctl::Hash::Common);
+        Ok(Place { namespace, interface, whose, mac, address, hash, opened })
     }
 
     /// Removes a place; its interface, routes and filter end with it.
@@ -144,11 +170,26 @@ fn connect(host: &Namespace, namespace: &Namespace, parent: &Interface) -> io::R
 }
 
 /// Opens everything in the namespace that the thread is in.
-fn open() -> io::Result<(Interface, Opened)> {
-    let mut netlink = Netlink::open()?;
-    let found = netlink.interface(INTERFACE)?.ok_or(io::ErrorKind::NotFound)?;
-    netlink.set_up(found.index, true)?;
-    let packets = packet::Opened::open(INTERFACE)?;
-    let bfd = bfd_socket::Opened::open(found.index)?;
-    Ok((found, Opened { netlink, events: events::Opened::open()?, packets, bfd }))
+fn open(netlink: Netlink, interface: Interface) -> io::Result<(Interface, Opened)> {
+    let packets = packet::Opened::open(&interface.name)?;
+    let bfd = bfd_socket::Opened::open(&interface.name, interface.index)?;
+    Ok((interface, Opened { netlink, events: events::Opened::open()?, packets, bfd }))
+}
+
+fn ethernet(interface: &Interface) -> io::Result<MacAddress> {
+    interface.mac.ok_or_else(|| io::Error::other("the interface has no Ethernet address"))
+}
+
+/// The link-local address of an interface in the namespace that the thread is in.
+fn link_local(name: &str) -> io::Result<Ipv6Addr> {
+    let found = getifaddrs()?.filter(|found| found.interface_name == name);
+    let addresses = found.filter_map(|found| Some(found.address?.as_sockaddr_in6()?.ip()));
+    let mut link_local = addresses.filter(Ipv6Addr::is_unicast_link_local);
+    link_local.next().ok_or_else(|| {
+        let text = format!(
+            "interface {name} has no IPv6 link-local address, by which speakers watch each other: \
+             set net.ipv6.conf.{name}.disable_ipv6 to 0"
+        );
+        io::Error::new(io::ErrorKind::AddrNotAvailable, text)
+    })
 }

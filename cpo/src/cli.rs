@@ -14,6 +14,7 @@ use cpo_core::ids::Install;
 use ovn_client::{ClientConfig, TlsFiles, TlsSource, Verify};
 use pools::{AddressRange, AddressSet};
 
+use crate::adopt::AdoptArgs;
 use crate::lease::LeaseArgs;
 use crate::look::{ExplainArgs, Filter, LookArgs};
 
@@ -47,6 +48,9 @@ enum Command {
     /// Turn the configuration of another load balancer into objects of ours.
     #[command(subcommand)]
     Import(Import),
+    /// Record the addresses that the under cluster's own Services have by another load balancer, as
+    /// Eips reserved for them: they keep these when cpo serves them. Nothing else is changed.
+    Adopt(AdoptArgs),
     /// Write the custom resource definitions, one YAML file each, or all to standard output.
     Crds {
         /// Folder to write to.
@@ -184,6 +188,7 @@ impl Cli {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Run(args) => crate::run::run(*args)?,
+            Command::Adopt(args) => at_once(crate::adopt::adopt(&args))?,
             Command::Pools(args) => at_once(crate::look::print_pools(&args))?,
             Command::Eips { look, filter } => at_once(crate::look::print_eips(&look, &filter))?,
             Command::Explain(args) => return Ok(explained(at_once(crate::look::explain(&args)))),

@@ -209,11 +209,13 @@ impl Heart {
         if !self.engine.knows(UnderKind::AddressPool) {
             return;
         }
-        let tenants = self.engine.world().tenants.iter();
+        let world = self.engine.world();
+        let tenants = world.tenants.iter();
+        let tenants = tenants.filter(|(_, tenant)| world.rival(&tenant.spec).is_none());
         let wanted = tenants.map(|(name, tenant)| {
-            let secret = tenant.spec.kubeconfig.clone();
+            let access = tenant.spec.access.clone();
             let (incarnation, namespaces) = (tenant.incarnation, tenant.namespaces.round);
-            (name.clone(), Wanted { incarnation, secret, namespaces })
+            (name.clone(), Wanted { incarnation, access, namespaces })
         });
         let wanted: BTreeMap<_, _> = wanted.collect();
         self.tenants.send_if_modified(|current| {

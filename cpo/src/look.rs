@@ -83,7 +83,7 @@ pub(crate) async fn print_eips(args: &LookArgs, filter: &Filter) -> anyhow::Resu
 }
 
 /// All objects of a kind. One that cannot be read is named and left out.
-async fn list<K>(api: &Api<DeserializeGuard<K>>) -> anyhow::Result<Vec<K>>
+pub(crate) async fn list<K>(api: &Api<DeserializeGuard<K>>) -> anyhow::Result<Vec<K>>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
 {

@@ -1,5 +1,6 @@
 //! `cpo`: watches every tenant's Services and makes their load balancers work.
 
+mod adopt;
 mod cli;
 mod clock;
 mod heart;

@@ -22,4 +22,5 @@ mod session;
 mod testing;
 
 pub(crate) use look::look;
+pub(crate) use parse::service;
 pub(crate) use registry::{FromTenant, Registry, Routes, Wanted};

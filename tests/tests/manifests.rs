@@ -25,6 +25,7 @@ async fn manifests_and_documents_are_accepted() -> Result<()> {
         "deployment.yaml",
         "ccm-proxy-rbac.yaml",
         "ccm-proxy.yaml",
+        "in-cluster-rbac.yaml",
         "tenant-rbac.yaml",
         "tenant-rbac-namespaces.yaml",
     ] {
@@ -133,7 +134,33 @@ fn tenants() -> Vec<(Value, Option<&'static str>)> {
         (vlan("interfaces", json!([])), Some("spec.vlan.interfaces")),
         (vlan("interfaces", json!([{"name": "an-interface-name"}])), Some("spec.vlan.interfaces")),
         (vlan("subnets", json!([])), Some("spec.vlan.subnets")),
+        (in_cluster(json!({})), None),
+        (
+            in_cluster(json!({"kubeconfig": {"secretRef": {"namespace": "a", "name": "a"}}})),
+            Some("spec.kubeconfig must be set, unless spec.inCluster is"),
+        ),
+        (
+            in_cluster(json!({"backends": {"namespace": "a"}})),
+            Some("spec.backends.namespace must be set, unless spec.inCluster is"),
+        ),
+        (in_cluster(json!({"mode": "Overlay"})), Some("spec.inCluster takes mode Vlan")),
+        (
+            in_cluster(json!({"inCluster": false})),
+            Some("spec.kubeconfig must be set, unless spec.inCluster is"),
+        ),
     ]
+}
+
+/// The spec of the under cluster as a tenant, with these fields.
+fn in_cluster(fields: Value) -> Value {
+    let mut spec = json!({
+        "inCluster": true, "mode": "Vlan",
+        "vlan": {"cidrs": ["10.205.0.0/24"], "interfaces": [{"name": "eth0"}]},
+    });
+    if let (Some(spec), Value::Object(fields)) = (spec.as_object_mut(), fields) {
+        spec.extend(fields);
+    }
+    spec
 }
 
 async fn what_cannot_be_right_is_refused_at_admission() -> Result<()> {

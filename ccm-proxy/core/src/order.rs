@@ -36,8 +36,11 @@ pub enum Delivery {
         /// The machines.
         machines: BTreeSet<Machine>,
     },
-    /// To this node itself, whose own kube-proxy takes them.
-    Local,
+    /// To the node of the speaker itself, whose own kube-proxy takes them.
+    Local {
+        /// The nodes that take them.
+        nodes: BTreeSet<NodeName>,
+    },
 }
 
 /// A virtual machine behind an address.

@@ -249,7 +249,7 @@ impl Vlan {
 /// The interface that is the answer to questions about an address.
 fn answer(address: IpAddr, order: &Order, ours: MacAddress) -> Option<MacAddress> {
     match &order.delivery {
-        Delivery::Routed { .. } | Delivery::Local => Some(ours),
+        Delivery::Routed { .. } | Delivery::Local { .. } => Some(ours),
         Delivery::Direct { machines } => {
             // One machine for an address, the same whoever announces it.
             let known = machines.iter().filter_map(|machine| Some((machine.address, machine.mac?)));

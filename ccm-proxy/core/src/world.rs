@@ -80,6 +80,9 @@ pub enum ConnectionKind {
     Macvlan,
     /// It is moved into the namespace.
     Moved,
+    /// The speaker works on it where it is, in the node's own namespace, and changes nothing there:
+    /// the node itself takes the packets.
+    OfNode,
 }
 
 /// An address that is served on a VLAN, by its `Eip`.
@@ -151,9 +154,8 @@ impl World {
         let (members, orders, routes, gate) = Default::default();
         let mut part = Part { connection, members, orders, routes, gate };
         // Of a tenant that is another one by now nothing is served.
-        let eips = self.eips.iter().filter(|(_, eip)| {
-            eip.vlan == *name && eip.tenant == vlan.tenant && eip.delivery != Delivery::Local
-        });
+        let ours = |eip: &Eip| eip.vlan == *name && eip.tenant == vlan.tenant;
+        let eips = self.eips.iter().filter(|(_, eip)| ours(eip));
         for (address, eip) in eips {
             if let Delivery::Routed { machines } = &eip.delivery {
                 let alike = |machine: &&Machine| machine.address.is_ipv4() == address.is_ipv4();
@@ -194,7 +196,7 @@ impl World {
         Some(Order {
             uid: eip.uid.clone(),
             delivery: eip.delivery.clone(),
-            nodes: self.speakers.keys().filter(may).cloned().collect(),
+            nodes: self.speakers.keys().filter(may).filter(|n| takes(eip, n)).cloned().collect(),
             refresh,
             announced: eip.announced,
         })
@@ -212,6 +214,14 @@ impl World {
     fn connection<'w>(&self, vlan: &'w VlanSpec, node: &NodeName) -> Option<&'w Connection> {
         let labels = &self.nodes.get(node)?.labels;
         vlan.interfaces.iter().find(|connection| connection.nodes.matches(labels))
+    }
+}
+
+/// Whether a node that announces an address may get its packets.
+fn takes(eip: &Eip, node: &NodeName) -> bool {
+    match &eip.delivery {
+        Delivery::Local { nodes } => nodes.contains(node),
+        Delivery::Routed { .. } | Delivery::Direct { .. } => true,
     }
 }
 

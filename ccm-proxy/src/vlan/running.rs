@@ -77,7 +77,7 @@ impl Running {
         (node, vlan): (&NodeName, &VlanName),
         nft: Nft,
     ) -> io::Result<Self> {
-        let Place { namespace, interface, mac, opened, .. } = place;
+        let Place { namespace, interface, whose, mac, address, opened, .. } = place;
         let us = Us { node: node.clone(), seed: seed(node, vlan), profile: PROFILE };
         let (commands, commanded) = mpsc::channel(COMMANDS);
         let (orders, ordered) = watch::channel(None);
@@ -87,13 +87,13 @@ impl Running {
         let (speaker, stands) = Speaker::new(speaker, sockets, commanded, Instant::now());
         let netlink = (opened.netlink, Events::new(opened.events)?);
         let at = (namespace, interface, mac);
-        let kernel = Kernel::new(at, netlink, nft, ordered, commands.clone());
+        let kernel = Kernel::new(whose, at, netlink, nft, ordered, commands.clone());
         let passed = kernel.passed();
         let (mut speaking, mut keeping) = (JoinSet::new(), JoinSet::new());
         speaking.spawn(speaker.run());
         keeping.spawn(kernel.run());
         Ok(Self {
-            member: Member { mac, address: mac.link_local() },
+            member: Member { mac, address },
             stands,
             commands,
             orders,

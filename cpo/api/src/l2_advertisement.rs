@@ -42,6 +42,7 @@ pub struct L2AdvertisementSpec {
     pub service_selectors: Vec<LabelSelector>,
     /// How packets come to the tenant's machines. Where several apply, the first by name counts.
     #[serde(default)]
+    #[x_kube(validation = Rule::new("self != 'Local'").message("must be Routed or Direct: Services of the under cluster are delivered locally by themselves"))]
     pub delivery: Delivery,
     /// Seconds after which an address is announced anew.
     #[serde(default = "minute")]

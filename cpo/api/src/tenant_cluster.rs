@@ -38,6 +38,16 @@ use crate::{Condition, Vlan};
         .message("the name must have at most 63 characters: it is used as a label"),
     validation = Rule::new("(self.spec.mode == 'Vlan') == has(self.spec.vlan)")
         .message("spec.vlan must be set with mode Vlan, and with no other"),
+    validation = Rule::new("self.spec.inCluster != has(self.spec.kubeconfig)")
+        .message("spec.kubeconfig must be set, unless spec.inCluster is: then it must not"),
+    validation = Rule::new("self.spec.inCluster == (self.spec.backends.namespace == '')")
+        .message("spec.backends.namespace must be set, unless spec.inCluster is: then there are no virtual machines"),
+    validation = Rule::new("!self.spec.inCluster || self.spec.mode == 'Vlan'")
+        .message("spec.inCluster takes mode Vlan"),
+    validation = Rule::new("!has(self.spec.vlan) || self.spec.inCluster != has(self.spec.vlan.subnets)")
+        .message("spec.vlan.subnets must be set, unless spec.inCluster is: then there are no virtual machines"),
+    validation = Rule::new("self.spec.inCluster == oldSelf.spec.inCluster")
+        .message("a TenantCluster does not become another cluster: delete it, and make another"),
     validation = Rule::new("(self.spec.mode == 'Vlan') == (oldSelf.spec.mode == 'Vlan')")
         .message("a TenantCluster does not change to or from mode Vlan: delete it with cleanupPolicy Delete, and make another")
 )]
@@ -45,7 +55,12 @@ use crate::{Condition, Vlan};
 pub struct TenantClusterSpec {
     /// Where the tenant's kubeconfig is kept. It is untrusted: only inline credentials over
     /// https are accepted.
-    pub kubeconfig: KubeconfigRef,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubeconfig: Option<KubeconfigRef>,
+    /// It is the under cluster itself, whose own Services are served: read and written with our
+    /// own ServiceAccount, announced by its nodes and delivered to them. One object at most.
+    #[serde(default)]
+    pub in_cluster: bool,
     /// How addresses of this tenant are served.
     #[serde(default)]
     pub mode: TenantMode,
@@ -66,6 +81,7 @@ pub struct TenantClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<Vlan>,
     /// Where the addresses of the tenant's nodes come from.
+    #[serde(default)]
     pub backends: Backends,
     /// What this tenant may have at most. Lowering a limit blocks what is new, and takes nothing
     /// away.
@@ -162,13 +178,14 @@ pub struct Overlay {
 }
 
 /// Where the addresses of a tenant's nodes come from: never from the tenant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Backends {
     /// The kind of under-cluster object that holds them.
     #[serde(default)]
     pub source: BackendSource,
     /// Namespace of the tenant's virtual machines.
+    #[serde(default)]
     pub namespace: String,
     /// Labels a virtual machine must carry to count as this tenant's; unset means
     /// `cluster.x-k8s.io/cluster-name=<name of this object>`.

@@ -27,7 +27,8 @@ pub struct Vlan {
     #[x_kube(validation = Rule::new("self.split(',').all(g, isIP(g))").message("must be an IP address, or two with a comma between them"))]
     pub gateway: Option<String>,
     /// The Kube-OVN Subnets of the link, from whose `IP` objects the addresses of the tenant's
-    /// machines are read.
+    /// machines are read. None of the under cluster itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16))]
     pub subnets: Vec<String>,
     /// Where nodes are connected to it: the first that selects a node counts. A node that none
@@ -93,6 +94,9 @@ pub enum Delivery {
     Routed,
     /// Past the speaker, which answers with the Ethernet address of one machine.
     Direct,
+    /// To the node of the speaker, whose own kube-proxy takes them: Services of the under cluster,
+    /// whatever an advertisement says.
+    Local,
 }
 
 /// A machine that takes an address' packets.

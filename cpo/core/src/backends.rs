@@ -139,7 +139,9 @@ fn no_nodes(tenant: &Tenant) -> Problem {
         "no node of the cluster can receive load-balancer traffic: none is known to the provider, \
          or all are excluded, being deleted, or tainted for deletion",
     )
-    .for_operator(format!(
+    .for_operator(if tenant.spec.is_under_cluster() {
+        "every Node is excluded, being deleted, or has no address".to_owned()
+    } else { format!(
         "no Node of tenant {} maps to a VirtualMachine in namespace {} that carries the labels of \
          spec.backends and has an address in {}",
         tenant.spec.name,
@@ -148,7 +150,7 @@ fn no_nodes(tenant: &Tenant) -> Problem {
             Mode::Overlay => "the tenant's VPC",
             Mode::Vlan => "a Subnet of spec.vlan.subnets",
         }
-    ))
+    )})
 }
 
 /// There are machines, of the other family alone.
@@ -173,6 +175,9 @@ fn locate(
     families: &[Family],
 ) -> Result<Vec<Backend>, Problem> {
     let spec = &tenant.spec;
+    if spec.is_under_cluster() {
+        return Ok(of_node(under, name, families));
+    }
     let id = (spec.machine_namespace.clone(), node.machine.clone());
     let owned = under.machines.get(&id).is_some_and(|machine| {
         spec.machine_labels.iter().all(|(k, v)| machine.labels.get(k) == Some(v))
@@ -216,6 +221,23 @@ fn locate(
             subnets_field(spec.mode())
         ))),
     }
+}
+
+/// A node of the under cluster, at its first address of each family.
+fn of_node(under: &Under, name: &NodeName, families: &[Family]) -> Vec<Backend> {
+    let Some(node) = under.nodes.get(name.as_str()) else { return Vec::new() };
+    let first = |family: &Family| {
+        node.addresses.iter().copied().find(|address| Family::of(*address) == *family)
+    };
+    let backends = families.iter().filter_map(first).map(|address| Backend {
+        address,
+        subnet: String::new(),
+        vpc: String::new(),
+        node: name.clone(),
+        machine: name.to_string(),
+        mac: None,
+    });
+    backends.collect()
 }
 
 /// The families in which a Service may have an address.
@@ -306,7 +328,8 @@ fn alive<'a>(
 ) -> Vec<Candidate<'a>> {
     let lives = |(_, node): &Candidate<'_>, wake: &mut Option<Duration>| {
         let id = (tenant.spec.machine_namespace.clone(), node.machine.clone());
-        let runs = under.instances.get(&id).copied().unwrap_or(false);
+        let instance = || under.instances.get(&id).copied().unwrap_or(false);
+        let runs = tenant.spec.is_under_cluster() || instance();
         runs && (node.ready || in_grace(node, now, wake))
     };
     let living: Vec<_> = nodes.iter().filter(|n| lives(n, wake)).cloned().collect();

@@ -16,6 +16,8 @@ mod fairness;
 mod families;
 #[path = "engine_tests/histories.rs"]
 mod histories;
+#[path = "engine_tests/in_cluster.rs"]
+mod in_cluster;
 #[path = "engine_tests/knowledge.rs"]
 mod knowledge;
 #[path = "engine_tests/namespaces.rs"]

@@ -33,8 +33,10 @@ pub struct TenantSpec {
     pub finalizer: bool,
     /// The finalizers of others.
     pub other_finalizers: Vec<String>,
-    /// Where the kubeconfig is kept: namespace, name and key of a Secret.
-    pub kubeconfig: SecretKey,
+    /// How its API server is reached.
+    pub access: Access,
+    /// `metadata.creationTimestamp` in seconds of Unix time.
+    pub created: u64,
     /// Classes that are ours.
     pub classes: Vec<String>,
     /// Whether Services without a class are ours.
@@ -63,6 +65,15 @@ pub struct TenantSpec {
     pub status: TenantClusterStatus,
 }
 
+/// How a tenant's API server is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// By the kubeconfig in a Secret.
+    Kubeconfig(SecretKey),
+    /// It is the under cluster's own.
+    InCluster,
+}
+
 /// One key of one Secret on the under cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretKey {
@@ -82,6 +93,12 @@ impl TenantSpec {
             None => Mode::Overlay,
             Some(_) => Mode::Vlan,
         }
+    }
+
+    /// Whether it is the under cluster itself.
+    #[must_use]
+    pub const fn is_under_cluster(&self) -> bool {
+        matches!(self.access, Access::InCluster)
     }
 
     /// Whether a Service is ours to serve.

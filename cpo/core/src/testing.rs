@@ -13,7 +13,7 @@ use pools::{Families, Family};
 use crate::ids::{ServiceKey, Uid, Version};
 use crate::ovn::{self, LoadBalancer, Router};
 use crate::service::{Port, Protocol, PublishedStatus, Service, TrafficPolicy};
-use crate::tenant::TenantSpec;
+use crate::tenant::{Access, TenantSpec};
 use crate::time::Now;
 
 pub(crate) use model::Model;
@@ -51,11 +51,12 @@ pub(crate) fn tenant(name: &str) -> TenantSpec {
         deleting: false,
         finalizer: false,
         other_finalizers: Vec::new(),
-        kubeconfig: crate::tenant::SecretKey {
+        access: Access::Kubeconfig(crate::tenant::SecretKey {
             namespace: format!("tenant-{name}"),
             name: format!("{name}-kubeconfig"),
             key: "value".into(),
-        },
+        }),
+        created: 0,
         classes: vec![names::DEFAULT_CLASS.into()],
         claim_classless: true,
         pools: Vec::new(),

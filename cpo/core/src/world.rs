@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::assignments::{Assignments, Claim, Reserved};
 use crate::ids::{Install, ServiceKey, TenantName};
 use crate::ovn::{Concern, Ovn, RowChange, unlink};
-use crate::tenant::Tenant;
+use crate::tenant::{Tenant, TenantSpec};
 use crate::under::{Eip, Ip, OvnEip, Under};
 
 use uuid::Uuid;
@@ -52,6 +52,15 @@ impl World {
             .chain(of_tenant(&self.ovn.of_service, tenant))
             .cloned()
             .collect()
+    }
+
+    /// The older `TenantCluster` that is the under cluster, where another is to be it, too.
+    #[must_use]
+    pub fn rival(&self, spec: &TenantSpec) -> Option<&TenantName> {
+        let all = self.tenants.values().map(|tenant| &tenant.spec);
+        let first = all.filter(|other| other.is_under_cluster() && !other.deleting);
+        let first = first.min_by_key(|other| (other.created, &other.name))?;
+        (spec.is_under_cluster() && first.name != spec.name).then_some(&first.name)
     }
 
     /// Stores, or with `None` forgets, an `Eip`; returns the Services it concerns.

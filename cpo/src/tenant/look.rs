@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 use cpo_core::engine::{Input, NamespacesSeen};
 use cpo_core::ids::ServiceKey;
 use cpo_core::kubeconfig::{self, Server};
-use cpo_core::tenant::{Round, SecretKey, TenantSpec};
+use cpo_core::tenant::{Access, Round, SecretKey, TenantSpec};
 use k8s_openapi::api::core::v1::{Namespace, Node, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
@@ -31,8 +31,13 @@ pub(crate) async fn look(
     key: &ServiceKey,
     namespaces: Option<Round>,
 ) -> anyhow::Result<Vec<Input>> {
-    let kubeconfig = kubeconfig::parse(&content(under, &spec.kubeconfig).await?)?;
-    let client = client::connect(&kubeconfig, server)?;
+    let client = match &spec.access {
+        Access::Kubeconfig(secret) => {
+            let kubeconfig = kubeconfig::parse(&content(under, secret).await?)?;
+            client::connect(&kubeconfig, server)?
+        }
+        Access::InCluster => under,
+    };
     let namespace = key.namespace();
     let services: Api<DeserializeGuard<Service>> = Api::namespaced(client.clone(), namespace);
     let slices: Api<DeserializeGuard<EndpointSlice>> = Api::namespaced(client.clone(), namespace);

@@ -23,7 +23,7 @@ const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ran
 
 /// A Service, whether it is of any concern or not: which of its states is the newest is for the
 /// engine to tell, that keeps those that are.
-pub(super) fn service(object: core::Service) -> TenantObject {
+pub(crate) fn service(object: core::Service) -> TenantObject {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     TenantObject::Service(namespace, name, Some(Box::new(parsed(object))))
 }

@@ -7,7 +7,7 @@ use cpo_core::effect::{Effect, Notice, TenantEffect};
 use cpo_core::engine::Input;
 use cpo_core::ids::TenantName;
 use cpo_core::kubeconfig::Server;
-use cpo_core::tenant::{Round, SecretKey};
+use cpo_core::tenant::{Access, Round};
 use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -68,13 +68,13 @@ impl Routes {
     }
 }
 
-/// One incarnation of a tenant, where its kubeconfig is kept, and what is read of it.
+/// One incarnation of a tenant, how it is reached, and what is read of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     /// Which of the tenants of this name it is, as the engine counts them.
     pub(crate) incarnation: u64,
-    /// Where the kubeconfig is kept.
-    pub(crate) secret: SecretKey,
+    /// How its API server is reached.
+    pub(crate) access: Access,
     /// The round in which its namespaces are read, too; none while nobody asks for them.
     pub(crate) namespaces: Option<Round>,
 }
@@ -82,7 +82,7 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// Whether one session serves both: what it reads besides comes and goes within it.
     fn same_session(&self, other: &Self) -> bool {
-        self.incarnation == other.incarnation && self.secret == other.secret
+        self.incarnation == other.incarnation && self.access == other.access
     }
 }
 
@@ -197,8 +197,8 @@ impl Registry {
             leadership: self.leadership.clone(),
             stop: stop.clone(),
         };
-        let secret = follow(self.client.clone(), wanted.secret.clone(), content);
-        sessions.spawn(session.run(secret));
+        let follow = follow(self.client.clone(), wanted.access.clone(), content);
+        sessions.spawn(session.run(follow));
         self.routes.set(name, Some(Route { jobs, notices }));
         Running { wanted: wanted.clone(), namespaces, stop }
     }

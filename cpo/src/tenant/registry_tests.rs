@@ -3,12 +3,15 @@
 use http::StatusCode;
 
 use super::super::testing::ApiServer;
+use cpo_core::tenant::SecretKey;
+
 use super::*;
 use crate::leadership::testing::leadership;
 
 fn wanted(incarnation: u64, namespaces: Option<Round>) -> Wanted {
     let (namespace, name) = ("tenant".to_owned(), "kubeconfig".to_owned());
-    Wanted { incarnation, secret: SecretKey { namespace, name, key: "value".into() }, namespaces }
+    let access = Access::Kubeconfig(SecretKey { namespace, name, key: "value".into() });
+    Wanted { incarnation, access, namespaces }
 }
 
 /// The queue of a tenant's jobs, which is another with each session.

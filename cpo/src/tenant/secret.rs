@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cpo_core::tenant::SecretKey;
+use cpo_core::tenant::Access;
 use futures::{StreamExt as _, pin_mut};
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -17,7 +17,7 @@ use crate::watch::describe;
 const RETRY: Duration = Duration::from_secs(2);
 
 /// What the Secret holds at the tenant's key.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) enum Content {
     /// Not read yet.
     Unknown,
@@ -27,11 +27,41 @@ pub(super) enum Content {
     Absent,
     /// Bytes. No `Debug`: they are secret.
     Present(Arc<Vec<u8>>),
+    /// None is needed: it is the under cluster, with our own rights.
+    Own(Client),
 }
 
-/// Publishes the content of one key of one Secret, whenever it differs, for ever. A watch that
-/// fails is made anew, as in [`crate::watch`].
-pub(super) async fn follow(client: Client, secret: SecretKey, published: watch::Sender<Content>) {
+impl PartialEq for Content {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unknown, Self::Unknown)
+            | (Self::Absent, Self::Absent)
+            // There is one alone.
+            | (Self::Own(_), Self::Own(_)) => true,
+            (Self::Unreadable(one), Self::Unreadable(other)) => one == other,
+            (Self::Present(one), Self::Present(other)) => one == other,
+            (
+                Self::Unknown
+                | Self::Unreadable(_)
+                | Self::Absent
+                | Self::Present(_)
+                | Self::Own(_),
+                _,
+            ) => false,
+        }
+    }
+}
+
+/// Publishes how a tenant is reached, whenever that differs, for ever: the content of one key of one
+/// Secret, or our own client. A watch that fails is made anew, as in [`crate::watch`].
+pub(super) async fn follow(client: Client, access: Access, published: watch::Sender<Content>) {
+    let secret = match access {
+        Access::Kubeconfig(secret) => secret,
+        Access::InCluster => {
+            publish(&published, Content::Own(client));
+            return std::future::pending().await;
+        }
+    };
     let api: Api<Secret> = Api::namespaced(client, &secret.namespace);
     let config = watcher::Config::default().fields(&format!("metadata.name={}", secret.name));
     let mut failures = 0_u32;

@@ -196,6 +196,10 @@ impl Connector {
                 return Err(Link::Rejected(text.to_owned()));
             }
             Content::Present(bytes) => bytes,
+            Content::Own(client) => {
+                let version = try_out(client).await.map_err(Link::Down)?;
+                return Ok((client.clone(), Link::Up { version: Some(version), expires: None }));
+            }
         };
         let rejected = |error: &dyn std::error::Error| Link::Rejected(error.to_string());
         let parsed = kubeconfig::parse(bytes).map_err(|e| rejected(&e))?;

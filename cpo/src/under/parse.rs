@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use cpo_api::{AddressPool, Eip, L2Advertisement, TenantCluster, TenantMode, names};
 use cpo_core::engine::UnderObject;
 use cpo_core::ids::{ServiceKey, Uid, Version};
-use cpo_core::tenant::{SecretKey, TenantSpec, Vlan};
+use cpo_core::tenant::{Access, SecretKey, TenantSpec, Vlan};
 use cpo_core::under::{self, PoolSource, PoolTenants};
 use ipnet::{Ipv4Net, Ipv6Net};
 use k8s_openapi::api::core::v1::Node;
@@ -72,11 +72,16 @@ pub(crate) fn tenant_cluster(object: &TenantCluster) -> Option<UnderObject> {
         deleting: meta.deletion_timestamp.is_some(),
         finalizer: !ours.is_empty(),
         other_finalizers: others,
-        kubeconfig: SecretKey {
-            namespace: spec.kubeconfig.secret_ref.namespace.clone(),
-            name: spec.kubeconfig.secret_ref.name.clone(),
-            key: spec.kubeconfig.secret_ref.key.clone(),
+        access: match &spec.kubeconfig {
+            Some(kubeconfig) => Access::Kubeconfig(SecretKey {
+                namespace: kubeconfig.secret_ref.namespace.clone(),
+                name: kubeconfig.secret_ref.name.clone(),
+                key: kubeconfig.secret_ref.key.clone(),
+            }),
+            // Without it the API server takes none but the under cluster.
+            None => Access::InCluster,
         },
+        created: created(meta),
         classes,
         claim_classless: spec.claim_classless,
         pools: spec.pools.clone(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use ccm_proxy::bfd_socket::{self, BfdSocket};
 use ccm_proxy::groups::Groups;
-use ccm_proxy::kernel::{self, Kernel};
+use ccm_proxy::kernel::{self, Kernel, Whose};
 use ccm_proxy::netlink::{Interface, Netlink, events};
 use ccm_proxy::netns::{Namespace, PINS};
 use ccm_proxy::nft::Nft;
@@ -152,7 +152,7 @@ impl Bed {
             let found = netlink.interface(INTERFACE)?.ok_or(std::io::ErrorKind::NotFound)?;
             netlink.set_up(found.index, true)?;
             let packets = packet::Opened::open(INTERFACE)?;
-            let bfd = bfd_socket::Opened::open(found.index)?;
+            let bfd = bfd_socket::Opened::open(&found.name, found.index)?;
             Ok((found, netlink, events::Opened::open()?, packets, bfd))
         })?;
         let name: NodeName = name.parse()?;
@@ -169,7 +169,7 @@ impl Bed {
         let root = lab::sandbox::current()?.root.clone();
         let nft = Nft::new(vec!["chroot".into(), root.into(), "nft".into()]);
         let netlink = (netlink, events::Events::new(events)?);
-        let kernel = Kernel::new(place, netlink, nft, ordered, commands.clone());
+        let kernel = Kernel::new(Whose::Ours, place, netlink, nft, ordered, commands.clone());
         let tasks = [tokio::spawn(speaker.run()), tokio::spawn(kernel.run())];
         Ok(Node { name, netns, namespace, pin, interface, commands, stands, orders, tasks })
     }

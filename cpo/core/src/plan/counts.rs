@@ -21,6 +21,16 @@ pub fn tenant_status(world: &World, tenant: &Tenant, now: Now) -> TenantClusterS
         Link::Rejected(why) => (false, Reason::KubeconfigRejected.as_str(), why.clone()),
     };
     let synced = tenant.synced;
+    let rival = world.rival(&tenant.spec).map(|other| {
+        format!(
+            "TenantCluster {other} serves the under cluster already: delete one of them, or take \
+             spec.inCluster out of it"
+        )
+    });
+    let (connected, reason, text) = match rival {
+        Some(text) => (false, "AnotherInCluster", text),
+        None => (connected, reason, text),
+    };
     let (ready, ready_reason) = match (tenant.spec.suspended, connected && synced) {
         (true, _) => (false, "Suspended"),
         (false, true) => (true, "Ready"),

@@ -107,7 +107,11 @@ impl<'a> Sharers<'a> {
         }
         let by = self.advertised(pool);
         EipVlan {
-            delivery: by.first().map_or_else(Delivery::default, |(_, by)| by.delivery),
+            delivery: match by.first() {
+                _ if self.tenant.spec.is_under_cluster() => Delivery::Local,
+                Some((_, by)) => by.delivery,
+                None => Delivery::default(),
+            },
             announce: Announce { l2: by.into_iter().map(|(name, _)| name.clone()).collect() },
             next_hops,
         }
