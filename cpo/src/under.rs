@@ -3,6 +3,7 @@
 mod events;
 mod execute;
 pub(crate) mod kinds;
+mod metallb;
 pub(crate) mod parse;
 
 use std::collections::BTreeSet;

@@ -211,6 +211,15 @@ pub async fn grant_namespaces(tenant: &Tenant) -> Result<()> {
     tenant.cluster().apply_path(&manifests().join("tenant-rbac-namespaces.yaml")).await
 }
 
+/// Gives the product the right to write what a tenant's own MetalLB is told, in a namespace of the
+/// under cluster.
+///
+/// # Errors
+/// When the manifest is missing or refused.
+pub async fn grant_metallb(lab: &Lab, namespace: &str) -> Result<()> {
+    lab.under().apply_path_in(&manifests().join("tenant-metallb.yaml"), namespace).await
+}
+
 /// Writes the Secret `<tenant>-kubeconfig` in the tenant's namespace of the under cluster.
 ///
 /// # Errors

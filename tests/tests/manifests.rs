@@ -32,6 +32,7 @@ async fn manifests_and_documents_are_accepted() -> Result<()> {
         cluster.apply_path(&manifests.join(file)).await?;
     }
     cluster.apply_path_in(&manifests.join("tenant-namespace.yaml"), "default").await?;
+    cluster.apply_path_in(&manifests.join("tenant-metallb.yaml"), "default").await?;
     for document in ["docs/operations.md", "docs/tenants.md", "docs/addresses.md", "docs/vlan.md"] {
         let text = std::fs::read_to_string(repository().join(document))?;
         let blocks = blocks(&text);

@@ -14,6 +14,8 @@ mod labelled;
 #[allow(dead_code, reason = "shared with the target faults, which uses the rest")]
 #[path = "faults/look.rs"]
 mod look;
+#[path = "pools/metallb.rs"]
+mod metallb;
 #[path = "pools/namesakes.rs"]
 mod namesakes;
 #[path = "pools/restore.rs"]
@@ -23,6 +25,7 @@ mod shares;
 
 use edits::pool_edited_under_use_keeps_what_is_assigned;
 use labelled::labels_of_namespaces_choose_the_pool;
+use metallb::tenants_own_metallb_is_told_of_the_pools_that_are_left_to_it;
 use namesakes::cloned_tenant_gets_nothing_of_its_original;
 use restore::under_cluster_set_back_tears_nothing_down;
 use shares::{quota_holds_for_services_at_once, reserved_address_is_for_who_asks_for_it};
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         reserved_address_is_for_who_asks_for_it,
         labels_of_namespaces_choose_the_pool,
         cloned_tenant_gets_nothing_of_its_original,
+        tenants_own_metallb_is_told_of_the_pools_that_are_left_to_it,
         under_cluster_set_back_tears_nothing_down,
     ])
 }

@@ -122,6 +122,15 @@ pub enum Purpose {
     },
 }
 
+/// The `TenantCluster` that an object of ours ends with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its name.
+    pub name: TenantName,
+    /// Its UID.
+    pub uid: Uid,
+}
+
 /// An effect on the under cluster's API server.
 #[derive(Clone, Debug, PartialEq)]
 pub enum UnderEffect {
@@ -221,6 +230,17 @@ pub enum UnderEffect {
         /// For a person.
         message: String,
     },
+    /// Write the objects for a tenant's own MetalLB into a ConfigMap, unless it holds them.
+    RenderMetallb {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The `TenantCluster` it ends with.
+        owner: Owner,
+        /// MetalLB's objects.
+        documents: Vec<Value>,
+    },
     /// Replace an `AddressPool`'s status.
     PatchPoolStatus {
         /// Name.
@@ -244,6 +264,7 @@ impl UnderEffect {
             Self::PatchTenantStatus { .. } => "patch-tenant-status",
             Self::TenantFinalizer { .. } => "tenant-finalizer",
             Self::TenantEvent { .. } => "tenant-event",
+            Self::RenderMetallb { .. } => "render-metallb",
             Self::PatchPoolStatus { .. } => "patch-pool-status",
         }
     }

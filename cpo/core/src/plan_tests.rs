@@ -63,6 +63,7 @@ pub(super) fn word(effect: &Effect) -> &'static str {
             UnderEffect::PatchTenantStatus { .. } => "tenant status",
             UnderEffect::TenantFinalizer { .. } => "tenant finalizer",
             UnderEffect::TenantEvent { .. } => "event",
+            UnderEffect::RenderMetallb { .. } => "ConfigMap",
             UnderEffect::PatchPoolStatus { .. } => "pool status",
         },
         Effect::Ovn(edits) => match edits.first() {

@@ -206,6 +206,17 @@ impl Advertisement {
     }
 }
 
+/// A tenant that serves its Services itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmanaged {
+    /// `metadata.uid`.
+    pub uid: Uid,
+    /// `metadata.labels`: pools may select tenants by them.
+    pub labels: Labels,
+    /// The namespace of its kubeconfig's Secret.
+    pub namespace: String,
+}
+
 /// A node of the under cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
@@ -298,6 +309,8 @@ pub struct Under {
     pub vips: BTreeMap<String, Vec<IpAddr>>,
     /// The under cluster's nodes, by name.
     pub nodes: BTreeMap<String, Node>,
+    /// Tenants that serve their Services themselves, by name.
+    pub unmanaged: BTreeMap<TenantName, Unmanaged>,
     /// `L2Advertisement` by name.
     pub advertisements: BTreeMap<String, Advertisement>,
     /// Ranges of the under cluster's own Services, by the name of their `ServiceCIDR`.

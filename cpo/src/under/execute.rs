@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{events, kinds, parse};
+use super::{events, kinds, metallb, parse};
 use crate::outbox::{ExecuteError, Executed, Executor};
 
 /// How long one call may take.
@@ -111,6 +111,11 @@ impl UnderExecutor {
                 create(what, &api, name.as_str(), &event, &[]).await?;
                 Ok(Vec::new())
             }
+            UnderEffect::RenderMetallb { namespace, name, owner, documents } => {
+                let api = Api::namespaced(self.client.clone(), &namespace);
+                metallb::render(&api, &name, (&self.install, &owner), &documents).await?;
+                Ok(Vec::new())
+            }
             UnderEffect::PatchPoolStatus { name, status } => {
                 let api = self.api::<AddressPool>();
                 let patch = replace_status(json!(status));
@@ -201,7 +206,7 @@ enum Subresource {
 }
 
 /// One call, in bounded time; `None` where the server answers with one of the `harmless` codes.
-async fn call<T>(
+pub(super) async fn call<T>(
     what: &'static str,
     name: &str,
     harmless: &[u16],
@@ -251,7 +256,7 @@ fn replace_status(status: Value) -> Value {
 /// A merge patch (RFC 7396) that replaces the spec of an `Eip`: what it has not is removed. What an
 /// operator said of speakers holds for one withdrawal.
 fn eip_spec(version: Version, spec: &EipSpec) -> Value {
-    let mut absent = json!({"overlay": null, "vlan": null});
+    let mut absent = json!({"overlay": null, "vlan": null, "sharing": null});
     extend(&mut absent, json!(spec));
     json!({
         "metadata": {
@@ -331,6 +336,7 @@ mod tests {
         .unwrap();
         let patch = eip_spec(Version::parse(Some("7")), &object.spec);
         assert_eq!(patch.pointer("/spec/overlay"), Some(&Value::Null));
+        assert_eq!(patch.pointer("/spec/sharing"), Some(&Value::Null));
         assert_eq!(patch.pointer("/spec/vlan/announce/l2"), Some(&json!([])));
         assert_eq!(patch.pointer("/metadata/resourceVersion"), Some(&json!("7")));
         let said = patch.pointer("/metadata/annotations").and_then(Value::as_object).unwrap();

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cpo_api::{AddressPool, Eip, L2Advertisement, TenantCluster, TenantMode, names};
 use cpo_core::engine::UnderObject;
-use cpo_core::ids::{ServiceKey, Uid, Version};
+use cpo_core::ids::{ServiceKey, TenantName, Uid, Version};
 use cpo_core::tenant::{Access, SecretKey, TenantSpec, Vlan};
 use cpo_core::under::{self, PoolSource, PoolTenants};
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -43,13 +43,13 @@ fn v6(text: &str) -> Option<Ipv6Addr> {
 
 /// A tenant; `None` where it is not ours to serve.
 pub(crate) fn tenant_cluster(object: &TenantCluster) -> Option<UnderObject> {
-    let name: cpo_core::ids::TenantName = object.name_any().parse().ok()?;
+    let name: TenantName = object.name_any().parse().ok()?;
     let (spec, meta) = (&object.spec, &object.metadata);
     let vlan = match spec.mode {
         TenantMode::Overlay => None,
         // Without it the API server takes none of that mode.
         TenantMode::Vlan => Some(spec.vlan.clone().unwrap_or_default()),
-        TenantMode::Unmanaged => return None,
+        TenantMode::Unmanaged => return unmanaged(name, object),
     };
     let classes = if spec.load_balancer_classes.is_empty() {
         vec![names::DEFAULT_CLASS.to_owned()]
@@ -100,6 +100,17 @@ pub(crate) fn tenant_cluster(object: &TenantCluster) -> Option<UnderObject> {
         status: object.status.clone().unwrap_or_default(),
     };
     Some(UnderObject::TenantCluster(name, Some(parsed)))
+}
+
+/// A tenant that serves its Services itself.
+fn unmanaged(name: TenantName, object: &TenantCluster) -> Option<UnderObject> {
+    let secret = &object.spec.kubeconfig.as_ref()?.secret_ref;
+    let tenant = under::Unmanaged {
+        uid: uid(&object.metadata),
+        labels: object.labels().clone(),
+        namespace: secret.namespace.clone(),
+    };
+    Some(UnderObject::Unmanaged(name, tenant))
 }
 
 /// The link of a tenant in VLAN mode. What cannot be read of it is not on the link.

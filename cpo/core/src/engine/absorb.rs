@@ -7,7 +7,7 @@ use super::{Engine, Input, TenantObject, UnderObject};
 use crate::ids::{ServiceKey, TenantName};
 use crate::ovn::{Concern, RowChange};
 use crate::tenant::{Link, Tenant, TenantSpec};
-use crate::under::{Eip, Ip, Node, OvnEip, Pool, Shield};
+use crate::under::{Eip, Ip, Node, OvnEip, Pool, Shield, Unmanaged};
 use crate::world::World;
 
 impl Engine {
@@ -92,7 +92,11 @@ impl Engine {
     pub(super) fn under(&mut self, object: UnderObject) {
         let under = &mut self.world.under;
         match object {
-            UnderObject::TenantCluster(name, spec) => self.tenant_cluster(name, spec),
+            UnderObject::TenantCluster(name, spec) => {
+                under.unmanaged.remove(&name);
+                self.tenant_cluster(name, spec);
+            }
+            UnderObject::Unmanaged(name, tenant) => self.unmanaged(name, tenant),
             UnderObject::Eip(name, eip) => self.eip(&name, eip),
             UnderObject::OvnEip(name, eip) => self.ovn_eip(&name, eip),
             UnderObject::EipGone(name, uid) => {
@@ -116,6 +120,7 @@ impl Engine {
             UnderObject::Vip(name, addresses) => self.world.put_vip(&name, addresses),
             UnderObject::L2Advertisement(name, advertisement) => {
                 if put(&mut under.advertisements, name, advertisement) {
+                    self.chores.rendered_changed(&self.world);
                     self.soil_everybody();
                 }
             }
@@ -277,7 +282,18 @@ impl Engine {
             self.chores.pool_changed(name);
         }
         self.reserved_of(None);
+        self.chores.rendered_changed(&self.world);
         self.soil_everybody();
+    }
+
+    /// A tenant that serves its Services itself, perhaps since now.
+    fn unmanaged(&mut self, name: TenantName, tenant: Unmanaged) {
+        if self.world.tenants.contains_key(&name) {
+            self.tenant_cluster(name.clone(), None);
+        }
+        if put(&mut self.world.under.unmanaged, name, Some(tenant)) {
+            self.chores.rendered_changed(&self.world);
+        }
     }
 
     /// A tenant of which nothing is known yet.

@@ -50,6 +50,8 @@ pub(super) enum Chore {
     Reserved(IpAddr),
     /// Try an address again that Kube-OVN did not grant.
     Ungranted(IpAddr),
+    /// Write the objects for a tenant's own MetalLB.
+    Render(TenantName),
     /// Tell that rows of a tenant were deleted by others.
     Deletions(TenantName),
 }
@@ -100,6 +102,11 @@ impl Chores {
         self.counted(Chore::Pool(name));
     }
 
+    /// What tenants are told that serve their Services themselves may be another.
+    pub(super) fn rendered_changed(&mut self, world: &World) {
+        world.under.unmanaged.keys().for_each(|name| self.counted(Chore::Render(name.clone())));
+    }
+
     pub(super) fn reserved_changed(&mut self, address: IpAddr) {
         self.due.insert(Chore::Reserved(address), Duration::ZERO);
     }
@@ -120,6 +127,7 @@ impl Chores {
         self.rows_changed();
         world.tenants.keys().for_each(|name| self.tenant_changed(name.clone()));
         world.under.pools.keys().for_each(|name| self.pool_changed(name.clone()));
+        self.rendered_changed(world);
     }
 
     fn counted(&mut self, chore: Chore) {
@@ -163,6 +171,7 @@ impl Engine {
                     self.feed();
                     None
                 }
+                Chore::Render(name) => plan::render_metallb(&self.world, name).map(Effect::Under),
                 Chore::Deletions(tenant) => self.tell_deletions(tenant),
             };
             if let Some(effect) = effect {

@@ -9,7 +9,9 @@ use crate::ids::{NodeName, TenantName, Uid};
 use crate::ovn::{OvnLink, RowChange};
 use crate::service::{EndpointSlice, Service};
 use crate::tenant::{Link, Node, Round, TenantSpec};
-use crate::under::{self, Advertisement, Eip, Ip, Machine, OvnEip, Pool, Shield, Subnet};
+use crate::under::{
+    self, Advertisement, Eip, Ip, Machine, OvnEip, Pool, Shield, Subnet, Unmanaged,
+};
 
 /// One thing that was observed.
 #[derive(Clone, Debug)]
@@ -98,6 +100,8 @@ impl UnderKind {
 pub enum UnderObject {
     /// A `TenantCluster`.
     TenantCluster(TenantName, Option<TenantSpec>),
+    /// A `TenantCluster` of a tenant that serves its Services itself.
+    Unmanaged(TenantName, Unmanaged),
     /// An `AddressPool`.
     AddressPool(String, Option<Pool>),
     /// An `L2Advertisement`.

@@ -80,7 +80,7 @@ impl Engine {
         let under = &self.world.under;
         match kind {
             UnderKind::TenantCluster => {
-                let known = self.world.tenants.keys();
+                let known = self.world.tenants.keys().chain(under.unmanaged.keys());
                 let gone = known.filter(|name| !names.contains(name.as_str()));
                 gone.map(|name| UnderObject::TenantCluster(name.clone(), None)).collect()
             }

@@ -254,6 +254,11 @@ fn changes(known: &World, truth: &World) -> Vec<Input> {
     );
     under.extend(differ(&k.eips, &t.eips).map(|(n, v)| UnderObject::Eip(n.clone(), v.cloned())));
     under.extend((k.shield != t.shield).then_some(UnderObject::Shield(t.shield)));
+    let unmanaged = differ(&k.unmanaged, &t.unmanaged);
+    under.extend(unmanaged.map(|(name, tenant)| match tenant {
+        Some(tenant) => UnderObject::Unmanaged(name.clone(), tenant.clone()),
+        None => UnderObject::TenantCluster(name.clone(), None),
+    }));
     let spec = |world: &World| -> BTreeMap<_, _> {
         world.tenants.iter().map(|(n, t)| (n.clone(), t.spec.clone())).collect()
     };

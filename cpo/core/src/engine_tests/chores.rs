@@ -1,13 +1,15 @@
 //! The shield, the sweep, and the counts operators read.
 
+use std::collections::BTreeMap;
+
 use super::bench::{Bench, WEB, new_service};
 use cpo_api::CleanupPolicy;
 
 use crate::effect::{Effect, LbEdit, TenantEffect, UnderEffect};
 use crate::ids::Uid;
 use crate::tenant::Link;
-use crate::testing::{row_of, version, world};
-use crate::under::Shield;
+use crate::testing::{only, ranges, row_of, version, world};
+use crate::under::{Shield, Unmanaged};
 
 fn swept(effect: &Effect) -> usize {
     match effect {
@@ -184,4 +186,40 @@ fn a_tenant_that_goes_while_its_api_is_gone_is_released_all_the_same() {
     assert!(bench.truth.tenants.is_empty() && bench.truth.under.eips.is_empty());
     let patch = |e: &&Effect| matches!(e, Effect::Tenant(TenantEffect::PatchService { .. }));
     assert_eq!(bench.log.iter().filter(patch).count(), 0);
+}
+
+#[test]
+fn a_tenant_with_a_metallb_of_its_own_is_told_when_its_pools_change() {
+    let mut bench = Bench::served();
+    let rendered = |bench: &mut Bench| -> Vec<usize> {
+        let log = std::mem::take(&mut bench.log).into_iter();
+        let documents = log.filter_map(|effect| match effect {
+            Effect::Under(UnderEffect::RenderMetallb { documents, .. }) => Some(documents.len()),
+            _ => None,
+        });
+        documents.collect()
+    };
+    bench.when(|w| {
+        let (uid, namespace) = (Uid::new("uid-m"), "tenant-m".to_owned());
+        let tenant = Unmanaged { uid, labels: BTreeMap::new(), namespace };
+        w.under.unmanaged.insert("m".parse().unwrap(), tenant);
+    });
+    assert_eq!(rendered(&mut bench), [0]);
+    bench.when(|w| {
+        let mut pool = ranges(&["198.51.100.210-198.51.100.219"]);
+        (pool.delegated, pool.tenants) = (true, only(&["m"]));
+        w.under.pools.insert("theirs".into(), pool);
+    });
+    bench.wait(2);
+    assert_eq!(rendered(&mut bench), [1]);
+    bench.wait(120);
+    assert!(rendered(&mut bench).is_empty(), "nothing changed");
+    // It is ours to serve from now on.
+    bench.when(|w| {
+        w.under.unmanaged.clear();
+        let tenant = crate::tenant::Tenant::new(crate::testing::tenant("m"));
+        w.tenants.insert("m".parse().unwrap(), tenant);
+    });
+    bench.wait(2);
+    assert!(rendered(&mut bench).is_empty());
 }

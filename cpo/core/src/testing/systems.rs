@@ -227,6 +227,7 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
         UnderEffect::TenantEvent { name, .. } => {
             return if world.tenants.contains_key(name) { Applied::Done } else { Applied::Refused };
         }
+        UnderEffect::RenderMetallb { .. } => {}
         UnderEffect::PatchPoolStatus { name, status } => {
             let Some(pool) = under.pools.get_mut(name) else { return Applied::Refused };
             pool.status = status.clone();
