@@ -21,6 +21,11 @@ fn tenant(spec: Value) -> Option<TenantSpec> {
     }
     match tenant_cluster(&from::<TenantCluster>(whole))? {
         UnderObject::TenantCluster(_, spec) => spec,
+        // Its namespace is all that is read of it.
+        UnderObject::Unmanaged(_, tenant) => {
+            assert_eq!(tenant.namespace, "tenant-a");
+            None
+        }
         other => panic!("{other:?}"),
     }
 }
