@@ -41,6 +41,7 @@ pub struct Cluster {
     authority: Authority,
     client: Client,
     kinds: objects::Kinds,
+    families: Families,
     controllers: Option<Process>,
     api_server: Process,
     etcd: Process,
@@ -56,12 +57,34 @@ pub enum Controllers {
     None,
 }
 
+/// The families of addresses that a cluster's Services can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Families {
+    /// IPv4 alone.
+    Ipv4,
+    /// IPv4, and IPv6 where it is asked for.
+    Both,
+}
+
 impl Cluster {
-    /// Starts a cluster and waits until its API server is ready.
+    /// Starts a cluster whose Services have IPv4 addresses, and waits until its API server is ready.
     ///
     /// # Errors
     /// When a component does not start.
     pub async fn start(space: &Space, name: &str, controllers: Controllers) -> Result<Self> {
+        Self::start_with(space, name, controllers, Families::Ipv4).await
+    }
+
+    /// [`start`](Self::start) with Services of these families.
+    ///
+    /// # Errors
+    /// When a component does not start.
+    pub async fn start_with(
+        space: &Space,
+        name: &str,
+        controllers: Controllers,
+        families: Families,
+    ) -> Result<Self> {
         let dir = space.dir().join(name);
         let port = space::port();
         let authority = Authority::new(name)?;
@@ -70,6 +93,7 @@ impl Cluster {
             data: space.data().join(name),
             port,
             etcd_ports: [space::port(), space::port()],
+            families,
         };
         server::write_files(&settings, &authority)?;
         let admin = authority.client("admin", Some("system:masters"))?;
@@ -90,6 +114,7 @@ impl Cluster {
             authority,
             client,
             kinds: objects::Kinds::default(),
+            families,
             controllers: None,
             api_server,
             etcd,
@@ -104,6 +129,11 @@ impl Cluster {
     /// The cluster's name: `under`, `a`, `b`, …
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The families of its Services.
+    pub fn families(&self) -> Families {
+        self.families
     }
 
     /// Directory with the cluster's logs and kubeconfigs.

@@ -241,7 +241,8 @@ pub fn tenant_cluster(tenant: &Tenant, spec: Value) -> Value {
         Ok(lan) => json!({
             "mode": "Vlan",
             "vlan": {
-                "id": lan.number(), "cidrs": [lan.cidr()], "gateway": lan.gateway(),
+                "id": lan.number(), "cidrs": [lan.cidr(), lan.cidr6()],
+                "gateway": format!("{},{}", lan.gateway(), lan.gateway6()),
                 "subnets": [tenant.namespace()], "interfaces": [{"name": lan.interface()}],
             },
         }),

@@ -1,6 +1,6 @@
 //! Network namespaces, the links between them, and sockets inside them.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -145,8 +145,25 @@ impl Netns {
     /// # Errors
     /// When it is refused or not there within `timeout`.
     pub async fn dial(&self, to: SocketAddr, timeout: Duration) -> Result<TcpStream> {
+        self.dial_from(None, to, timeout).await
+    }
+
+    /// A TCP connection from one of the addresses of this namespace.
+    ///
+    /// # Errors
+    /// When it has not this address, or the connection is refused or not there within `timeout`.
+    pub async fn dial_from(
+        &self,
+        from: Option<IpAddr>,
+        to: SocketAddr,
+        timeout: Duration,
+    ) -> Result<TcpStream> {
         let socket = self.inside(|| {
-            if to.is_ipv4() { Ok(TcpSocket::new_v4()?) } else { Ok(TcpSocket::new_v6()?) }
+            let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            if let Some(from) = from {
+                socket.bind(SocketAddr::new(from, 0)).with_context(|| format!("bind to {from}"))?;
+            }
+            Ok(socket)
         })?;
         match tokio::time::timeout(timeout, socket.connect(to)).await {
             Ok(connected) => connected.with_context(|| format!("connect to {to}")),
@@ -167,17 +184,24 @@ impl Drop for Netns {
     }
 }
 
-/// A machine on the network that sends and answers: a namespace and its address.
+/// A machine on the network that sends and answers: a namespace and its addresses.
 #[derive(Debug)]
 pub struct Host {
     netns: Netns,
     address: Ipv4Addr,
+    v6: Option<Ipv6Addr>,
 }
 
 impl Host {
     /// A host whose namespace is `netns` and whose address is `address`.
     pub fn new(netns: Netns, address: Ipv4Addr) -> Self {
-        Self { netns, address }
+        Self { netns, address, v6: None }
+    }
+
+    /// The same with an IPv6 address, if it has one.
+    #[must_use]
+    pub fn with_v6(self, v6: impl Into<Option<Ipv6Addr>>) -> Self {
+        Self { v6: v6.into(), ..self }
     }
 
     /// The host's network namespace.
@@ -185,8 +209,19 @@ impl Host {
         &self.netns
     }
 
-    /// The host's address.
+    /// The host's IPv4 address.
     pub fn address(&self) -> Ipv4Addr {
         self.address
+    }
+
+    /// The host's IPv6 address, if it has one.
+    pub fn v6(&self) -> Option<Ipv6Addr> {
+        self.v6
+    }
+
+    /// All its addresses, IPv4 first.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let v4 = IpAddr::from(self.address);
+        [v4].into_iter().chain(self.v6.map(IpAddr::from)).collect()
     }
 }

@@ -3,10 +3,12 @@
 
 mod edge;
 mod lan;
+mod node;
 mod objects;
 mod picture;
 mod pod;
 mod provider;
+mod proxy;
 mod tenant;
 mod vm;
 
@@ -17,7 +19,7 @@ use anyhow::{Context, Result};
 use futures::future::try_join_all;
 
 use crate::chassis::Chassis;
-use crate::cluster::{Cluster, Controllers};
+use crate::cluster::{Cluster, Controllers, Families};
 use crate::kube_ovn::KubeOvn;
 use crate::netns::Host;
 use crate::ovn::{Northbound, Ovn};
@@ -25,9 +27,12 @@ use crate::ovsdb::OvsdbLab;
 use crate::process::Process;
 use crate::space::Space;
 
-pub use lan::{Lan, Lans, Node};
+use lan::Prefixes;
+pub use lan::{Lan, Lans};
+pub use node::Node;
 pub use pod::{POD_PORT, Pod};
 pub use provider::Provider;
+pub use proxy::Mode;
 pub use tenant::Tenant;
 pub use vm::{NodePortHit, Vm};
 
@@ -60,6 +65,9 @@ pub struct Builder {
     vms: usize,
     /// Nodes with speakers, where the tenants are in VLAN mode.
     nodes: Option<usize>,
+    prefixes: Prefixes,
+    /// How kube-proxy works on the machines of each tenant.
+    modes: &'static [Mode],
     under_controllers: Controllers,
     provider: Provider,
     northbound: Northbound,
@@ -72,6 +80,8 @@ impl Lab {
             tenants: 1,
             vms: 2,
             nodes: None,
+            prefixes: Prefixes::Own,
+            modes: &[],
             under_controllers: Controllers::None,
             provider: provider::SMALL,
             northbound: Northbound::Alone,
@@ -120,6 +130,18 @@ impl Builder {
         Self { under_controllers: Controllers::Run, ..self }
     }
 
+    /// Gives the last VLAN the prefixes of the first.
+    #[must_use]
+    pub fn last_like_first(self) -> Self {
+        Self { prefixes: Prefixes::LastLikeFirst, ..self }
+    }
+
+    /// How kube-proxy works on the machines of each tenant; where nothing is said, by nftables.
+    #[must_use]
+    pub fn proxies(self, modes: &'static [Mode]) -> Self {
+        Self { modes, ..self }
+    }
+
     /// Has the Northbound database on three servers.
     #[must_use]
     pub fn clustered_northbound(self) -> Self {
@@ -146,7 +168,9 @@ impl Builder {
         let clusters = names.map(|name| async {
             base_started.clone().wait_for(|started| *started).await?;
             let directory = format!("tenant-{name}");
-            let cluster = Cluster::start(&space, &directory, Controllers::Run).await?;
+            let families = self.nodes.map_or(Families::Ipv4, |_| Families::Both);
+            let cluster = Cluster::start_with(&space, &directory, Controllers::Run, families);
+            let cluster = cluster.await?;
             tracing::info!(tenant = name, elapsed = ?begin.elapsed(), "tenant cluster ready");
             anyhow::Ok((name, cluster))
         });
@@ -154,7 +178,7 @@ impl Builder {
             tokio::try_join!(self.start_base(&space, begin, started), try_join_all(clusters))?;
         let Base { under, ovn, chassis, kube_ovn, edge } = base;
         let lans = match self.nodes {
-            Some(nodes) => Some(Lans::start(&space, self.tenants, nodes).await?),
+            Some(nodes) => Some(Lans::start(&space, self.tenants, nodes, self.prefixes).await?),
             None => None,
         };
         if let Some(lans) = &lans {
@@ -169,6 +193,7 @@ impl Builder {
                 ovn: Arc::clone(&ovn),
                 chassis: Arc::clone(&chassis),
                 provider: self.provider,
+                mode: self.modes.get(number).copied().unwrap_or(Mode::Nftables),
             };
             Tenant::start(platform, name, cluster, self.vms)
         }))

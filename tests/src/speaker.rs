@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::cpo;
 use crate::exec::{Exec, Place};
 use crate::overlay::{Lab, Node};
 use crate::process::Process;
-use crate::sandbox;
+use crate::{sandbox, wait};
 
 /// Name of the speaker's ServiceAccount, and of its namespace.
 const NAME: &str = "ccm-proxy";
@@ -29,6 +29,14 @@ impl Speaker {
     /// # Errors
     /// When the binary is missing.
     pub async fn start(lab: &Lab, node: &Node) -> Result<Self> {
+        Self::start_with(lab, node, &[]).await
+    }
+
+    /// [`start`](Self::start) with further arguments.
+    ///
+    /// # Errors
+    /// When the binary is missing.
+    pub async fn start_with(lab: &Lab, node: &Node, args: &[&str]) -> Result<Self> {
         let under = lab.under();
         let kubeconfig = under.kubeconfig_for_service_account(NAME, NAME, TOKEN_LIFETIME);
         let (name, dir) = (node.name(), lab.space().dir());
@@ -42,6 +50,7 @@ impl Speaker {
             .args(["--namespace", NAME])
             .args(["--nft".to_owned(), format!("chroot {root} nft")])
             .args(["--pin-prefix".to_owned(), format!("{}-", node.netns().name())])
+            .args(args)
             .arg("--status-socket")
             .arg(&socket)
             .env("RUST_LOG", "info,ccm_proxy=debug,speaker_core=debug");
@@ -62,6 +71,36 @@ impl Speaker {
     pub async fn status(&self) -> Result<String> {
         let exec = Exec::new(Place::Sandbox, cpo::program(NAME)?);
         exec.arg("status").arg("--status-socket").arg(&self.socket).output().await
+    }
+
+    /// Waits until it runs on these VLANs, by the names of their tenants, and hears as many others
+    /// on each.
+    ///
+    /// # Errors
+    /// It does not in time.
+    pub async fn hears(&self, vlans: &[&str], others: usize, deadline: Duration) -> Result<()> {
+        wait::until(&format!("{} hears {others} others", self.node), deadline, || async {
+            let told = self.json().await?;
+            for vlan in vlans {
+                let members = told.pointer(&format!("/vlans/{vlan}/members"));
+                let members = members.and_then(serde_json::Value::as_object);
+                let states = members.map(|members| members.values()).into_iter().flatten();
+                let up = states.filter(|state| state.as_str() == Some("Up")).count();
+                ensure!(up == others, "{told}");
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// What `ccm-proxy status --json` prints on the node.
+    ///
+    /// # Errors
+    /// It is not running, or does not answer.
+    pub async fn json(&self) -> Result<serde_json::Value> {
+        let exec = Exec::new(Place::Sandbox, cpo::program(NAME)?);
+        let exec = exec.args(["status", "--json"]).arg("--status-socket").arg(&self.socket);
+        Ok(serde_json::from_str(&exec.output().await?)?)
     }
 
     /// The process: kill it, pause it, start it again.

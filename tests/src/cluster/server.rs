@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use rcgen::KeyPair;
 
-use super::{audit, pki::Authority};
+use super::{Families, audit, pki::Authority};
 use crate::exec::{Exec, Place};
 use crate::process::Process;
 use crate::sandbox::{self, MANAGEMENT_ADDRESS};
@@ -17,6 +17,7 @@ pub(super) struct Settings {
     pub(super) port: u16,
     /// etcd's client port and peer port.
     pub(super) etcd_ports: [u16; 2],
+    pub(super) families: Families,
 }
 
 impl Settings {
@@ -63,12 +64,17 @@ pub(super) fn etcd(name: &str, settings: &Settings) -> Result<Process> {
 
 pub(super) fn api_server(name: &str, settings: &Settings) -> Result<Process> {
     let [etcd, _] = settings.etcd_ports;
+    let ranges = match settings.families {
+        Families::Ipv4 => "10.96.0.0/16",
+        Families::Both => "10.96.0.0/16,fd00:10:96::/112",
+    };
     let exec = Exec::new(Place::Sandbox, &sandbox::current()?.components.kube_apiserver)
         .arg(format!("--etcd-servers=http://127.0.0.1:{etcd}"))
         .arg(format!("--secure-port={}", settings.port))
         .args(["--bind-address=0.0.0.0", "--endpoint-reconciler-type=none"])
         .arg(format!("--advertise-address={MANAGEMENT_ADDRESS}"))
-        .args(["--service-cluster-ip-range=10.96.0.0/16", "--authorization-mode=RBAC"])
+        .arg(format!("--service-cluster-ip-range={ranges}"))
+        .arg("--authorization-mode=RBAC")
         // Wide enough for ten thousand ports.
         .arg("--service-node-port-range=30000-49999")
         .arg(format!("--cert-dir={}", settings.file("certificates")))

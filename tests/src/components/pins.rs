@@ -61,5 +61,5 @@ pub(super) const OLDER_KEYS: &str = "ubuntu-archive-keyring";
 
 /// Packages of the root file system; extracted, never installed.
 pub(super) const PACKAGES: &str = "ovn-central,ovn-host,openvswitch-switch,frr,bird2,gobgpd,\
-nftables,iproute2,ethtool,tcpdump,arping,ndisc6,conntrack,curl,bash,coreutils,procps,\
+nftables,iptables,iproute2,ethtool,tcpdump,arping,ndisc6,conntrack,curl,bash,coreutils,procps,\
 python3-openvswitch";

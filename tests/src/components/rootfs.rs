@@ -69,6 +69,13 @@ fn finish(dir: &Path) -> Result<()> {
     if var_run.symlink_metadata().is_err() {
         symlink("/run", &var_run)?;
     }
+    // There are several of these to choose from, as Debian sees it.
+    let tables = dir.join("usr/sbin/xtables-nft-multi");
+    for name in ["iptables", "ip6tables"].into_iter().filter(|_| tables.exists()) {
+        for part in ["", "-save", "-restore"] {
+            symlink("xtables-nft-multi", dir.join(format!("usr/sbin/{name}{part}")))?;
+        }
+    }
     for path in ["proc", "sys", "dev", "run", "mnt", "tmp", "var/log", "var/lib"] {
         std::fs::create_dir_all(dir.join(path))?;
     }

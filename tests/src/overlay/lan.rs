@@ -5,17 +5,21 @@
 //!  client ── router ── VLAN of a (10.205.0.0/24) ── vm1, vm2 ── node1, node2, node3
 //!                  └── VLAN of b (10.206.0.0/24) ── vm1, vm2 ──┘
 //! ```
+//!
+//! Every host has IPv6 addresses besides. The last VLAN may have the prefixes of the first: it has a
+//! router and a client of its own then.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
 
+use super::node::Node;
 use crate::cluster::Cluster;
 use crate::netns::{Host, Netns};
-use crate::space::{self, Space};
+use crate::space::Space;
 
 /// What a link is called in the namespace of a node, in front of its number.
 const VLAN: &str = "vlan";
@@ -23,35 +27,51 @@ const VLAN: &str = "vlan";
 const FIRST: u8 = 205;
 const ROUTER_INSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 254);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+/// The prefix of the client's own link, IPv6.
+const OUTSIDE: [u16; 4] = [0x2001, 0xdb8, 0, 0xffff];
+
+/// Whether VLANs have prefixes of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Prefixes {
+    /// Each has its own.
+    Own,
+    /// The last has those of the first.
+    LastLikeFirst,
+}
 
 /// The link of one tenant.
 #[derive(Debug)]
 pub struct Lan {
     number: u8,
+    /// The third octet of its addresses.
+    prefix: u8,
     bridge: Netns,
 }
 
 /// All links, the router on them, the client behind it and the nodes.
 #[derive(Debug)]
 pub struct Lans {
-    router: Netns,
-    client: Arc<Host>,
+    outside: Outside,
+    /// Of the last VLAN, where that has the prefixes of the first.
+    other: Option<Outside>,
     nodes: Vec<Node>,
     lans: Vec<Arc<Lan>>,
 }
 
-/// A node of the under cluster that is on every link.
+/// A router with a client behind it.
 #[derive(Debug)]
-pub struct Node {
-    name: String,
-    netns: Netns,
+struct Outside {
+    router: Netns,
+    client: Arc<Host>,
 }
 
 impl Lan {
-    async fn new(space: &Space, number: u8) -> Result<Self> {
+    async fn new(space: &Space, number: u8, prefix: u8) -> Result<Self> {
         let bridge = Netns::new(space.namespace(&format!("vlan{number}"))).await?;
-        bridge.ip("link add br0 type bridge\nlink set br0 up").await?;
-        Ok(Self { number, bridge })
+        // The querier's absence must not make the bridge forget groups, which neighbour discovery
+        // is sent to.
+        bridge.ip("link add br0 type bridge mcast_snooping 0\nlink set br0 up").await?;
+        Ok(Self { number, prefix, bridge })
     }
 
     /// The number of the VLAN.
@@ -59,19 +79,34 @@ impl Lan {
         self.number
     }
 
-    /// The prefix of the link.
+    /// The IPv4 prefix of the link.
     pub fn cidr(&self) -> String {
-        format!("10.{}.0.0/24", self.number)
+        format!("{}/24", self.address(0))
     }
 
-    /// An address of the link.
+    /// The IPv6 prefix of the link.
+    pub fn cidr6(&self) -> String {
+        format!("{}/64", self.address6(0))
+    }
+
+    /// An IPv4 address of the link.
     pub fn address(&self, last: u8) -> Ipv4Addr {
-        Ipv4Addr::new(10, self.number, 0, last)
+        Ipv4Addr::new(10, self.prefix, 0, last)
     }
 
-    /// The router's address on the link.
+    /// An IPv6 address of the link.
+    pub fn address6(&self, last: u16) -> Ipv6Addr {
+        Ipv6Addr::new(0x2001, 0xdb8, 0, self.prefix.into(), 0, 0, 0, last)
+    }
+
+    /// The router's IPv4 address on the link.
     pub fn gateway(&self) -> Ipv4Addr {
         self.address(1)
+    }
+
+    /// The router's IPv6 address on the link.
+    pub fn gateway6(&self) -> Ipv6Addr {
+        self.address6(1)
     }
 
     /// The name of the interface on nodes that is on the link.
@@ -93,13 +128,30 @@ impl Lan {
         self.bridge.ip(&format!("link set {port} master br0")).await.map(|_| ())
     }
 
+    /// A further host on the link that is no part of the lab, with the addresses that end so.
+    ///
+    /// # Errors
+    /// There is one of that name, or the tools fail.
+    pub async fn host(&self, space: &Space, name: &str, last: u8) -> Result<Host> {
+        let netns = Netns::new(space.namespace(&format!("{name}-{}", self.number))).await?;
+        self.plug(&netns, "eth0", name).await?;
+        let (v4, v6) = (self.address(last), self.address6(last.into()));
+        let both = format!("address add {v4}/24 dev eth0\naddress add {v6}/64 dev eth0 nodad");
+        netns.ip(&both).await?;
+        Ok(Host::new(netns, v4).with_v6(v6))
+    }
+
     /// Kube-OVN's objects for the link, and the namespace of the tenant's machines. The Subnet does
     /// not name the namespace: at times Kube-OVN does not know its own default VPC for that, and
     /// refuses it for ever.
     pub(super) fn objects(&self, tenant: &str) -> [Value; 3] {
         let namespace = format!("tenant-{tenant}");
-        let excludes =
-            [self.gateway().to_string(), format!("{}..{}", self.address(50), self.address(254))];
+        let excludes = [
+            self.gateway().to_string(),
+            format!("{}..{}", self.address(50), self.address(254)),
+            self.gateway6().to_string(),
+            format!("{}..{}", self.address6(50), self.address6(0xfffe)),
+        ];
         [
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
             json!({
@@ -111,44 +163,94 @@ impl Lan {
                 "apiVersion": "kubeovn.io/v1", "kind": "Subnet",
                 "metadata": {"name": namespace},
                 "spec": {
-                    "protocol": "IPv4", "cidrBlock": self.cidr(), "gateway": self.gateway(),
-                    "vlan": self.interface(), "excludeIps": excludes, "disableGatewayCheck": true,
+                    "protocol": "Dual", "vlan": self.interface(),
+                    "cidrBlock": format!("{},{}", self.cidr(), self.cidr6()),
+                    "gateway": format!("{},{}", self.gateway(), self.gateway6()),
+                    "excludeIps": excludes, "disableGatewayCheck": true,
                 },
             }),
         ]
     }
 }
 
-impl Lans {
-    /// Links for so many tenants, and so many nodes.
-    pub(super) async fn start(space: &Space, tenants: usize, nodes: usize) -> Result<Self> {
-        let numbers = (FIRST..=u8::MAX).take(tenants);
-        let lans = try_join_all(numbers.map(|number| Lan::new(space, number))).await?;
+impl Outside {
+    async fn start(space: &Space, name: &str, lans: &[Lan]) -> Result<Self> {
         let (router, client) = tokio::try_join!(
-            Netns::new(space.namespace("vlan-router")),
-            Netns::new(space.namespace("vlan-client"))
+            Netns::new(space.namespace(&format!("vlan-router{name}"))),
+            Netns::new(space.namespace(&format!("vlan-client{name}")))
         )?;
         router.sysctl("net.ipv4.ip_forward", "1")?;
+        router.sysctl("net.ipv6.conf.all.forwarding", "1")?;
         client.connect("eth0", &router, "eth0").await?;
+        let (inside, client6) = (outside(1), outside(0x10));
         client
-            .ip(&format!("address add {CLIENT}/24 dev eth0\nroute add default via {ROUTER_INSIDE}"))
+            .ip(&format!(
+                "address add {CLIENT}/24 dev eth0
+                 route add default via {ROUTER_INSIDE}
+                 address add {client6}/64 dev eth0 nodad
+                 route add default via {inside} dev eth0"
+            ))
             .await?;
-        router.ip(&format!("address add {ROUTER_INSIDE}/24 dev eth0")).await?;
-        for lan in &lans {
+        router
+            .ip(&format!(
+                "address add {ROUTER_INSIDE}/24 dev eth0\naddress add {inside}/64 dev eth0 nodad"
+            ))
+            .await?;
+        for lan in lans {
             lan.plug(&router, &lan.interface(), "router").await?;
-            let (address, interface) = (lan.gateway(), lan.interface());
-            router.ip(&format!("address add {address}/24 dev {interface}")).await?;
+            let (v4, v6, interface) = (lan.gateway(), lan.gateway6(), lan.interface());
+            router
+                .ip(&format!(
+                    "address add {v4}/24 dev {interface}\naddress add {v6}/64 dev {interface} nodad"
+                ))
+                .await?;
         }
+        let client = Arc::new(Host::new(client, CLIENT).with_v6(client6));
+        Ok(Self { router, client })
+    }
+}
+
+/// An address of the client's own link.
+fn outside(last: u16) -> Ipv6Addr {
+    let [a, b, c, d] = OUTSIDE;
+    Ipv6Addr::new(a, b, c, d, 0, 0, 0, last)
+}
+
+impl Lans {
+    /// Links for so many tenants, and so many nodes.
+    pub(super) async fn start(
+        space: &Space,
+        tenants: usize,
+        nodes: usize,
+        prefixes: Prefixes,
+    ) -> Result<Self> {
+        let own = match prefixes {
+            Prefixes::Own => tenants,
+            Prefixes::LastLikeFirst => tenants.saturating_sub(1),
+        };
+        let numbers = (FIRST..=u8::MAX).take(tenants).enumerate();
+        let prefix = |place, number| if place < own { number } else { FIRST };
+        let lans = numbers.map(|(place, number)| Lan::new(space, number, prefix(place, number)));
+        let lans = try_join_all(lans).await?;
+        let (near, last) = lans.split_at(own.min(lans.len()));
+        let outside = Outside::start(space, "", near).await?;
+        let other = match last {
+            [] => None,
+            last => Some(Outside::start(space, "-last", last).await?),
+        };
         let nodes = (1..=nodes).map(|number| Node::start(space, &lans, number));
         let nodes = try_join_all(nodes).await?;
         let lans = lans.into_iter().map(Arc::new).collect();
-        Ok(Self { router, client: Arc::new(Host::new(client, CLIENT)), nodes, lans })
+        Ok(Self { outside, other, nodes, lans })
     }
 
     /// Writes the nodes' objects.
-    pub(super) async fn register(&self, under: &Cluster) -> Result<()> {
+    ///
+    /// # Errors
+    /// The API server refuses one.
+    pub async fn register(&self, under: &Cluster) -> Result<()> {
         for node in &self.nodes {
-            under.apply(&node.object()).await?;
+            node.register(under).await?;
         }
         Ok(())
     }
@@ -165,60 +267,31 @@ impl Lans {
         self.lans.get(tenant).context("no such link")
     }
 
-    /// The client behind the router.
-    pub fn client(&self) -> &Arc<Host> {
-        &self.client
+    /// All links.
+    pub fn all(&self) -> &[Arc<Lan>] {
+        &self.lans
     }
 
-    /// A further host on the link of a tenant, that is no part of the lab.
+    /// The client behind the router.
+    pub fn client(&self) -> &Arc<Host> {
+        &self.outside.client
+    }
+
+    /// The client behind the router of the last VLAN, where that has the prefixes of the first.
     ///
     /// # Errors
-    /// There is one, or the tools fail.
-    pub async fn stranger(&self, space: &Space, lan: &Lan, address: Ipv4Addr) -> Result<Netns> {
-        let stranger = Netns::new(space.namespace("stranger")).await?;
-        lan.plug(&stranger, "eth0", "stranger").await?;
-        stranger.ip(&format!("address add {address}/24 dev eth0")).await?;
-        Ok(stranger)
+    /// It has its own.
+    pub fn other_client(&self) -> Result<&Arc<Host>> {
+        Ok(&self.other.as_ref().context("no VLAN has another's prefixes")?.client)
     }
 
     /// The router.
     pub fn router(&self) -> &Netns {
-        &self.router
+        &self.outside.router
     }
 
     /// The nodes that speakers run on.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
-    }
-}
-
-impl Node {
-    async fn start(space: &Space, lans: &[Lan], number: usize) -> Result<Self> {
-        let name = format!("node{number}");
-        let netns = Netns::new(space.namespace(&name)).await?;
-        // As on a real one: the host itself is strict.
-        netns.sysctl("net.ipv4.conf.all.rp_filter", "1")?;
-        netns.connect_management(space::management_address()).await?;
-        for lan in lans {
-            lan.plug(&netns, &lan.interface(), &name).await?;
-        }
-        Ok(Self { name, netns })
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its own namespace.
-    pub fn netns(&self) -> &Netns {
-        &self.netns
-    }
-
-    fn object(&self) -> Value {
-        json!({
-            "apiVersion": "v1", "kind": "Node",
-            "metadata": {"name": self.name, "labels": {"kubernetes.io/hostname": self.name}},
-        })
     }
 }

@@ -1,6 +1,6 @@
 //! The objects that a platform's operators, KubeVirt and kubelets would have written.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
@@ -142,12 +142,11 @@ pub(super) fn node(name: &str) -> Value {
 }
 
 /// Status of a tenant's Node.
-pub(super) fn node_status(name: &str, address: Ipv4Addr, ready: bool) -> Value {
+pub(super) fn node_status(name: &str, addresses: &[IpAddr], ready: bool) -> Value {
+    let internal = addresses.iter().map(|ip| json!({"type": "InternalIP", "address": ip}));
+    let name = json!({"type": "Hostname", "address": name});
     json!({"status": {
-        "addresses": [
-            {"type": "InternalIP", "address": address.to_string()},
-            {"type": "Hostname", "address": name},
-        ],
+        "addresses": internal.chain([name]).collect::<Vec<_>>(),
         "conditions": [condition("Ready", ready, "KubeletReady")],
         "nodeInfo": {"kubeletVersion": "v1.36.0"},
     }})
@@ -175,12 +174,12 @@ pub(super) fn pod(namespace: &str, name: &str, node: &str, labels: &[(&str, &str
 }
 
 /// Status of a tenant's pod that runs.
-pub(super) fn pod_status(address: Ipv4Addr, node: Ipv4Addr, ready: bool) -> Value {
+pub(super) fn pod_status(pod: &[IpAddr], node: &[IpAddr], ready: bool) -> Value {
+    let list = |ips: &[IpAddr]| ips.iter().map(|ip| json!({"ip": ip})).collect::<Vec<_>>();
     json!({"status": {
         "phase": "Running",
-        "hostIP": node.to_string(),
-        "podIP": address.to_string(),
-        "podIPs": [{"ip": address.to_string()}],
+        "hostIP": node.first(), "hostIPs": list(node),
+        "podIP": pod.first(), "podIPs": list(pod),
         "conditions": [
             condition("PodScheduled", true, ""),
             condition("ContainersReady", ready, ""),

@@ -1,6 +1,6 @@
 //! A tenant's pod: a namespace behind its VM with a server that says who it is.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use anyhow::Result;
 use kube::Api;
@@ -15,12 +15,15 @@ use crate::wait;
 /// The port every pod serves, TCP and UDP.
 pub const POD_PORT: u16 = 8080;
 
+/// The address of a machine on the link of each of its pods.
+const GATEWAY6: &str = "fe80::1";
+
 /// A running pod.
 pub struct Pod {
     name: String,
     namespace: String,
     node: String,
-    node_address: Ipv4Addr,
+    node_addresses: Vec<IpAddr>,
     client: kube::Client,
     _server: WhoAmI,
     host: Host,
@@ -54,15 +57,28 @@ impl Pod {
              route add {address} dev {link}"
         );
         tokio::try_join!(netns.ip(&inside), vm.host().netns().ip(&outside))?;
+        let v6 = vm.pod_v6(wanted.index);
+        if let Some(v6) = v6 {
+            // Every link of the machine has the same address for its pod's default route.
+            let inside = format!(
+                "address add {v6}/128 dev eth0 nodad
+                 route add default via {GATEWAY6} dev eth0"
+            );
+            let outside = format!(
+                "address add {GATEWAY6}/64 dev {link} nodad
+                 route add {v6} dev {link}"
+            );
+            tokio::try_join!(netns.ip(&inside), vm.host().netns().ip(&outside))?;
+        }
         let server = WhoAmI::start(&netns, POD_PORT, wanted.name, vm.name())?;
         let pod = Self {
             name: wanted.name.to_owned(),
             namespace: wanted.namespace.to_owned(),
             node: vm.name().to_owned(),
-            node_address: vm.host().address(),
+            node_addresses: vm.host().addresses(),
             client,
             _server: server,
-            host: Host::new(netns, address),
+            host: Host::new(netns, address).with_v6(v6),
         };
         let object = objects::pod(&pod.namespace, &pod.name, &pod.node, wanted.labels);
         let params = PatchParams::apply("lab").force();
@@ -91,7 +107,7 @@ impl Pod {
     /// # Errors
     /// When the tenant's API server refuses it.
     pub async fn set_ready(&self, ready: bool) -> Result<()> {
-        let status = objects::pod_status(self.host.address(), self.node_address, ready);
+        let status = objects::pod_status(&self.host.addresses(), &self.node_addresses, ready);
         let params = PatchParams::default();
         self.api().patch_status(&self.name, &params, &Patch::Strategic(&status)).await?;
         Ok(())

@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use super::lan::Lan;
 use super::objects;
 use super::pod::{self, Pod};
+use super::proxy::{self, Mode};
 use super::vm::{self, Network, Vm};
 use crate::chassis::Chassis;
 use crate::cluster::Cluster;
@@ -48,6 +49,8 @@ pub(super) struct Platform {
     pub(super) provider: super::provider::Provider,
     /// The link of its machines, in VLAN mode.
     pub(super) lan: Option<Arc<Lan>>,
+    /// How kube-proxy works on its machines.
+    pub(super) mode: Mode,
 }
 
 impl Tenant {
@@ -192,6 +195,7 @@ impl Tenant {
                 Some(lan) => Network::Lan(Arc::clone(lan)),
                 None => Network::Chassis(Arc::clone(&self.platform.chassis)),
             },
+            mode: self.platform.mode,
         })
         .await?;
         let vm = Arc::new(vm);
@@ -229,7 +233,7 @@ impl Tenant {
     /// When there is no such VM or the API server refuses it.
     pub async fn set_node_ready(&self, name: &str, ready: bool) -> Result<()> {
         let vm = self.vm(name).await?;
-        vm::set_node_status(&self.cluster, name, vm.address(), ready).await
+        proxy::set_node_status(&self.cluster, name, &vm.host().addresses(), ready).await
     }
 
     /// Adds a pod to the namespace `default`, on a VM, with labels; it is ready when this returns.
@@ -271,5 +275,10 @@ impl Tenant {
 /// The route in `from` to the pods on `to`.
 async fn route(from: &Vm, to: &Vm) -> Result<()> {
     let words = format!("route replace 10.244.{}.0/24 via {} dev eth0", to.index(), to.address());
-    from.host().netns().ip(&words).await.map(|_| ())
+    from.host().netns().ip(&words).await?;
+    if let (Some(pods), Some(via)) = (to.pod_v6(0), to.host().v6()) {
+        let words = format!("route replace {pods}/64 via {via} dev eth0");
+        from.host().netns().ip(&words).await?;
+    }
+    Ok(())
 }

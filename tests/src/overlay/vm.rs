@@ -1,20 +1,20 @@
 //! A tenant's VM: what KubeVirt, the CNI plugin and the guest would have done.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
-use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use super::lan::Lan;
 use super::objects;
+use super::proxy::{self, Mode};
 use crate::chassis::Chassis;
 use crate::cluster::Cluster;
-use crate::exec::{Exec, Place};
 use crate::netns::{Host, Netns};
 use crate::process::Process;
 use crate::space::{self, Space};
@@ -71,25 +71,34 @@ impl Network {
         &self,
         netns: &Netns,
         (port, interface): (&str, &str),
-        (address, mac): (Ipv4Addr, &str),
+        addresses: &Addresses,
     ) -> Result<()> {
-        let gateway = match self {
+        let (gateway, gateway6) = match self {
             Self::Chassis(chassis) => {
                 netns.connect("eth0", chassis.netns(), port).await?;
-                objects::TENANT_GATEWAY.to_owned()
+                (objects::TENANT_GATEWAY.to_owned(), None)
             }
             Self::Lan(lan) => {
                 lan.plug(netns, "eth0", port).await?;
-                lan.gateway().to_string()
+                (lan.gateway().to_string(), Some(lan.gateway6()))
             }
         };
+        let Addresses { v4, v6, mac } = addresses;
         netns
             .ip(&format!(
                 "link set eth0 address {mac}
-                 address add {address}/24 dev eth0
+                 address add {v4}/24 dev eth0
                  route add default via {gateway}"
             ))
             .await?;
+        if let (Some(v6), Some(gateway)) = (v6, gateway6) {
+            netns
+                .ip(&format!(
+                    "address add {v6}/64 dev eth0 nodad
+                     route add default via {gateway} dev eth0"
+                ))
+                .await?;
+        }
         match self {
             Self::Chassis(chassis) => chassis.plug("br-int", port, Some(interface)).await,
             Self::Lan(_) => Ok(()),
@@ -104,6 +113,13 @@ impl Network {
     }
 }
 
+/// What Kube-OVN gave a VM.
+struct Addresses {
+    v4: Ipv4Addr,
+    v6: Option<Ipv6Addr>,
+    mac: String,
+}
+
 /// What a VM needs to be started.
 pub(super) struct Wanted<'a> {
     pub(super) space: &'a Space,
@@ -112,32 +128,35 @@ pub(super) struct Wanted<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) under: &'a Arc<Cluster>,
     pub(super) network: Network,
+    pub(super) mode: Mode,
 }
 
 impl Vm {
     pub(super) async fn start(wanted: Wanted<'_>) -> Result<Self> {
-        let Wanted { space, tenant, index, cluster, under, network } = wanted;
+        let Wanted { space, tenant, index, cluster, under, network, mode } = wanted;
         let name = format!("vm{index}");
         create_objects(under, tenant, &name).await?;
         let netns = Netns::new(space.namespace(&format!("{tenant}-{name}"))).await?;
         netns.sysctl("net.ipv4.ip_forward", "1")?;
+        netns.sysctl("net.ipv6.conf.all.forwarding", "1")?;
         netns.exec_root("nft").args(["-f", "-"]).output_with_input(COUNTER).await?;
         netns.connect_management(space::management_address()).await?;
-        let (address, mac) = address(under, tenant, &name).await?;
+        let addresses = addresses(under, tenant, &name).await?;
         let port = format!("{tenant}-{name}");
         let interface = format!("{name}.tenant-{tenant}");
-        network.plug(&netns, (&port, &interface), (address, &mac)).await?;
+        network.plug(&netns, (&port, &interface), &addresses).await?;
+        let host = Host::new(netns, addresses.v4).with_v6(addresses.v6);
 
         cluster.apply(&objects::node(&name)).await?;
-        set_node_status(cluster, &name, address, true).await?;
-        let proxy = start_proxy(space, cluster, &name, netns.name())?;
+        proxy::set_node_status(cluster, &name, &host.addresses(), true).await?;
+        let proxy = proxy::start(space, cluster, &name, host.netns().name(), mode)?;
         Ok(Self {
             name,
             tenant: tenant.to_owned(),
             index,
             port,
             proxy,
-            host: Host::new(netns, address),
+            host,
             under: Arc::clone(under),
             network,
         })
@@ -218,6 +237,13 @@ impl Vm {
     pub(super) fn pod_address(&self, index: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 244, self.index, index)
     }
+
+    /// Pods have an IPv6 address where their VM has one.
+    pub(super) fn pod_v6(&self, index: u8) -> Option<Ipv6Addr> {
+        let number = self.index.into();
+        let v6 = Ipv6Addr::new(0xfd00, 0x10, 0x244, number, 0, 0, 0, index.into());
+        self.host.v6().map(|_| v6)
+    }
 }
 
 async fn create_objects(under: &Cluster, tenant: &str, name: &str) -> Result<()> {
@@ -238,21 +264,8 @@ async fn set_phase(under: &Cluster, tenant: &str, name: &str, phase: &str) -> Re
     Ok(())
 }
 
-/// Writes the addresses and the Ready condition of a tenant's Node.
-pub(super) async fn set_node_status(
-    cluster: &Cluster,
-    name: &str,
-    address: Ipv4Addr,
-    ready: bool,
-) -> Result<()> {
-    let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(cluster.client());
-    let status = objects::node_status(name, address, ready);
-    nodes.patch_status(name, &PatchParams::default(), &Patch::Strategic(&status)).await?;
-    Ok(())
-}
-
-/// The address and the MAC address that Kube-OVN gave the VM.
-async fn address(under: &Cluster, tenant: &str, name: &str) -> Result<(Ipv4Addr, String)> {
+/// The addresses that Kube-OVN gave the VM.
+async fn addresses(under: &Cluster, tenant: &str, name: &str) -> Result<Addresses> {
     let api = under.api("kubeovn.io/v1", "IP", "").await?;
     let ip = format!("{name}.tenant-{tenant}");
     wait::until(&format!("the address of VM {ip}"), ADDRESS, || async {
@@ -262,36 +275,11 @@ async fn address(under: &Cluster, tenant: &str, name: &str) -> Result<(Ipv4Addr,
         if address.is_empty() || mac.is_empty() {
             bail!("{}", ip.data);
         }
-        Ok((address.parse()?, mac.to_owned()))
+        let v6 = Some(field("/spec/v6IpAddress")).filter(|v6| !v6.is_empty());
+        let v6 = v6.map(str::parse).transpose()?;
+        Ok(Addresses { v4: address.parse()?, v6, mac: mac.to_owned() })
     })
     .await
-}
-
-fn start_proxy(space: &Space, cluster: &Cluster, name: &str, netns: &str) -> Result<Process> {
-    let dir = cluster.dir().join(name);
-    std::fs::create_dir_all(&dir)?;
-    let kubeconfig = dir.join("kubeconfig");
-    std::fs::write(&kubeconfig, cluster.kubeconfig_for_user("system:kube-proxy", None)?)?;
-    let config = json!({
-        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
-        "kind": "KubeProxyConfiguration",
-        "mode": "nftables",
-        "clusterCIDR": "10.244.0.0/16",
-        "hostnameOverride": name,
-        "clientConnection": {"kubeconfig": kubeconfig, "qps": 50, "burst": 100},
-        "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
-        "nftables": {"minSyncPeriod": "50ms", "syncPeriod": "30s"},
-        "healthzBindAddress": "0.0.0.0:10256",
-        "metricsBindAddress": "127.0.0.1:10249",
-    });
-    let file = dir.join("kube-proxy.yaml");
-    std::fs::write(&file, config.to_string())?;
-    let place = Place::NamespaceRoot(netns.to_owned());
-    let exec = Exec::new(place, "/run/components/kubernetes/kube-proxy")
-        .arg(format!("--config={}", file.display()))
-        .env("GOGC", "200");
-    let title = format!("kube-proxy of {}-{name} in {}", cluster.name(), space.name());
-    Process::start(title, exec, dir.join("kube-proxy.log"))
 }
 
 /// Reads `{"elem": {"val": {"concat": [...]}}}`, or the value alone.

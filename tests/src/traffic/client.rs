@@ -1,9 +1,9 @@
 //! Clients: one question each, or several over one connection.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -16,7 +16,7 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest answer that is read.
 const LONGEST: usize = 64 * 1024;
 
-/// Asks `http://ip:port/` from `host` over a connection of its own.
+/// Asks `http://ip:port/` from `host` over a connection of its own; an IPv6 address is in brackets.
 ///
 /// # Errors
 /// When the connection is refused, reset, or without an answer for 2 s.
@@ -45,8 +45,8 @@ pub async fn get_within(host: &Host, url: &str, timeout: Duration) -> Result<Ans
 ///
 /// # Errors
 /// When it is refused or without an answer for 2 s.
-pub async fn udp(host: &Host, ip: Ipv4Addr, port: u16) -> Result<Answer> {
-    udp_within(host, SocketAddr::from((ip, port)), ANSWER_TIMEOUT).await
+pub async fn udp(host: &Host, ip: impl Into<IpAddr>, port: u16) -> Result<Answer> {
+    udp_within(host, SocketAddr::new(ip.into(), port), ANSWER_TIMEOUT).await
 }
 
 /// [`udp`] with another timeout.
@@ -55,7 +55,11 @@ pub async fn udp(host: &Host, ip: Ipv4Addr, port: u16) -> Result<Answer> {
 /// When it is refused or without an answer within `timeout`.
 pub async fn udp_within(host: &Host, to: SocketAddr, timeout: Duration) -> Result<Answer> {
     let begin = Instant::now();
-    let socket = host.netns().bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))?;
+    let any = match to {
+        SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = host.netns().bind(SocketAddr::new(any, 0))?;
     let ask = async {
         socket.connect(to).await?;
         socket.send(b"who are you?").await?;
@@ -83,7 +87,20 @@ impl Session {
     /// # Errors
     /// When the connection is refused or not there in time.
     pub async fn open(host: &Host, to: SocketAddr, timeout: Duration) -> Result<Self> {
-        let stream = host.netns().dial(to, timeout).await?;
+        Self::open_from(host, None, to, timeout).await
+    }
+
+    /// [`open`](Self::open) from one of several addresses that a host has.
+    ///
+    /// # Errors
+    /// When the host has no such address, or the connection is refused or not there in time.
+    pub async fn open_from(
+        host: &Host,
+        from: Option<IpAddr>,
+        to: SocketAddr,
+        timeout: Duration,
+    ) -> Result<Self> {
+        let stream = host.netns().dial_from(from, to, timeout).await?;
         Ok(Self { stream: BufReader::new(stream), to, timeout })
     }
 
@@ -93,16 +110,63 @@ impl Session {
     /// When the connection is gone or the answer does not come in time.
     pub async fn ask(&mut self) -> Result<Answer> {
         let (to, timeout) = (self.to, self.timeout);
-        match tokio::time::timeout(timeout, self.exchange()).await {
+        match tokio::time::timeout(timeout, self.exchange("GET /", &[])).await {
             Ok(answer) => answer.with_context(|| format!("http://{to}/")),
             Err(_) => bail!("http://{to}/: no answer within {timeout:?}"),
         }
     }
 
-    async fn exchange(&mut self) -> Result<Answer> {
+    /// Has so many bytes sent, and takes them.
+    ///
+    /// # Errors
+    /// When the connection is gone or not all of them come in time.
+    pub async fn fetch(&mut self, bytes: usize) -> Result<()> {
+        let (to, timeout) = (self.to, self.timeout);
+        let fetch = async {
+            let length = self.request(&format!("GET /bytes/{bytes}"), &[]).await?;
+            let mut body = (&mut self.stream).take(length as u64);
+            let came = tokio::io::copy(&mut body, &mut tokio::io::sink()).await?;
+            ensure!(length == bytes && came == bytes as u64, "{came} of {bytes} bytes came");
+            Ok(())
+        };
+        match tokio::time::timeout(timeout, fetch).await {
+            Ok(fetched) => fetched.with_context(|| format!("{bytes} bytes from {to}")),
+            Err(_) => bail!("{bytes} bytes from {to}: not within {timeout:?}"),
+        }
+    }
+
+    /// Sends so many bytes, and has an answer when they are there.
+    ///
+    /// # Errors
+    /// When the connection is gone or the answer does not come in time.
+    pub async fn send(&mut self, bytes: usize) -> Result<Answer> {
+        let (to, timeout) = (self.to, self.timeout);
+        match tokio::time::timeout(timeout, self.exchange("POST /", &vec![b'x'; bytes])).await {
+            Ok(answer) => answer.with_context(|| format!("{bytes} bytes to {to}")),
+            Err(_) => bail!("{bytes} bytes to {to}: no answer within {timeout:?}"),
+        }
+    }
+
+    async fn exchange(&mut self, what: &str, with: &[u8]) -> Result<Answer> {
         let begin = Instant::now();
-        let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", self.to);
-        self.stream.get_mut().write_all(request.as_bytes()).await?;
+        let length = self.request(what, with).await?;
+        if length > LONGEST {
+            bail!("an answer of {length} bytes");
+        }
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).await?;
+        answer(&body, begin)
+    }
+
+    /// Asks, and gives the length of the answer, which is still to be read.
+    async fn request(&mut self, what: &str, with: &[u8]) -> Result<usize> {
+        let head = format!(
+            "{what} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n",
+            self.to,
+            with.len()
+        );
+        self.stream.get_mut().write_all(head.as_bytes()).await?;
+        self.stream.get_mut().write_all(with).await?;
         let mut length = 0;
         loop {
             let mut line = String::new();
@@ -110,7 +174,7 @@ impl Session {
                 bail!("the connection was closed");
             }
             if line.trim().is_empty() {
-                break;
+                return Ok(length);
             }
             if let Some((name, value)) = line.split_once(':')
                 && name.eq_ignore_ascii_case("content-length")
@@ -118,12 +182,6 @@ impl Session {
                 length = value.trim().parse()?;
             }
         }
-        if length > LONGEST {
-            bail!("an answer of {length} bytes");
-        }
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body).await?;
-        answer(&body, begin)
     }
 }
 
@@ -139,6 +197,9 @@ fn target(url: &str) -> Result<SocketAddr> {
     let host = rest.split('/').next().unwrap_or(rest);
     match host.parse() {
         Ok(address) => Ok(address),
-        Err(_) => Ok(SocketAddr::new(host.parse().with_context(|| url.to_owned())?, 80)),
+        Err(_) => {
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            Ok(SocketAddr::new(bare.parse().with_context(|| url.to_owned())?, 80))
+        }
     }
 }

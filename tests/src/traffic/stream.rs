@@ -1,6 +1,7 @@
 //! A steady stream of questions, to see what a change does to traffic.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,10 +64,19 @@ impl Stream {
     /// Asks `http://ip:port/` from `host` `rate` times a second, each time over a connection of its
     /// own, for at most `max_seconds`.
     pub fn start(host: &Arc<Host>, url: &str, rate: u32, max_seconds: u64) -> Self {
+        Self::begin(host, Question::Http(url.to_owned()), rate, max_seconds)
+    }
+
+    /// The same by datagrams, each over a socket of its own.
+    pub fn datagrams(host: &Arc<Host>, to: SocketAddr, rate: u32, max_seconds: u64) -> Self {
+        Self::begin(host, Question::Udp(to), rate, max_seconds)
+    }
+
+    fn begin(host: &Arc<Host>, question: Question, rate: u32, max_seconds: u64) -> Self {
         let stop = Arc::new(Semaphore::new(0));
         let run = Run {
             host: Arc::clone(host),
-            url: url.to_owned(),
+            question,
             interval: Duration::from_secs(1) / rate.clamp(1, 1000),
             end: Duration::from_secs(max_seconds.min(600)),
         };
@@ -83,9 +93,25 @@ impl Stream {
     }
 }
 
+/// What is asked all the time.
+#[derive(Debug, Clone)]
+enum Question {
+    Http(String),
+    Udp(SocketAddr),
+}
+
+impl Question {
+    async fn ask(&self, host: &Host) -> Result<Answer> {
+        match self {
+            Self::Http(url) => client::get_within(host, url, TIMEOUT).await,
+            Self::Udp(to) => client::udp_within(host, *to, TIMEOUT).await,
+        }
+    }
+}
+
 struct Run {
     host: Arc<Host>,
-    url: String,
+    question: Question,
     interval: Duration,
     end: Duration,
 }
@@ -111,10 +137,10 @@ impl Run {
             if asking.len() >= IN_FLIGHT {
                 seen.extend(asking.join_next().await.and_then(Result::ok));
             }
-            let (host, url) = (Arc::clone(&self.host), self.url.clone());
+            let (host, question) = (Arc::clone(&self.host), self.question.clone());
             asking.spawn(async move {
                 let at = begin.elapsed();
-                let answer = client::get_within(&host, &url, TIMEOUT).await;
+                let answer = question.ask(&host).await;
                 (at, begin.elapsed(), answer)
             });
         }

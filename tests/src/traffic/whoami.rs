@@ -1,6 +1,7 @@
-//! The server of a pod: HTTP over TCP, and UDP, on the same port.
+//! The server of a pod: HTTP over TCP, and UDP, on the same port. It says who it is; asked for
+//! `/bytes/N` it sends so many bytes instead.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -15,6 +16,8 @@ use crate::netns::Netns;
 const CONNECTIONS: usize = 1024;
 /// Most bytes of one request line or header.
 const LINE: usize = 8 * 1024;
+/// Most bytes that are sent or taken at once.
+const MOST: usize = 16 << 20;
 
 /// A running server; dropping it closes its sockets and connections.
 #[derive(Debug)]
@@ -28,7 +31,8 @@ impl WhoAmI {
     /// # Errors
     /// When the port is taken.
     pub fn start(netns: &Netns, port: u16, pod: &str, node: &str) -> Result<Self> {
-        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        // Of both families.
+        let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         let identity = Arc::new(Identity { pod: pod.to_owned(), node: node.to_owned() });
         let tcp = tokio::spawn(serve_tcp(netns.listen(address)?, Arc::clone(&identity)));
         let udp = tokio::spawn(serve_udp(netns.bind(address)?, identity));
@@ -52,6 +56,7 @@ struct Identity {
 
 impl Identity {
     fn body(&self, client: SocketAddr) -> String {
+        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         let body = Body { pod: self.pod.clone(), node: self.node.clone(), client };
         serde_json::to_string(&body).unwrap_or_default()
     }
@@ -78,8 +83,11 @@ async fn serve_connection(
     identity: &Identity,
 ) -> Result<()> {
     let mut stream = BufReader::new(stream);
-    while read_request(&mut stream).await? {
-        let body = identity.body(client);
+    while let Some(request) = read_request(&mut stream).await? {
+        let body = match request.bytes {
+            Some(count) => "x".repeat(count),
+            None => identity.body(client),
+        };
         let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
         let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
         stream.get_mut().write_all(answer.as_bytes()).await?;
@@ -87,19 +95,45 @@ async fn serve_connection(
     Ok(())
 }
 
-/// Reads up to the empty line; false at the end of the connection.
-async fn read_request(stream: &mut BufReader<TcpStream>) -> Result<bool> {
+/// What a client asks for.
+#[derive(Default)]
+struct Request {
+    /// So many bytes.
+    bytes: Option<usize>,
+    /// The length of what it sends besides.
+    length: usize,
+}
+
+impl Request {
+    fn line(&mut self, line: &str) {
+        let number = |text: &str| text.trim().parse().ok().map(|number: usize| number.min(MOST));
+        if let Some(rest) = line.strip_prefix("GET /bytes/") {
+            self.bytes = rest.split(' ').next().and_then(number);
+        } else if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            self.length = number(value).unwrap_or_default();
+        }
+    }
+}
+
+/// Reads a request and what is sent with it; nothing at the end of the connection.
+async fn read_request(stream: &mut BufReader<TcpStream>) -> Result<Option<Request>> {
     let mut line = String::new();
+    let mut request = Request::default();
     loop {
         line.clear();
         let count =
             tokio::io::AsyncReadExt::take(&mut *stream, LINE as u64).read_line(&mut line).await?;
         if count == 0 {
-            return Ok(false);
+            return Ok(None);
         }
         if line == "\r\n" || line == "\n" {
-            return Ok(true);
+            let mut sent = tokio::io::AsyncReadExt::take(stream, request.length as u64);
+            tokio::io::copy(&mut sent, &mut tokio::io::sink()).await?;
+            return Ok(Some(request));
         }
+        request.line(&line);
     }
 }
 

@@ -16,9 +16,9 @@ use crate::bed::{Bed, SOON, published, services};
 pub(crate) async fn foreign_host_with_the_address_is_named_and_left_alone() -> Result<()> {
     let bed = Bed::start(1).await?;
     let tenant = bed.lab.tenant("a")?;
-    let (lan, lans) = (tenant.lan()?, bed.lab.lans()?);
+    let lan = tenant.lan()?;
     let address = lan.address(50);
-    let stranger = lans.stranger(bed.lab.space(), lan, address).await?;
+    let stranger = lan.host(bed.lab.space(), "stranger", 50).await?;
     let web = service("web").port(80).build();
     services(tenant).create(&PostParams::default(), &web).await?;
     let status = bed
@@ -26,7 +26,7 @@ pub(crate) async fn foreign_host_with_the_address_is_named_and_left_alone() -> R
             s.conditions.iter().any(|c| c.type_ == "Ready" && c.reason == "AddressConflict")
         })
         .await?;
-    let shown = stranger.ip("link show eth0").await?;
+    let shown = stranger.netns().ip("link show eth0").await?;
     let mac = shown.split_whitespace().skip_while(|word| *word != "link/ether").nth(1);
     let mac = mac.with_context(|| shown.clone())?;
     ensure!(status.conditions.iter().any(|c| c.message.contains(mac)), "{mac}: {status:?}");
@@ -34,8 +34,8 @@ pub(crate) async fn foreign_host_with_the_address_is_named_and_left_alone() -> R
     ensure!(published(&service).is_none(), "{service:?}");
     let told = serde_json::to_string(&service.status)?;
     ensure!(!told.contains(mac) && !told.contains("node"), "{told}");
-    drop(stranger);
     lan.bridge().ip("link delete stranger").await?;
+    drop(stranger);
     // It is asked for again half a minute after the last answer.
     let api = bed.eips();
     let announced = |eip: &Eip| eip.status.as_ref().is_some_and(|s| s.announced_by.is_some());
