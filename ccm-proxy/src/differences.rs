@@ -77,6 +77,10 @@ impl Known {
         if known.is_none_or(|known| known.members != wanted.members) {
             more.push(Command::Members(wanted.members.clone()));
         }
+        let asked = known.map(|known| known.ahead.clone()).unwrap_or_default();
+        if asked != wanted.ahead {
+            more.push(Command::Ahead(wanted.ahead.clone()));
+        }
         Differences { less, more }
     }
 
@@ -107,7 +111,7 @@ mod tests {
     use ccm_proxy::kernel;
     use speaker_core::gate::Gate;
     use speaker_core::mac::MacAddress;
-    use speaker_core::order::Delivery;
+    use speaker_core::order::{Ahead, Delivery};
     use speaker_core::vlan::Member;
     use speaker_core::world::Connection;
 
@@ -138,6 +142,7 @@ mod tests {
             connection: Connection::default(),
             members: members.iter().map(member).collect(),
             orders: orders.iter().map(order).collect(),
+            ahead: Ahead::default(),
             routes: BTreeMap::new(),
             gate: Gate::default(),
         })

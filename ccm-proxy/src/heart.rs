@@ -40,6 +40,10 @@ use writer::Writer;
 
 /// So many inputs are taken before anything is planned.
 const IN_A_ROW: usize = 4_096;
+/// After a plan the next one waits so many times as long as that took, and no longer than this: what
+/// changes in a crowd is planned together.
+const PACE: u32 = 4;
+const LONGEST_REST: Duration = Duration::from_millis(500);
 /// How long the speakers may take to leave.
 const SPEAKERS: Duration = Duration::from_secs(2);
 /// How long it may take in all until our entries are removed; it ends when they are.
@@ -64,6 +68,8 @@ pub(crate) struct Heart {
     complained: BTreeSet<String>,
     inputs: mpsc::Receiver<Input>,
     start: Instant,
+    /// Nothing is planned before.
+    rests_until: Instant,
 }
 
 impl Heart {
@@ -88,6 +94,7 @@ impl Heart {
             complained,
             inputs,
             start: Instant::now(),
+            rests_until: Instant::now(),
         }
     }
 
@@ -110,6 +117,8 @@ impl Heart {
     /// Takes what comes next, and all that came with it. Cancel safe.
     async fn beat(&mut self) -> anyhow::Result<()> {
         let due = self.announcements.deadline().map(|due| self.start + due);
+        let planned = self.store.has_news().then_some(self.rests_until);
+        let due = [due, planned].into_iter().flatten().min();
         // Cancel safe: each loses nothing when another branch is taken.
         tokio::select! {
             Some(input) = self.inputs.recv() => self.take(input),
@@ -168,6 +177,7 @@ impl Heart {
             Object::Speaker(node, Some(vlans)) if *node == self.us => self.places.read(vlans),
             Object::Tenant(..)
             | Object::Advertisement(..)
+            | Object::Pool(..)
             | Object::Node(..)
             | Object::Speaker(..) => {}
         }
@@ -225,6 +235,16 @@ impl Heart {
 
     /// Does what follows from what is known.
     fn follow(&mut self) {
+        let begun = Instant::now();
+        if begun >= self.rests_until {
+            self.plan();
+            let rest = (begun.elapsed() * PACE).min(LONGEST_REST);
+            self.rests_until = Instant::now() + rest;
+        }
+        self.write();
+    }
+
+    fn plan(&mut self) {
         // Where we are changes it once more at most.
         while let Some(plan) = self.store.plan() {
             self.know_us();
@@ -235,7 +255,6 @@ impl Heart {
             self.announcements.planned();
             self.placed();
         }
-        self.write();
     }
 
     /// Says once that there is no Node of our name.

@@ -25,11 +25,13 @@ pub(crate) enum Kind {
     Node,
     /// The speakers' Leases.
     Lease,
+    /// `AddressPool`.
+    Pool,
 }
 
 impl Kind {
-    /// All of them.
-    pub(crate) const ALL: [Self; 5] =
+    /// Those without which nothing is planned. What pools give next is only asked ahead.
+    pub(crate) const NEEDED: [Self; 5] =
         [Self::Tenant, Self::Eip, Self::Advertisement, Self::Node, Self::Lease];
 }
 
@@ -44,6 +46,8 @@ pub(crate) enum Object {
     Advertisement(String, Option<Advertisement>),
     /// A node.
     Node(NodeName, Option<Node>),
+    /// What a pool gives next.
+    Pool(String, Option<BTreeSet<IpAddr>>),
     /// A speaker, and where it is.
     Speaker(NodeName, Option<BTreeMap<VlanName, Member>>),
 }

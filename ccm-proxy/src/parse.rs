@@ -9,7 +9,7 @@ use std::time::Duration;
 use cpo_api::{AnnouncementState, EipMode, InterfaceKind, TenantMode, names};
 use k8s_openapi::api::core::v1;
 use kube::ResourceExt as _;
-use pools::{Port, Protocol};
+use pools::{AddressRange, Port, Protocol};
 use speaker_core::node::NodeName;
 use speaker_core::order::{Delivery, Machine};
 use speaker_core::world::{Advertisement, Connection, ConnectionKind, Eip, Node, VlanSpec};
@@ -47,7 +47,15 @@ pub(crate) fn tenant(object: cpo_api::TenantCluster) -> Parsed {
             complaints.push(format!("{:?} is not the name of an interface", interface.name));
         }
     }
-    let vlan = VlanSpec { tenant: uid.into(), interfaces };
+    let mut addresses = Vec::new();
+    for cidr in vlan.cidrs {
+        match cidr.parse::<AddressRange>() {
+            Ok(range) => addresses.push(range),
+            Err(error) => complaints.push(format!("{cidr:?}: {error}")),
+        }
+    }
+    let addresses = addresses.into_iter().collect();
+    let vlan = VlanSpec { tenant: uid.into(), addresses, interfaces };
     (Some(Object::Tenant(name.into(), Some(Tenant { vlan, deleting }))), complaints)
 }
 
@@ -149,6 +157,14 @@ fn port(port: &cpo_api::EipPort, complaints: &mut Vec<String>) -> Option<Port> {
         complaints.push(format!("{:?} {} is not a port", port.protocol, port.port));
     }
     read.map(|protocol| Port { protocol, number: port.port })
+}
+
+/// What a pool gives next.
+pub(crate) fn pool(object: cpo_api::AddressPool) -> Parsed {
+    let name = object.name_any();
+    let next = object.status.map(|status| status.next).unwrap_or_default();
+    let next: BTreeSet<IpAddr> = next.iter().filter_map(|address| address.parse().ok()).collect();
+    (Some(Object::Pool(name, Some(next).filter(|next| !next.is_empty()))), Vec::new())
 }
 
 /// An `L2Advertisement`.

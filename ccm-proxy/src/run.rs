@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use cpo_api::{Eip, L2Advertisement, TenantCluster};
+use cpo_api::{AddressPool, Eip, L2Advertisement, TenantCluster};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -156,6 +156,10 @@ fn spawn_watches(
     let advertisements = Api::<DeserializeGuard<L2Advertisement>>::all(client());
     watches.start(Kind::Advertisement, advertisements, all(), parse::advertisement, |name| {
         Some(Object::Advertisement(name.to_owned(), None))
+    });
+    let pools = Api::<DeserializeGuard<AddressPool>>::all(client());
+    watches.start(Kind::Pool, pools, all(), parse::pool, |name| {
+        Some(Object::Pool(name.to_owned(), None))
     });
     let node = move |object: Node| parse::node(&object, ignore);
     watches.start(Kind::Node, Api::all(client()), all(), node, |name| {

@@ -18,7 +18,7 @@ use speaker_core::drop_reason::Drops;
 use speaker_core::l2::Standing;
 use speaker_core::mac::MacAddress;
 use speaker_core::node::NodeName;
-use speaker_core::order::Order;
+use speaker_core::order::{Ahead, Order};
 use speaker_core::vlan::{Liveness, Member, Send, Vlan};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -44,6 +44,8 @@ pub enum Command {
     Members(BTreeMap<NodeName, Member>),
     /// What is to be done for an address, or that nothing is.
     Order(IpAddr, Option<Order>),
+    /// What may be announced next.
+    Ahead(Ahead),
     /// Our interface.
     Interface(MacAddress, bool),
 }
@@ -181,6 +183,12 @@ impl Speaker {
                 if address.is_ipv6() {
                     self.regroup = Some(Instant::now());
                 }
+            }
+            Command::Ahead(ahead) => {
+                if ahead.addresses.iter().any(IpAddr::is_ipv6) {
+                    self.regroup = Some(Instant::now());
+                }
+                self.vlan.set_ahead(ahead, now);
             }
             Command::Interface(mac, up) => {
                 if !up {

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use speaker_core::bfd::Diagnostic;
 use speaker_core::gate::Gate;
 use speaker_core::mac::MacAddress;
-use speaker_core::order::{Delivery, Order};
+use speaker_core::order::{Ahead, Delivery, Order};
 use speaker_core::vlan::{Liveness, Member};
 use speaker_core::world::Connection;
 use tokio::sync::watch;
@@ -35,6 +35,7 @@ fn part(nodes: &[u8], members: &[u8]) -> Part {
         connection: Connection::default(),
         members: members.iter().map(member).collect(),
         orders: [(address(), order)].into(),
+        ahead: Ahead::default(),
         routes: BTreeMap::new(),
         gate: Gate::default(),
     }

@@ -47,6 +47,7 @@ impl Store {
             }
             Object::Eip(address, seen) => put(&mut world.eips, address, seen.map(|seen| seen.eip)),
             Object::Advertisement(name, found) => put(&mut world.advertisements, name, found),
+            Object::Pool(name, next) => put(&mut world.next, name, next),
             Object::Node(name, found) => put(&mut world.nodes, name, found),
             // Where we are is for us to say.
             Object::Speaker(node, _) if node == self.us => false,
@@ -64,7 +65,7 @@ impl Store {
         match kind {
             Kind::Tenant => self.changed |= self.unreadable.insert(name.into()),
             // What is known of these stays.
-            Kind::Eip | Kind::Advertisement | Kind::Node | Kind::Lease => {}
+            Kind::Eip | Kind::Advertisement | Kind::Node | Kind::Lease | Kind::Pool => {}
         }
     }
 
@@ -96,6 +97,10 @@ impl Store {
                 let gone = self.world.advertisements.keys().filter(|name| !names.contains(*name));
                 gone.map(|name| Object::Advertisement(name.clone(), None)).collect()
             }
+            Kind::Pool => {
+                let gone = self.world.next.keys().filter(|name| !names.contains(*name));
+                gone.map(|name| Object::Pool(name.clone(), None)).collect()
+            }
             Kind::Node => {
                 let gone = self.world.nodes.keys().filter(|node| !names.contains(node.as_str()));
                 gone.map(|node| Object::Node(node.clone(), None)).collect()
@@ -110,9 +115,10 @@ impl Store {
         self.changed |= self.listed.insert(kind);
     }
 
-    /// Whether every kind was listed once. Before, what is not known may be there all the same.
+    /// Whether every kind that is needed was listed once. Before, what is not known may be there all
+    /// the same.
     pub(crate) fn is_complete(&self) -> bool {
-        self.listed.len() == Kind::ALL.len()
+        Kind::NEEDED.iter().all(|kind| self.listed.contains(kind))
     }
 
     /// What follows is to be told once more.
@@ -120,9 +126,14 @@ impl Store {
         self.changed = true;
     }
 
+    /// Whether something changed since the last plan, and all is known.
+    pub(crate) fn has_news(&self) -> bool {
+        self.changed && self.is_complete()
+    }
+
     /// What follows for our node, if something changed and all is known.
     pub(crate) fn plan(&mut self) -> Option<BTreeMap<VlanName, Part>> {
-        if !self.changed || !self.is_complete() {
+        if !self.has_news() {
             return None;
         }
         self.changed = false;

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use pools::AddressSet;
 use speaker_core::mac::MacAddress;
 use speaker_core::order::Delivery;
 use speaker_core::world::{Advertisement, Connection, Eip, Node, VlanSpec};
@@ -19,7 +20,11 @@ fn address() -> IpAddr {
 
 fn tenant(deleting: bool) -> Object {
     let connection = Connection { interface: "eth0".to_owned(), ..Connection::default() };
-    let vlan = VlanSpec { tenant: "t1".into(), interfaces: vec![connection] };
+    let vlan = VlanSpec {
+        tenant: "t1".into(),
+        addresses: AddressSet::default(),
+        interfaces: vec![connection],
+    };
     Object::Tenant("a".into(), Some(Tenant { vlan, deleting }))
 }
 
@@ -57,20 +62,21 @@ fn names(kind: Kind) -> BTreeSet<String> {
         Kind::Advertisement => "all",
         Kind::Node => "n1",
         Kind::Lease => "cpo-speaker-n1",
+        Kind::Pool => "lan",
     };
     [name.to_owned()].into()
 }
 
 fn complete() -> Store {
     let mut store = known();
-    Kind::ALL.into_iter().for_each(|kind| store.listed(kind, &names(kind)));
+    Kind::NEEDED.into_iter().for_each(|kind| store.listed(kind, &names(kind)));
     store
 }
 
 #[test]
 fn nothing_is_planned_before_every_kind_was_listed_once() {
     let mut store = known();
-    for kind in Kind::ALL {
+    for kind in Kind::NEEDED {
         assert_eq!(store.plan(), None);
         store.listed(kind, &names(kind));
     }
@@ -148,4 +154,17 @@ fn a_tenant_that_is_being_deleted_keeps_its_vlan_until_its_last_address_is_gone(
     assert_eq!(store.plan().unwrap().len(), 0);
     store.take(tenant(false));
     assert_eq!(store.plan().unwrap().len(), 1);
+}
+
+#[test]
+fn what_pools_give_next_is_asked_ahead_and_not_waited_for() {
+    let mut store = complete();
+    store.plan();
+    let next = |last: u8| Some([IpAddr::from([10, 205, 0, last])].into());
+    store.take(Object::Pool("lan".to_owned(), next(60)));
+    assert!(store.plan().is_some(), "it was never listed");
+    store.take(Object::Pool("lan".to_owned(), next(60)));
+    assert!(store.plan().is_none(), "it says the same");
+    store.listed(Kind::Pool, &BTreeSet::new());
+    assert!(store.plan().is_some() && store.world.next.is_empty());
 }

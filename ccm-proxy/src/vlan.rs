@@ -281,8 +281,8 @@ mod tests {
         let labels = [("rack".to_owned(), "b".to_owned())].into();
         let other = Selector { labels, requirements: Vec::new() };
         let part = |connection| {
-            let (members, orders, routes, gate) = Default::default();
-            Wanted::Part(Arc::new(Part { connection, members, orders, routes, gate }))
+            let (members, orders, ahead, routes, gate) = Default::default();
+            Wanted::Part(Arc::new(Part { connection, members, orders, ahead, routes, gate }))
         };
         let connection = at("eth1", Selector::default());
         let (wanted, wants) = watch::channel(part(connection.clone()));

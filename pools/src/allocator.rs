@@ -171,6 +171,12 @@ impl Allocator {
         self.catalog.named(name).map(|(_, pool)| pool.figures())
     }
 
+    /// The addresses that a pool would give next to Services that ask for nothing, one after the
+    /// other: so many of a family at most.
+    pub fn next(&self, pool: &str, family: Family, most: usize) -> Vec<IpAddr> {
+        self.catalog.named(pool).map(|(_, pool)| pool.next(family, most)).unwrap_or_default()
+    }
+
     /// The figures of all pools, by name; also of those that are gone while addresses of them are
     /// in use.
     pub fn pools(&self) -> impl Iterator<Item = PoolFigures> + '_ {

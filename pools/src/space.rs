@@ -90,6 +90,22 @@ impl Space {
         }
     }
 
+    /// The lowest free addresses, so many at most, ascending.
+    pub(crate) fn next(&self, family: Family, most: usize) -> Vec<IpAddr> {
+        let four = |bits: u32| IpAddr::from(Ipv4Addr::from_bits(bits));
+        match (family, &self.v4) {
+            (Family::V4, Four::Bits(bits)) => bits.iter().take(most).map(four).collect(),
+            (Family::V4, Four::Runs(runs)) => {
+                let bits = runs.iter().take(most).filter_map(|bits| bits.try_into().ok());
+                bits.map(four).collect()
+            }
+            (Family::V6, _) => {
+                let bits = self.v6.iter().take(most);
+                bits.map(|bits| Ipv6Addr::from_bits(bits).into()).collect()
+            }
+        }
+    }
+
     /// Takes an address; whether it was free.
     pub(crate) fn take(&mut self, address: IpAddr) -> bool {
         match address {
@@ -182,6 +198,7 @@ mod tests {
             assert!(matches!(space.v4, Four::Runs(_)));
             assert_eq!(space.free(Family::V4), count);
             assert_eq!(space.lowest(Family::V4), Some(ip(lowest)));
+            assert_eq!(space.next(Family::V4, 1), [ip(lowest)]);
             assert!(space.take(ip(lowest)) && !space.take(ip(lowest)));
             assert_eq!(space.take(ip("11.0.0.255")), !avoid);
             assert_eq!(space.give_back(ip("11.0.0.255")), !avoid);
@@ -222,6 +239,10 @@ mod tests {
                 let of = || free.iter().copied().filter(|a| Family::of(*a) == family);
                 prop_assert_eq!(space.free(family), of().count() as u128);
                 prop_assert_eq!(space.lowest(family), of().next());
+                for most in [0, 1, 7, 10_000] {
+                    let next: Vec<_> = of().take(most).collect();
+                    prop_assert_eq!(space.next(family, most), next);
+                }
             }
         }
     }

@@ -5,6 +5,7 @@
 //! module does not know which of the two is spoken.
 
 mod address;
+mod ahead;
 pub mod frame;
 mod link;
 

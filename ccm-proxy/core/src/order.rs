@@ -23,6 +23,15 @@ pub struct Order {
     pub announced: bool,
 }
 
+/// Addresses that may be given next, and have no order yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ahead {
+    /// The addresses.
+    pub addresses: BTreeSet<IpAddr>,
+    /// The nodes that may announce them, for each thing by which they may be announced.
+    pub nodes: BTreeSet<BTreeSet<NodeName>>,
+}
+
 /// How packets come from the link to the Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {

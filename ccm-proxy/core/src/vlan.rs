@@ -24,7 +24,7 @@ use crate::election;
 use crate::l2::{self, Link, Role, Standing, solicited_node};
 use crate::mac::MacAddress;
 use crate::node::NodeName;
-use crate::order::{Delivery, Order};
+use crate::order::{Ahead, Delivery, Order};
 use members::Members;
 
 /// About so many frames are sent before anything else is heard.
@@ -60,6 +60,7 @@ pub struct Vlan {
     up: bool,
     members: Members,
     orders: BTreeMap<IpAddr, Order>,
+    ahead: Ahead,
     link: Link,
 }
 
@@ -68,7 +69,8 @@ impl Vlan {
     #[must_use]
     pub fn new(us: Us, mac: MacAddress) -> Self {
         let (members, link) = (Members::new(&us), Link::new(mac));
-        Self { us, mac, up: false, members, orders: BTreeMap::new(), link }
+        let (orders, ahead) = Default::default();
+        Self { us, mac, up: false, members, orders, ahead, link }
     }
 
     /// Our interface came up, went down, or has another Ethernet address.
@@ -112,6 +114,12 @@ impl Vlan {
             }
             None => drop(self.orders.remove(&address)),
         }
+    }
+
+    /// Sets of which addresses it is asked ahead whether another host has them.
+    pub fn set_ahead(&mut self, ahead: Ahead, now: Duration) {
+        self.ahead = ahead;
+        self.ask_ahead(now);
     }
 
     /// Hears a frame; gives what is said to it at once.
@@ -183,7 +191,8 @@ impl Vlan {
     /// The groups in which questions about our addresses are asked.
     #[must_use]
     pub fn groups(&self) -> BTreeSet<Ipv6Addr> {
-        let v6 = self.orders.keys().filter_map(|address| match address {
+        let all = self.orders.keys().chain(&self.ahead.addresses);
+        let v6 = all.filter_map(|address| match address {
             IpAddr::V6(v6) => Some(solicited_node(*v6)),
             IpAddr::V4(_) => None,
         });
@@ -224,6 +233,22 @@ impl Vlan {
         for address in self.orders.keys().copied().collect::<Vec<_>>() {
             self.elect(address, now);
         }
+        self.ask_ahead(now);
+    }
+
+    /// Asks ahead for what will be ours to announce, by whatever it is announced.
+    fn ask_ahead(&mut self, now: Duration) {
+        let ours = |address: &IpAddr| {
+            let mut groups = self.ahead.nodes.iter();
+            groups.any(|nodes| {
+                let eligible = nodes.iter().filter(|node| self.members.is_live(node));
+                election::owner(*address, eligible) == Some(&self.us.node)
+            })
+        };
+        let unordered = |address: &&IpAddr| !self.orders.contains_key(*address);
+        let addresses = self.ahead.addresses.iter().filter(unordered).copied();
+        let addresses = if self.up { addresses.filter(ours).collect() } else { BTreeSet::new() };
+        self.link.ask_ahead(&addresses, now);
     }
 
     /// Whether an address is ours to announce.

@@ -11,13 +11,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pools::{Labels, Port, Selector};
+use pools::{AddressSet, Labels, Port, Selector};
 
 use crate::election;
 use crate::fib::Wanted;
 use crate::gate::Gate;
 use crate::node::NodeName;
-use crate::order::{Delivery, Machine, Order};
+use crate::order::{Ahead, Delivery, Machine, Order};
 use crate::vlan::Member;
 
 /// How often an address is announced anew where no advertisement says otherwise.
@@ -36,6 +36,8 @@ pub struct World {
     pub vlans: BTreeMap<VlanName, VlanSpec>,
     /// The addresses that are served on a VLAN.
     pub eips: BTreeMap<IpAddr, Eip>,
+    /// The addresses that each pool gives next.
+    pub next: BTreeMap<String, BTreeSet<IpAddr>>,
     /// The `L2Advertisement`s, by name.
     pub advertisements: BTreeMap<String, Advertisement>,
     /// The nodes of the under cluster.
@@ -49,6 +51,8 @@ pub struct World {
 pub struct VlanSpec {
     /// UID of the tenant whose it is.
     pub tenant: Arc<str>,
+    /// Its addresses.
+    pub addresses: AddressSet,
     /// Where nodes are connected to it: the first that selects a node counts.
     pub interfaces: Vec<Connection>,
 }
@@ -133,6 +137,8 @@ pub struct Part {
     pub members: BTreeMap<NodeName, Member>,
     /// What is to be announced, by whoever is elected.
     pub orders: BTreeMap<IpAddr, Order>,
+    /// What may be announced next.
+    pub ahead: Ahead,
     /// The ways of addresses through the namespace.
     pub routes: Wanted,
     /// What may pass.
@@ -151,8 +157,8 @@ impl World {
     }
 
     fn part(&self, name: &VlanName, vlan: &VlanSpec, connection: Connection) -> Part {
-        let (members, orders, routes, gate) = Default::default();
-        let mut part = Part { connection, members, orders, routes, gate };
+        let (members, orders, ahead, routes, gate) = Default::default();
+        let mut part = Part { connection, members, orders, ahead, routes, gate };
         // Of a tenant that is another one by now nothing is served.
         let ours = |eip: &Eip| eip.vlan == *name && eip.tenant == vlan.tenant;
         let eips = self.eips.iter().filter(|(_, eip)| ours(eip));
@@ -165,6 +171,7 @@ impl World {
             }
             part.orders.extend(self.order(vlan, eip).map(|order| (*address, order)));
         }
+        part.ahead = self.ahead(vlan);
         part.members = self.members(name, vlan);
         let chosen = chosen(name, &part);
         part.members.retain(|node, _| chosen.contains(node));
@@ -200,6 +207,24 @@ impl World {
             refresh,
             announced: eip.announced,
         })
+    }
+
+    /// What may be given next on a VLAN. Which advertisements it will be announced by is not known
+    /// before: who would announce it by all of them is one of those who would by one. What was given
+    /// a moment ago stays among them until the pool names others: its order waits for its way, and
+    /// then what was found free counts.
+    fn ahead(&self, vlan: &VlanSpec) -> Ahead {
+        let next = self.next.values().flatten();
+        let addresses: BTreeSet<IpAddr> =
+            next.filter(|address| vlan.addresses.contains(**address)).copied().collect();
+        if addresses.is_empty() {
+            return Ahead::default();
+        }
+        let may = |by: &Advertisement| {
+            let nodes = self.speakers.keys().filter(|node| self.may_announce(vlan, by, node));
+            nodes.cloned().collect()
+        };
+        Ahead { addresses, nodes: self.advertisements.values().map(may).collect() }
     }
 
     fn may_announce(&self, vlan: &VlanSpec, by: &Advertisement, node: &NodeName) -> bool {

@@ -46,10 +46,13 @@ fn world() -> World {
         kind: ConnectionKind::Macvlan,
     };
     let interfaces = vec![connection("a", "eth1"), connection("b", "bond0")];
+    let addresses = ["198.51.100.0/24".parse().unwrap()].into_iter().collect();
     let vlan: VlanName = "a".into();
     World {
-        vlans: [(vlan.clone(), VlanSpec { tenant: "tenant-a".into(), interfaces })].into(),
+        vlans: [(vlan.clone(), VlanSpec { tenant: "tenant-a".into(), addresses, interfaces })]
+            .into(),
         eips: [(ip("198.51.100.9"), eip())].into(),
+        next: BTreeMap::new(),
         advertisements: [("all".to_owned(), Advertisement::default())].into(),
         nodes: (1..=3).map(|n| (node(n), Node { labels: labels(n), excluded: false })).collect(),
         speakers: (1..=3).map(|n| (node(n), [(vlan.clone(), member(n))].into())).collect(),
@@ -194,4 +197,21 @@ fn what_a_speaker_announced_before_is_known() {
     let mut world = world();
     world.eips.get_mut(&ip("198.51.100.9")).unwrap().announced = true;
     assert!(part(&world).orders.values().all(|order| order.announced));
+}
+
+#[test]
+fn what_pools_on_a_vlan_give_next_is_asked_ahead_by_whoever_may_announce_it() {
+    let mut world = world();
+    assert_eq!(part(&world).ahead, Ahead::default());
+    world.next = [
+        ("on it".to_owned(), ["198.51.100.9", "198.51.100.10"].map(ip).into()),
+        ("elsewhere".to_owned(), ["203.0.113.7"].map(ip).into()),
+    ]
+    .into();
+    let rack_b = Advertisement { nodes: vec![labelled("rack", "b")], ..Advertisement::default() };
+    world.advertisements.insert("b".to_owned(), rack_b);
+    let ahead = part(&world).ahead;
+    let expected = ["198.51.100.9", "198.51.100.10"].map(ip).into();
+    assert_eq!(ahead.addresses, expected, "one was given, and has no order with its speaker yet");
+    assert_eq!(ahead.nodes, [(1..=3).map(node).collect(), [node(3)].into()].into());
 }

@@ -158,8 +158,8 @@ mod tests {
 
     fn plan() -> BTreeMap<VlanName, Part> {
         let connection = Connection { interface: "eth0".to_owned(), ..Connection::default() };
-        let (members, orders, routes, gate) = Default::default();
-        [("a".into(), Part { connection, members, orders, routes, gate })].into()
+        let (members, orders, ahead, routes, gate) = Default::default();
+        [("a".into(), Part { connection, members, orders, ahead, routes, gate })].into()
     }
 
     #[tokio::test]

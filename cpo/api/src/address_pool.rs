@@ -161,6 +161,10 @@ pub struct AddressPoolStatus {
     /// IPv6 alone.
     #[serde(default)]
     pub ipv6: PoolCounts,
+    /// On a VLAN, the addresses that are given next, a few of each family: speakers ask ahead whether
+    /// another host has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next: Vec<String>,
 }
 
 /// The addresses of one family of a pool. Numbers beyond 2^63-1 are shown as that.

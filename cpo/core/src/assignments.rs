@@ -13,7 +13,7 @@ mod pools_of;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use pools::{AddressSet, Allocator, Assigned, PoolFigures, Refusal, Service};
+use pools::{AddressSet, Allocator, Assigned, Family, PoolFigures, Refusal, Service};
 use uuid::Uuid;
 
 use crate::ids::ServiceKey;
@@ -75,6 +75,12 @@ impl Assignments {
     #[must_use]
     pub fn figures(&self, pool: &str) -> Option<PoolFigures> {
         self.allocator.pool(pool)
+    }
+
+    /// The addresses that a pool gives next to Services that ask for nothing, so many at most.
+    #[must_use]
+    pub fn next(&self, pool: &str, family: Family, most: usize) -> Vec<IpAddr> {
+        self.allocator.next(pool, family, most)
     }
 
     /// What is wrong with a pool.

@@ -80,6 +80,24 @@ impl Dense {
             let word = self.words.get(word).filter(|word| **word != 0)?;
             number = number * u64::from(WORD) + u64::from(word.trailing_zeros());
         }
+        self.address(number)
+    }
+
+    /// The free addresses, ascending.
+    pub(super) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        let [start, ..] = self.starts;
+        let words = self.words.get(start as usize..).unwrap_or_default();
+        let words = (0_u64..).zip(words).filter(|(_, word)| **word != 0);
+        let bits = |(place, word): (u64, &u64)| {
+            let word = *word;
+            let set = (0..WORD).filter(move |bit| word & (1 << bit) != 0);
+            set.map(move |bit| place * u64::from(WORD) + u64::from(bit))
+        };
+        words.flat_map(bits).filter_map(|number| self.address(number))
+    }
+
+    /// The address of a number.
+    fn address(&self, number: u64) -> Option<u32> {
         let (first, start) = match self.head? {
             (first, last) if number <= u64::from(last - first) => (first, 0),
             _ => {

@@ -29,6 +29,11 @@ impl Sparse {
         self.free.first_key_value().map(|(first, _)| *first)
     }
 
+    /// The free addresses, ascending.
+    pub(super) fn iter(&self) -> impl Iterator<Item = u128> + '_ {
+        self.free.iter().flat_map(|(first, last)| *first..=*last)
+    }
+
     /// Takes an address; whether it was free.
     pub(super) fn take(&mut self, address: u128) -> bool {
         let Some((first, last)) = self.run_up_to(address).filter(|(_, last)| address <= *last)

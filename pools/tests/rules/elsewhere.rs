@@ -206,3 +206,29 @@ fn pools_of_one_subnet_may_overlap_and_an_address_is_of_the_one_that_is_open() {
     ]);
     assert_eq!(["q", "r"].map(|pool| scene.allocator.conflict(pool).is_some()), [true, true]);
 }
+
+#[test]
+fn what_comes_next_is_told_of_pools_alone_that_would_give_it() {
+    let ranges = ["10.0.0.0/29", "2001:db8::/64"];
+    let next = |scene: &Scene, family| -> Vec<String> {
+        let next = scene.allocator.next("pool", family, 3).into_iter();
+        next.map(|address| address.to_string()).collect()
+    };
+    let mut scene = Scene::new([("pool", spec(&ranges))]);
+    assert_eq!(next(&scene, Family::V6), ["2001:db8::", "2001:db8::1", "2001:db8::2"]);
+    for expected in next(&scene, Family::V4) {
+        assert_eq!(next(&scene, Family::V4).first(), Some(&expected));
+        assert_eq!(scene.gets(&expected, V4), [expected.as_str()]);
+    }
+    for closed in [
+        subnet(&ranges, 5, 9),
+        PoolSpec { drain: true, ..spec(&ranges) },
+        PoolSpec { delegated: true, ..spec(&ranges) },
+        PoolSpec { auto_assign: false, ..spec(&ranges) },
+        PoolSpec { broken: true, ..spec(&ranges) },
+    ] {
+        scene.set([("pool", closed)]);
+        assert_eq!(next(&scene, Family::V4), [""; 0]);
+    }
+    assert!(scene.allocator.next("other", Family::V4, 3).is_empty());
+}

@@ -10,7 +10,7 @@
 //! ```
 //! From everywhere back to Silent when another speaker is elected.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -18,11 +18,11 @@ use super::Claim;
 use crate::mac::MacAddress;
 
 /// Questions of one probe, the time between them, and for answers to the last.
-const PROBES: u32 = 3;
-const PROBE_GAP: Duration = Duration::from_millis(50);
-const PROBE_WAIT: Duration = Duration::from_millis(100);
+pub(super) const PROBES: u32 = 3;
+pub(super) const PROBE_GAP: Duration = Duration::from_millis(50);
+pub(super) const PROBE_WAIT: Duration = Duration::from_millis(100);
 /// How long an address that somebody else uses is left to him before it is probed again.
-const CONFLICT_FOR: Duration = Duration::from_secs(30);
+pub(super) const CONFLICT_FOR: Duration = Duration::from_secs(30);
 /// A take-over is told at once and then this far apart, for this long: switches and hosts may miss
 /// the first.
 const BURST_GAP: Duration = Duration::from_millis(1_100);
@@ -294,7 +294,7 @@ impl Announcing {
 }
 
 /// Seven to nine eighths of a time, so that what began together does not stay together.
-fn jittered(time: Duration, what: (IpAddr, MacAddress, u32)) -> Duration {
+pub(super) fn jittered(time: Duration, what: impl Hash) -> Duration {
     let mut hasher = DefaultHasher::new();
     what.hash(&mut hasher);
     let eighth = time / 8;

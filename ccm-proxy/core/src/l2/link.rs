@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::address::{Address, Order, Say, Standing};
+use super::address::{Address, Order, Role, Say, Standing};
+use super::ahead::Ahead;
 use super::{Claim, Question, frame};
 use crate::drop_reason::{DropReason, Drops};
 use crate::mac::MacAddress;
@@ -17,6 +18,8 @@ pub struct Link {
     /// The interfaces of the other speakers.
     peers: BTreeSet<MacAddress>,
     addresses: BTreeMap<IpAddr, Address>,
+    /// Addresses that nobody is to announce yet.
+    ahead: Ahead,
     /// When something is due.
     due: BTreeSet<(Duration, IpAddr)>,
     /// Addresses that stand otherwise than when this was asked last.
@@ -32,6 +35,7 @@ impl Link {
             us,
             peers: BTreeSet::new(),
             addresses: BTreeMap::new(),
+            ahead: Ahead::default(),
             due: BTreeSet::new(),
             changed: BTreeSet::new(),
             drops: Drops::default(),
@@ -43,8 +47,18 @@ impl Link {
         self.peers = peers;
     }
 
-    /// Sets what is to be done about an address.
-    pub fn order(&mut self, address: IpAddr, order: Order, now: Duration) {
+    /// Sets the addresses of which it is asked ahead whether another host has them.
+    pub fn ask_ahead(&mut self, addresses: &BTreeSet<IpAddr>, now: Duration) {
+        self.ahead.set(addresses, now);
+    }
+
+    /// Sets what is to be done about an address. One that was asked ahead in vain is announced at
+    /// once.
+    pub fn order(&mut self, address: IpAddr, mut order: Order, now: Duration) {
+        if let Role::Announce { fresh, .. } = &mut order.role {
+            *fresh &= !self.ahead.is_free(address, now);
+            self.ahead.forget(address);
+        }
         if self.alter(address, |known| known.set(order, now)).is_none() {
             let known = Address::new(order, now);
             self.due.extend(known.due().map(|due| (due, address)));
@@ -64,6 +78,7 @@ impl Link {
     /// The link came back, or our interface got another Ethernet address: all is announced anew.
     pub fn came_up(&mut self, us: MacAddress, now: Duration) {
         self.us = us;
+        self.ahead.begin_again(now);
         for address in self.addresses.keys().copied().collect::<Vec<_>>() {
             self.announce_again(address, now);
         }
@@ -106,12 +121,17 @@ impl Link {
         if self.peers.contains(&from) {
             return self.alter(claim.address, Address::announced).map(|()| Say::Nothing);
         }
-        self.alter(claim.address, |known| known.claimed(claim.mac, now))
+        let ahead = self.ahead.claimed(claim.address, now).then_some(Say::Nothing);
+        self.alter(claim.address, |known| known.claimed(claim.mac, now)).or(ahead)
     }
 
     /// The answer to a question.
     fn asked(&mut self, question: Question, now: Duration) -> Result<Option<Vec<u8>>, DropReason> {
         let Question { about, asker } = question;
+        let probes = asker.address.is_none() && !self.peers.contains(&asker.mac);
+        if probes && self.ahead.claimed(about, now) {
+            return Err(DropReason::Probing);
+        }
         let known = self.addresses.get(&about).ok_or(DropReason::NotOurs)?;
         if let Some(claim) = known.claim(about) {
             if claim.mac == asker.mac {
@@ -140,13 +160,19 @@ impl Link {
             let said = self.alter(address, |known| known.act(address, now));
             frames.extend(self.say(address, said.unwrap_or(Say::Nothing)));
         }
+        while frames.len() < most
+            && let Some(address) = self.ahead.poll(now)
+        {
+            frames.extend(self.say(address, Say::Ask));
+        }
         frames
     }
 
     /// When [`Self::poll`] has something to give (monotonic).
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.due.first().map(|(due, _)| *due)
+        let due = self.due.first().map(|(due, _)| *due);
+        [due, self.ahead.deadline()].into_iter().flatten().min()
     }
 
     /// How an address stands.

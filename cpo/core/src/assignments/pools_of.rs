@@ -172,13 +172,28 @@ impl World {
         ranges: &[AddressRange],
         tenants: Option<BTreeSet<String>>,
     ) -> Option<BTreeSet<String>> {
-        let holds = |vlan: &Vlan| ranges.iter().all(|range| vlan.holds(range));
-        let on_it = self.tenants.iter().filter(|(_, t)| t.spec.vlan.as_ref().is_some_and(holds));
-        let on_it: BTreeSet<String> = on_it.map(|(name, _)| name.to_string()).collect();
+        let on_it: BTreeSet<String> =
+            self.sharing_link(ranges).map(TenantName::to_string).collect();
         match tenants {
             _ if ranges.is_empty() || on_it.is_empty() => tenants,
             None => Some(on_it),
             Some(tenants) => Some(tenants.intersection(&on_it).cloned().collect()),
+        }
+    }
+
+    /// The tenants on whose VLAN all of these ranges are.
+    fn sharing_link(&self, ranges: &[AddressRange]) -> impl Iterator<Item = &TenantName> {
+        let holds = |vlan: &Vlan| ranges.iter().all(|range| vlan.holds(range));
+        let tenants = self.tenants.iter();
+        let on_it = tenants.filter(move |(_, t)| t.spec.vlan.as_ref().is_some_and(holds));
+        on_it.map(|(name, _)| name)
+    }
+
+    /// Whether all addresses of a pool are on the VLAN of a tenant.
+    pub(crate) fn is_on_a_vlan(&self, pool: &Pool) -> bool {
+        match &pool.source {
+            PoolSource::Subnet(_) => false,
+            PoolSource::Ranges(ranges) => self.sharing_link(ranges).next().is_some(),
         }
     }
 

@@ -34,6 +34,8 @@ const GRANT_PERIOD: Duration = Duration::from_secs(5);
 const UNGRANTED_PERIOD: Duration = Duration::from_secs(60);
 /// The least time between two writes of one status that only counts.
 const STATUS_PERIOD: Duration = Duration::from_millis(1000);
+/// How long a status that only counts waits after a change.
+const STATUS_DELAY: Duration = Duration::from_millis(200);
 
 /// One chore.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +64,8 @@ pub(super) struct Chores {
     due: BTreeMap<Chore, Duration>,
     under_way: BTreeSet<Chore>,
     last: BTreeMap<Chore, Duration>,
+    /// Statuses of which a count changed since that was looked at last.
+    counted: BTreeSet<Chore>,
     rows_changed: bool,
     deleted: BTreeMap<TenantName, u64>,
 }
@@ -117,6 +121,7 @@ impl Chores {
 
     pub(super) fn tenant_gone(&mut self, name: &TenantName) {
         self.due.remove(&Chore::Tenant(name.clone()));
+        self.counted.remove(&Chore::Tenant(name.clone()));
         self.last.remove(&Chore::Tenant(name.clone()));
     }
 
@@ -131,8 +136,17 @@ impl Chores {
     }
 
     fn counted(&mut self, chore: Chore) {
-        let at = self.last.get(&chore).map_or(Duration::ZERO, |last| *last + STATUS_PERIOD);
-        self.due.entry(chore).or_insert(at);
+        self.counted.insert(chore);
+    }
+
+    /// Makes statuses due that only count: behind what they count, for what a Service waits for is
+    /// under way now. The first one of all does not wait.
+    fn counts_due(&mut self, now: Now) {
+        for chore in std::mem::take(&mut self.counted) {
+            let after = |last: &Duration| (*last + STATUS_PERIOD).max(now.mono + STATUS_DELAY);
+            let at = self.last.get(&chore).map_or(Duration::ZERO, after);
+            self.due.entry(chore).or_insert(at);
+        }
     }
 
     pub(super) fn done(&mut self, chore: &Chore, outcome: Outcome, now: Now) {
@@ -158,6 +172,7 @@ impl Engine {
             // Not at once: an owner that returns takes its row again, and a sweep stalls northd.
             self.chores.due.entry(Chore::Sweep).or_insert(now.mono + self.sweep_period);
         }
+        self.chores.counts_due(now);
         self.chores.deletions_due(now);
         for chore in self.chores.take_due(now) {
             let effect = match &chore {
@@ -303,7 +318,8 @@ impl Engine {
         let pool = self.world.under.pools.get(name)?;
         let status = plan::pool_status(&self.world, name, pool, now);
         let same = !conditions_differ(&pool.status.conditions, &status.conditions)
-            && (pool.status.ipv4, pool.status.ipv6) == (status.ipv4, status.ipv6);
+            && (pool.status.ipv4, pool.status.ipv6) == (status.ipv4, status.ipv6)
+            && pool.status.next == status.next;
         let name = name.to_owned();
         (!same).then_some(Effect::Under(UnderEffect::PatchPoolStatus { name, status }))
     }

@@ -114,6 +114,24 @@ fn a_service_is_assigned_announced_and_published_in_this_order() {
 }
 
 #[test]
+fn a_pool_on_a_vlan_names_the_addresses_that_it_gives_next() {
+    let next = |bench: &Bench, pool: &str| bench.truth.under.pools[pool].status.next.clone();
+    let mut world = world();
+    world.under.pools.insert("elsewhere".into(), ranges(&["198.51.100.20-198.51.100.29"]));
+    let mut bench = Bench::told(world);
+    settle(&mut bench, Some("node1"));
+    let before = next(&bench, "lan");
+    assert_eq!(before.first().map(String::as_str), Some("10.205.0.50"));
+    assert_eq!(before.len(), 10, "all it has");
+    assert!(next(&bench, "elsewhere").is_empty(), "nobody asks for it on a link");
+    bench.when(|world| world.put_service(WEB, Some(*new_service())));
+    bench.wait(2);
+    settle(&mut bench, Some("node1"));
+    assert_eq!(bench.published(WEB).as_deref(), Some("10.205.0.50"));
+    assert_eq!(next(&bench, "lan"), before[1..]);
+}
+
+#[test]
 fn that_no_speaker_announces_it_is_told() {
     let mut bench = Bench::told(world().with_service(WEB, *new_service()));
     bench.run();

@@ -11,6 +11,10 @@ use crate::time::{Now, rfc3339};
 use crate::under::Pool;
 use crate::world::World;
 
+/// Of each family, so many addresses of a pool are named ahead. What is given in a second is among
+/// them, unless a crowd comes.
+const AHEAD: usize = 32;
+
 /// The status a `TenantCluster` should have.
 #[must_use]
 pub fn tenant_status(world: &World, tenant: &Tenant, now: Now) -> TenantClusterStatus {
@@ -140,7 +144,18 @@ pub fn pool_status(world: &World, name: &str, pool: &Pool, now: Now) -> AddressP
         available: ipv4.available.saturating_add(ipv6.available),
         ipv4,
         ipv6,
+        next: next(world, name, pool),
     }
+}
+
+/// The addresses that a pool on a VLAN gives next.
+fn next(world: &World, name: &str, pool: &Pool) -> Vec<String> {
+    if !world.is_on_a_vlan(pool) {
+        return Vec::new();
+    }
+    let next = |family| world.assignments.next(name, family, AHEAD);
+    let all = next(Family::V4).into_iter().chain(next(Family::V6));
+    all.map(|address| address.to_string()).collect()
 }
 
 fn counts(figures: &PoolFigures, family: Family) -> PoolCounts {

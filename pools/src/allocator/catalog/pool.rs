@@ -119,6 +119,12 @@ impl Pool {
         }
     }
 
+    /// What it gives after one another to Services that ask for nothing, as things are.
+    pub(in crate::allocator) fn next(&self, family: Family, most: usize) -> Vec<IpAddr> {
+        // Of what is drawn elsewhere nothing is known here.
+        if self.gives(family) { self.space.next(family, most) } else { Vec::new() }
+    }
+
     /// Whether it gives addresses to every Service of every tenant that may draw from it.
     pub(in crate::allocator) const fn is_open(&self) -> bool {
         self.traits.open
