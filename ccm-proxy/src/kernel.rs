@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use speaker_core::fib::{Change, Changes, Wanted};
-use speaker_core::gate::Gate;
+use speaker_core::gate::{self, Gate};
 use speaker_core::mac::MacAddress;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 
 use crate::netlink::events::Events;
 use crate::netlink::{Interface, Netlink};
@@ -24,6 +25,10 @@ use crate::speaker::Command;
 
 /// How long after a failure another pass is made.
 const AGAIN: Duration = Duration::from_secs(1);
+/// After a pass the next one waits so many times as long as that took, and no longer than this: what
+/// changes in a crowd is changed together.
+const PACE: u32 = 4;
+const LONGEST_REST: Duration = Duration::from_millis(100);
 
 /// Whose a namespace is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +157,11 @@ impl Kernel {
     /// The interface is gone or another one than it was, the kernel tells of no changes any more, or the
     /// speaker is gone: all is to be set up anew.
     pub async fn run(mut self) -> io::Result<()> {
-        while let Ok(changed) = self.ordered.has_changed() {
+        let mut rests_until = Instant::now();
+        while self.ordered.has_changed().is_ok() {
+            sleep_until(rests_until).await;
+            let Ok(changed) = self.ordered.has_changed() else { break };
+            let begun = Instant::now();
             if changed || self.order.is_none() {
                 self.order = self.ordered.borrow_and_update().clone().map(Arc::new);
             }
@@ -169,6 +178,7 @@ impl Kernel {
                 self.place = place;
                 failed = self.take(order, pass?).await?;
             }
+            rests_until = Instant::now() + (begun.elapsed() * PACE).min(LONGEST_REST);
             // Each can be dropped while it waits: what changed stays changed.
             tokio::select! {
                 changed = self.ordered.changed() => match changed {
@@ -325,17 +335,26 @@ impl Place {
     }
 
     fn set_gate(&mut self, gate: &Gate) -> io::Result<()> {
-        let script = match &self.gate {
-            Some(loaded) => loaded.change(gate),
-            None => gate.load(&self.interface.name),
-        };
-        if !script.is_empty() {
-            // What fails is loaded whole the next time.
-            self.gate = None;
-            self.nft.run(&self.namespace, &script)?;
+        // What fails is loaded whole the next time.
+        let loaded = self.gate.take();
+        match loaded {
+            Some(loaded) if loaded == *gate => {}
+            Some(loaded) if self.change_gate(&loaded.difference(gate)) => {}
+            Some(loaded) => self.nft.run(&self.namespace, &loaded.change(gate))?,
+            None => self.nft.run(&self.namespace, &gate.load(&self.interface.name))?,
         }
         self.gate = Some(gate.clone());
         Ok(())
+    }
+
+    /// Changes a few elements of the gate; whether that is done. A process for each would take
+    /// longer than all the rest.
+    fn change_gate(&mut self, change: &gate::Change) -> bool {
+        let changed = self.netlink.change_gate(change);
+        changed.unwrap_or_else(|error| {
+            tracing::debug!(%error, "the gate is changed by nft");
+            false
+        })
     }
 }
 

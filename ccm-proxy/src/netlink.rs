@@ -2,6 +2,7 @@
 //!
 //! Requests are answered by the kernel before they return, so nothing here waits.
 
+mod elements;
 pub mod events;
 mod fib;
 mod interface;
@@ -16,13 +17,16 @@ use netlink_packet_core::{
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
+use elements::Filter;
 pub use interface::Interface;
+use speaker_core::gate;
 
 /// A socket to the kernel of the namespace it was opened in.
 #[derive(Debug)]
 pub struct Netlink {
     socket: Socket,
     sequence: u32,
+    filter: Filter,
 }
 
 impl Netlink {
@@ -37,7 +41,19 @@ impl Netlink {
         // Refusals say what they are about, and do not repeat the request.
         socket.set_cap_ack(true)?;
         socket.set_ext_ack(true)?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self { socket, sequence: 0, filter: Filter::open()? })
+    }
+
+    /// Changes the elements of a gate that is loaded, all of them or none; `false` where they are too
+    /// many.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn change_gate(&mut self, change: &gate::Change) -> io::Result<bool> {
+        if change.len() > elements::MOST {
+            return Ok(false);
+        }
+        self.filter.change(change).map(|()| true)
     }
 
     /// Asks for a change.

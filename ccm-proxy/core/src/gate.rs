@@ -5,7 +5,8 @@
 //! Nothing in it looks at connections: replies go past the speaker, so there is no connection to
 //! be seen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -40,11 +41,13 @@ impl Gate {
     #[must_use]
     pub fn change(&self, to: &Self) -> String {
         let mut script = String::new();
-        let less = self.elements();
-        let more = to.elements();
-        for (verb, from, without) in [("delete", &less, &more), ("add", &more, &less)] {
-            for ((set, elements), (_, others)) in from.iter().zip(without) {
-                let elements: Vec<&str> = elements.difference(others).map(String::as_str).collect();
+        let Change { less, more } = self.difference(to);
+        for (verb, elements) in [("delete", less), ("add", more)] {
+            let mut sets: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+            for element in elements {
+                sets.entry(element.set()).or_default().push(element.to_string());
+            }
+            for (set, elements) in sets {
                 // Long lines are read slowly.
                 for some in elements.chunks(1_000) {
                     let some = some.join(", ");
@@ -55,30 +58,88 @@ impl Gate {
         script
     }
 
+    /// What makes this gate another. Thousands of addresses stay as they are when one comes.
+    #[must_use]
+    pub fn difference(&self, to: &Self) -> Change {
+        Change { less: self.beside(to), more: to.beside(self) }
+    }
+
+    /// The elements that another gate has not.
+    fn beside(&self, other: &Self) -> BTreeSet<Element> {
+        let services = || self.services.difference(&other.services);
+        let alone = |address: &IpAddr| other.of(*address).next().is_none();
+        let addresses = services().map(|(address, _)| *address).filter(alone);
+        let peers = self.peers.difference(&other.peers).copied().map(Element::Peer);
+        let ports = services().map(|(address, port)| Element::Service(*address, *port));
+        ports.chain(addresses.map(Element::Address)).chain(peers).collect()
+    }
+
     /// The ports of an address that are open.
     pub fn of(&self, address: IpAddr) -> impl Iterator<Item = Port> + '_ {
         let first = (address, Port { protocol: Protocol::Tcp, number: 0 });
         let from = self.services.range(first..);
         from.take_while(move |(other, _)| *other == address).map(|(_, port)| *port)
     }
+}
 
-    /// The elements of each set.
-    fn elements(&self) -> [(&'static str, BTreeSet<String>); 5] {
-        let of = |v4: bool| self.services.iter().filter(move |(a, _)| a.is_ipv4() == v4);
-        let services = |v4| {
-            let element = |(address, Port { protocol, number }): &(IpAddr, Port)| {
-                format!("{address} . {} . {number}", name(*protocol))
-            };
-            of(v4).map(element).collect()
-        };
-        let addresses = |v4| of(v4).map(|(address, _)| address.to_string()).collect();
-        [
-            ("services4", services(true)),
-            ("services6", services(false)),
-            ("addresses4", addresses(true)),
-            ("addresses6", addresses(false)),
-            ("peers", self.peers.iter().map(Ipv6Addr::to_string).collect()),
-        ]
+/// What makes a gate another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// What goes, before anything comes.
+    pub less: BTreeSet<Element>,
+    /// What comes.
+    pub more: BTreeSet<Element>,
+}
+
+impl Change {
+    /// How many elements come or go.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.less.len() + self.more.len()
+    }
+
+    /// Whether none does.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// An element of one of the gate's sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Element {
+    /// A port of an address.
+    Service(IpAddr, Port),
+    /// An address with a port.
+    Address(IpAddr),
+    /// Who may speak BFD with us.
+    Peer(Ipv6Addr),
+}
+
+impl Element {
+    /// The set that it is of.
+    #[must_use]
+    pub const fn set(&self) -> &'static str {
+        match self {
+            Self::Service(IpAddr::V4(_), _) => "services4",
+            Self::Service(IpAddr::V6(_), _) => "services6",
+            Self::Address(IpAddr::V4(_)) => "addresses4",
+            Self::Address(IpAddr::V6(_)) => "addresses6",
+            Self::Peer(_) => "peers",
+        }
+    }
+}
+
+/// As `nft` reads it.
+impl fmt::Display for Element {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(address, Port { protocol, number }) => {
+                write!(f, "{address} . {} . {number}", name(*protocol))
+            }
+            Self::Address(address) => address.fmt(f),
+            Self::Peer(address) => address.fmt(f),
+        }
     }
 }
 
@@ -162,9 +223,9 @@ mod tests {
         assert_eq!(
             one.change(&other),
             "delete element inet cloud-provider-ovn services4 { 198.51.100.9 . udp . 53 }\n\
-             add element inet cloud-provider-ovn services6 { 2001:db8::9 . sctp . 7 }\n\
              add element inet cloud-provider-ovn addresses6 { 2001:db8::9 }\n\
-             add element inet cloud-provider-ovn peers { fe80::3 }\n"
+             add element inet cloud-provider-ovn peers { fe80::3 }\n\
+             add element inet cloud-provider-ovn services6 { 2001:db8::9 . sctp . 7 }\n"
         );
     }
 
@@ -187,7 +248,7 @@ mod tests {
         assert!(script.starts_with(begin), "{script}");
         assert_eq!(script.matches(r#""vlan205""#).count(), 2);
         assert!(!script.contains('%'), "{script}");
-        assert!(script.ends_with("addresses4 { 198.51.100.9 }\n"), "{script}");
+        assert!(script.ends_with("services4 { 198.51.100.9 . tcp . 80 }\n"), "{script}");
     }
 
     #[test]
