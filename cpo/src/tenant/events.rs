@@ -18,7 +18,7 @@ use kube::{Api, Client};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::leadership::Leadership;
 
@@ -26,6 +26,8 @@ use crate::leadership::Leadership;
 const BURST: u32 = 300;
 /// Pause that earns one more.
 const REFILL: Duration = Duration::from_millis(200);
+/// How long the first of several waits.
+const LULL: Duration = Duration::from_millis(150);
 /// Distinct Events whose count is remembered.
 const REMEMBERED: usize = 4096;
 /// How long one call may take.
@@ -57,7 +59,7 @@ impl Events {
 
     /// Writes until the queue is closed.
     pub(super) async fn run(mut self) {
-        while let Some(notice) = self.notices.recv().await {
+        while let Some(notice) = self.next().await {
             if self.leadership.term().is_none() {
                 continue;
             }
@@ -70,6 +72,17 @@ impl Events {
                 tracing::debug!(service = %notice.key, %error, "event not written");
             }
         }
+    }
+
+    /// The next notice. The first of several waits a moment: what they tell of is under way, and
+    /// comes first.
+    async fn next(&mut self) -> Option<Notice> {
+        if let Ok(notice) = self.notices.try_recv() {
+            return Some(notice);
+        }
+        let notice = self.notices.recv().await?;
+        sleep(LULL).await;
+        Some(notice)
     }
 
     fn take_token(&mut self) -> bool {
