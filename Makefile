@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test demo demo-down bench bench-ovsdb bench-pools bench-start manifests fmt lint purity deny need-rust need-lab
+.PHONY: help build test demo demo-down bench bench-l2 bench-ovsdb bench-pools bench-start manifests fmt lint purity deny need-rust need-lab
 
 # Where the usual installers put cargo and go.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
@@ -45,6 +45,10 @@ bench-ovsdb: need-rust need-lab ## Measures the database client beside others
 bench-pools: need-rust ## Measures the allocator of addresses beside MetalLB's
 	@$(CARGO) build $(ALL) --release --bins
 	@$(TARGET)/release/bench-pools
+
+bench-l2: need-rust need-lab ## Measures VLAN mode beside MetalLB
+	@$(CARGO) build $(ALL) --release --bins
+	@$(TARGET)/release/bench-l2
 
 bench-start: need-rust need-lab ## Measures a start of cpo where 10,000 Services are right already
 	@$(CARGO) build $(ALL) --release --bins

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::cluster::Cluster;
 use crate::exec::{Exec, Place};
 use crate::overlay::{Lab, Tenant};
 use crate::process::Process;
@@ -165,8 +166,15 @@ impl Cpo {
 /// # Errors
 /// When a manifest is missing or refused.
 pub async fn install(lab: &Lab) -> Result<()> {
+    install_into(lab.under()).await
+}
+
+/// [`install`] into any cluster.
+///
+/// # Errors
+/// When a manifest is missing or refused.
+pub async fn install_into(under: &Cluster) -> Result<()> {
     let manifests = manifests();
-    let under = lab.under();
     under.apply_path(&manifests.join("crds")).await?;
     under.apply_path(&manifests.join("rbac.yaml")).await?;
     under.apply_path(&manifests.join("ccm-proxy-rbac.yaml")).await

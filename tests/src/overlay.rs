@@ -68,6 +68,8 @@ pub struct Builder {
     prefixes: Prefixes,
     /// How kube-proxy works on the machines of each tenant.
     modes: &'static [Mode],
+    /// Length of the links' prefixes there.
+    length: u8,
     under_controllers: Controllers,
     provider: Provider,
     northbound: Northbound,
@@ -82,6 +84,7 @@ impl Lab {
             nodes: None,
             prefixes: Prefixes::Own,
             modes: &[],
+            length: 24,
             under_controllers: Controllers::None,
             provider: provider::SMALL,
             northbound: Northbound::Alone,
@@ -148,6 +151,12 @@ impl Builder {
         Self { northbound: Northbound::Clustered, ..self }
     }
 
+    /// Gives each VLAN room for tens of thousands of addresses.
+    #[must_use]
+    pub fn wide_links(self) -> Self {
+        Self { length: 16, ..self }
+    }
+
     /// Gives the provider network room for tens of thousands of addresses.
     #[must_use]
     pub fn many_addresses(self) -> Self {
@@ -178,7 +187,10 @@ impl Builder {
             tokio::try_join!(self.start_base(&space, begin, started), try_join_all(clusters))?;
         let Base { under, ovn, chassis, kube_ovn, edge } = base;
         let lans = match self.nodes {
-            Some(nodes) => Some(Lans::start(&space, self.tenants, nodes, self.prefixes).await?),
+            Some(nodes) => {
+                let plan = (self.prefixes, self.length);
+                Some(Lans::start(&space, self.tenants, nodes, plan).await?)
+            }
             None => None,
         };
         if let Some(lans) = &lans {

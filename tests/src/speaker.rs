@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::cluster::Cluster;
 use crate::cpo;
 use crate::exec::{Exec, Place};
+use crate::netns::Netns;
 use crate::overlay::{Lab, Node};
 use crate::process::Process;
+use crate::space::Space;
 use crate::{sandbox, wait};
 
 /// Name of the speaker's ServiceAccount, and of its namespace.
@@ -37,23 +40,38 @@ impl Speaker {
     /// # Errors
     /// When the binary is missing.
     pub async fn start_with(lab: &Lab, node: &Node, args: &[&str]) -> Result<Self> {
-        let under = lab.under();
+        let level = "info,ccm_proxy=debug,speaker_core=debug";
+        let at = (node.name(), node.netns());
+        Self::start_at(lab.under(), lab.space(), at, level, args).await
+    }
+
+    /// The same for a node that has a name and a namespace, with another level of its log.
+    ///
+    /// # Errors
+    /// When the binary is missing.
+    pub async fn start_at(
+        under: &Cluster,
+        space: &Space,
+        (name, netns): (&str, &Netns),
+        level: &str,
+        args: &[&str],
+    ) -> Result<Self> {
         let kubeconfig = under.kubeconfig_for_service_account(NAME, NAME, TOKEN_LIFETIME);
-        let (name, dir) = (node.name(), lab.space().dir());
+        let dir = space.dir();
         let file = dir.join(format!("ccm-proxy-{name}.kubeconfig"));
         std::fs::write(&file, kubeconfig.await?)?;
         let socket = dir.join(format!("ccm-proxy-{name}.sock"));
         let root = sandbox::current()?.root.display().to_string();
-        let exec = Exec::new(Place::Namespace(node.netns().name().to_owned()), cpo::program(NAME)?)
+        let exec = Exec::new(Place::Namespace(netns.name().to_owned()), cpo::program(NAME)?)
             .args(["run", "--node-name", name, "--kubeconfig"])
             .arg(&file)
             .args(["--namespace", NAME])
             .args(["--nft".to_owned(), format!("chroot {root} nft")])
-            .args(["--pin-prefix".to_owned(), format!("{}-", node.netns().name())])
+            .args(["--pin-prefix".to_owned(), format!("{}-", netns.name())])
             .args(args)
             .arg("--status-socket")
             .arg(&socket)
-            .env("RUST_LOG", "info,ccm_proxy=debug,speaker_core=debug");
+            .env("RUST_LOG", level);
         let log = dir.join(format!("ccm-proxy-{name}.log"));
         let process = Process::start(format!("ccm-proxy on {name}"), exec, log);
         Ok(Self { node: name.to_owned(), socket, process: process.context("ccm-proxy")? })

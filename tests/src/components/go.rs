@@ -58,35 +58,53 @@ pub(super) fn libovsdb(cache: &Path) -> Result<PathBuf> {
 
 /// MetalLB's allocator with a program that measures it: a copy of the module from Go's cache, for
 /// the allocator is internal to it. For the benchmark alone.
-pub(super) fn metallb(cache: &Path) -> Result<PathBuf> {
+pub(super) fn metallb_allocator(cache: &Path) -> Result<PathBuf> {
     cached(cache, "metallb", &[METALLB_VERSION, METALLB_SOURCE], |dir| {
-        let module = dir.join("module");
-        let of = format!("go.universe.tf/metallb@{METALLB_VERSION}");
-        let output = Command::new(host::go()?)
-            .args(["mod", "download", "-json", &of])
-            .current_dir(dir)
-            .output()?;
-        #[derive(serde::Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Downloaded {
-            dir: PathBuf,
-        }
-        let downloaded: Downloaded =
-            serde_json::from_slice(&output.stdout).with_context(|| format!("download {of}"))?;
-        // What lies in Go's cache can be read only; the copy is to be written to.
-        let copied = Command::new("cp")
-            .args(["-r", "--no-preserve=mode"])
-            .args([&downloaded.dir, &module])
-            .status()?;
-        if !copied.success() {
-            bail!("{} cannot be copied", downloaded.dir.display());
-        }
+        let module = metallb_module(dir)?;
         let program = module.join("measure");
         std::fs::create_dir(&program)?;
         std::fs::write(program.join("main.go"), METALLB_SOURCE)?;
         build(&module, "./measure", "-s -w", &dir.join("metallb-peer"), "1 min")?;
         Ok(std::fs::remove_dir_all(&module)?)
     })
+}
+
+/// MetalLB's controller and speaker, with its CRDs. For the benchmark of VLAN mode alone.
+pub(super) fn metallb(cache: &Path) -> Result<PathBuf> {
+    cached(cache, "metallb-programs", &[METALLB_VERSION], |dir| {
+        let module = metallb_module(dir)?;
+        for program in ["controller", "speaker"] {
+            build(&module, &format!("./{program}"), "-s -w", &dir.join(program), "1 min")?;
+        }
+        std::fs::rename(module.join("config/crd/bases"), dir.join("crds"))?;
+        Ok(std::fs::remove_dir_all(&module)?)
+    })
+}
+
+/// A copy of MetalLB's module in a directory.
+fn metallb_module(dir: &Path) -> Result<PathBuf> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Downloaded {
+        dir: PathBuf,
+    }
+    let module = dir.join("module");
+    let of = format!("go.universe.tf/metallb@{METALLB_VERSION}");
+    let output = Command::new(host::go()?)
+        .args(["mod", "download", "-json", &of])
+        .current_dir(dir)
+        .output()?;
+    let downloaded: Downloaded =
+        serde_json::from_slice(&output.stdout).with_context(|| format!("download {of}"))?;
+    // What lies in Go's cache can be read only; the copy is to be written to.
+    let copied = Command::new("cp")
+        .args(["-r", "--no-preserve=mode"])
+        .args([&downloaded.dir, &module])
+        .status()?;
+    if !copied.success() {
+        bail!("{} cannot be copied", downloaded.dir.display());
+    }
+    Ok(module)
 }
 
 /// kube-ovn-controller and the CRDs of the same version.

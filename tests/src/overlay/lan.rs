@@ -45,6 +45,8 @@ pub struct Lan {
     number: u8,
     /// The third octet of its addresses.
     prefix: u8,
+    /// Length of its prefix: 24, or 16.
+    length: u8,
     bridge: Netns,
 }
 
@@ -66,12 +68,12 @@ struct Outside {
 }
 
 impl Lan {
-    async fn new(space: &Space, number: u8, prefix: u8) -> Result<Self> {
+    async fn new(space: &Space, number: u8, (prefix, length): (u8, u8)) -> Result<Self> {
         let bridge = Netns::new(space.namespace(&format!("vlan{number}"))).await?;
         // The querier's absence must not make the bridge forget groups, which neighbour discovery
         // is sent to.
         bridge.ip("link add br0 type bridge mcast_snooping 0\nlink set br0 up").await?;
-        Ok(Self { number, prefix, bridge })
+        Ok(Self { number, prefix, length, bridge })
     }
 
     /// The number of the VLAN.
@@ -81,7 +83,18 @@ impl Lan {
 
     /// The IPv4 prefix of the link.
     pub fn cidr(&self) -> String {
-        format!("{}/24", self.address(0))
+        format!("{}/{}", self.address(0), self.length)
+    }
+
+    /// The length of that prefix.
+    pub fn length(&self) -> u8 {
+        self.length
+    }
+
+    /// The last IPv4 address that can be a host's.
+    fn last(&self) -> Ipv4Addr {
+        let third = if self.length == 24 { 0 } else { u8::MAX };
+        Ipv4Addr::new(10, self.prefix, third, 254)
     }
 
     /// The IPv6 prefix of the link.
@@ -136,7 +149,9 @@ impl Lan {
         let netns = Netns::new(space.namespace(&format!("{name}-{}", self.number))).await?;
         self.plug(&netns, "eth0", name).await?;
         let (v4, v6) = (self.address(last), self.address6(last.into()));
-        let both = format!("address add {v4}/24 dev eth0\naddress add {v6}/64 dev eth0 nodad");
+        let length = self.length;
+        let both =
+            format!("address add {v4}/{length} dev eth0\naddress add {v6}/64 dev eth0 nodad");
         netns.ip(&both).await?;
         Ok(Host::new(netns, v4).with_v6(v6))
     }
@@ -148,7 +163,7 @@ impl Lan {
         let namespace = format!("tenant-{tenant}");
         let excludes = [
             self.gateway().to_string(),
-            format!("{}..{}", self.address(50), self.address(254)),
+            format!("{}..{}", self.address(50), self.last()),
             self.gateway6().to_string(),
             format!("{}..{}", self.address6(50), self.address6(0xfffe)),
         ];
@@ -199,9 +214,11 @@ impl Outside {
         for lan in lans {
             lan.plug(&router, &lan.interface(), "router").await?;
             let (v4, v6, interface) = (lan.gateway(), lan.gateway6(), lan.interface());
+            let length = lan.length;
             router
                 .ip(&format!(
-                    "address add {v4}/24 dev {interface}\naddress add {v6}/64 dev {interface} nodad"
+                    "address add {v4}/{length} dev {interface}
+                     address add {v6}/64 dev {interface} nodad"
                 ))
                 .await?;
         }
@@ -217,12 +234,12 @@ fn outside(last: u16) -> Ipv6Addr {
 }
 
 impl Lans {
-    /// Links for so many tenants, and so many nodes.
+    /// Links for so many tenants, with prefixes of this length, and so many nodes.
     pub(super) async fn start(
         space: &Space,
         tenants: usize,
         nodes: usize,
-        prefixes: Prefixes,
+        (prefixes, length): (Prefixes, u8),
     ) -> Result<Self> {
         let own = match prefixes {
             Prefixes::Own => tenants,
@@ -230,7 +247,8 @@ impl Lans {
         };
         let numbers = (FIRST..=u8::MAX).take(tenants).enumerate();
         let prefix = |place, number| if place < own { number } else { FIRST };
-        let lans = numbers.map(|(place, number)| Lan::new(space, number, prefix(place, number)));
+        let lans =
+            numbers.map(|(place, number)| Lan::new(space, number, (prefix(place, number), length)));
         let lans = try_join_all(lans).await?;
         let (near, last) = lans.split_at(own.min(lans.len()));
         let outside = Outside::start(space, "", near).await?;

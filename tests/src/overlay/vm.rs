@@ -73,21 +73,21 @@ impl Network {
         (port, interface): (&str, &str),
         addresses: &Addresses,
     ) -> Result<()> {
-        let (gateway, gateway6) = match self {
+        let (gateway, gateway6, length) = match self {
             Self::Chassis(chassis) => {
                 netns.connect("eth0", chassis.netns(), port).await?;
-                (objects::TENANT_GATEWAY.to_owned(), None)
+                (objects::TENANT_GATEWAY.to_owned(), None, 24)
             }
             Self::Lan(lan) => {
                 lan.plug(netns, "eth0", port).await?;
-                (lan.gateway().to_string(), Some(lan.gateway6()))
+                (lan.gateway().to_string(), Some(lan.gateway6()), lan.length())
             }
         };
         let Addresses { v4, v6, mac } = addresses;
         netns
             .ip(&format!(
                 "link set eth0 address {mac}
-                 address add {v4}/24 dev eth0
+                 address add {v4}/{length} dev eth0
                  route add default via {gateway}"
             ))
             .await?;

@@ -1,0 +1,196 @@
+//! A host on a link that asks by ARP who has an address.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use ccm_proxy::netlink::Netlink;
+use ccm_proxy::packet::{Opened, PacketSocket};
+use lab::netns::Netns;
+use lab::overlay::Lan;
+use lab::space::Space;
+use speaker_core::l2::frame;
+use speaker_core::mac::MacAddress;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use crate::bed::SOON;
+
+/// One question in so long.
+const EVERY: Duration = Duration::from_millis(1);
+
+/// A host that asks.
+pub(crate) struct Asker {
+    _netns: Netns,
+    socket: PacketSocket,
+    us: MacAddress,
+    address: Ipv4Addr,
+    /// Addresses that were asked for before.
+    known: BTreeSet<Ipv4Addr>,
+}
+
+/// What a frame says of an address.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Said {
+    pub(crate) address: Ipv4Addr,
+    pub(crate) mac: MacAddress,
+    /// It is an answer to us.
+    pub(crate) answer: bool,
+}
+
+impl Asker {
+    /// A host of its own on a link.
+    pub(crate) async fn new(space: &Space, lan: &Lan, name: &str) -> Result<Self> {
+        let netns = Netns::new(space.namespace(&format!("{name}{}", lan.number()))).await?;
+        lan.plug(&netns, "eth0", name).await?;
+        let address = lan.address(49);
+        netns.ip(&format!("address add {address}/{} dev eth0", lan.length())).await?;
+        Self::at(netns, "eth0", address)
+    }
+
+    /// A host that there is, which gets an address of its own to ask from.
+    pub(crate) fn at(netns: Netns, interface: &str, address: Ipv4Addr) -> Result<Self> {
+        let (opened, us) = netns.inside(|| {
+            let found = Netlink::open()?.interface(interface)?.context("no interface")?;
+            Ok((Opened::open(interface)?, found.mac.context("no Ethernet address")?))
+        })?;
+        let socket = PacketSocket::new(opened)?;
+        Ok(Self { _netns: netns, socket, us, address, known: BTreeSet::new() })
+    }
+
+    /// Asks for an address.
+    pub(crate) fn ask(&self, about: Ipv4Addr) -> Result<()> {
+        let mut question = frame::probe(self.us, about.into());
+        // The sender's address.
+        if let Some(sender) = question.get_mut(28..32) {
+            sender.copy_from_slice(&self.address.octets());
+        }
+        Ok(self.socket.send(&question)?)
+    }
+
+    /// Waits for a frame that says where an address is. Cancel safe.
+    pub(crate) async fn heard(&self) -> Result<Said> {
+        loop {
+            if let Some(said) = self.read(&self.socket.receive().await?) {
+                return Ok(said);
+            }
+        }
+    }
+
+    /// One that has come already.
+    pub(crate) fn try_heard(&self) -> Option<Option<Said>> {
+        self.socket.try_receive(true).map(|bytes| self.read(&bytes))
+    }
+
+    fn read(&self, bytes: &[u8]) -> Option<Said> {
+        let claim = frame::read(bytes, self.us).ok()?.claim?;
+        let IpAddr::V4(address) = claim.address else { return None };
+        let answer = bytes.starts_with(&self.us.octets());
+        Some(Said { address, mac: claim.mac, answer })
+    }
+
+    /// Asks for the next address that is new on the link, from when it is heard of there or `told`;
+    /// gives it, and when it was answered first.
+    pub(crate) async fn first_answer(
+        &mut self,
+        mut told: oneshot::Receiver<Ipv4Addr>,
+    ) -> Result<(Ipv4Addr, Instant)> {
+        while self.try_heard().is_some() {}
+        let begun = Instant::now();
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut about = None;
+        loop {
+            // Cancel safe, all of them.
+            tokio::select! {
+                address = &mut told, if about.is_none() => {
+                    let address = address.context("it has no address")?;
+                    about = Some(address);
+                    self.ask(address)?;
+                }
+                said = self.heard() => {
+                    let said = said?;
+                    if said.answer && about == Some(said.address) {
+                        self.known.insert(said.address);
+                        return Ok((said.address, Instant::now()));
+                    }
+                    let [_, _, third, _] = said.address.octets();
+                    if about.is_none() && third > 0 && !self.known.contains(&said.address) {
+                        about = Some(said.address);
+                        self.ask(said.address)?;
+                    }
+                }
+                _ = ticks.tick(), if about.is_some() => {
+                    if let Some(about) = about {
+                        self.ask(about)?;
+                    }
+                    ensure!(begun.elapsed() < SOON, "nobody answers for {about:?}");
+                }
+            }
+        }
+    }
+
+    /// Waits until an address is answered for by somebody; gives by whom.
+    pub(crate) async fn owner(&self, about: Ipv4Addr) -> Result<MacAddress> {
+        while self.try_heard().is_some() {}
+        let answered = async {
+            let mut ticks = interval(EVERY * 10);
+            loop {
+                tokio::select! {
+                    _ = ticks.tick() => self.ask(about)?,
+                    said = self.heard() => {
+                        let said = said?;
+                        if said.answer && said.address == about {
+                            return Ok(said.mac);
+                        }
+                    }
+                }
+            }
+        };
+        match timeout(SOON, answered).await {
+            Ok(mac) => mac,
+            Err(_) => bail!("nobody answers for {about}"),
+        }
+    }
+
+    /// Asks for an address all the time, while `change` is made and until another than `before`
+    /// has answered for so long; gives the longest time without an answer.
+    pub(crate) async fn gap(
+        &self,
+        about: Ipv4Addr,
+        before: MacAddress,
+        change: impl Future<Output = Result<()>>,
+        afterwards: Duration,
+    ) -> Result<Duration> {
+        while self.try_heard().is_some() {}
+        let (begun, mut last, mut longest) = (Instant::now(), Instant::now(), Duration::ZERO);
+        let mut other: Option<Instant> = None;
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut change = std::pin::pin!(change);
+        let mut changed = false;
+        while !changed || other.is_none_or(|at| at.elapsed() < afterwards) {
+            ensure!(begun.elapsed() < SOON, "nobody else answers for {about}");
+            tokio::select! {
+                biased;
+                said = self.heard() => {
+                    let said = said?;
+                    if said.answer && said.address == about {
+                        longest = longest.max(last.elapsed());
+                        last = Instant::now();
+                        if said.mac != before {
+                            other.get_or_insert(last);
+                        }
+                    }
+                }
+                done = &mut change, if !changed => {
+                    done?;
+                    changed = true;
+                }
+                _ = ticks.tick() => self.ask(about)?,
+            }
+        }
+        Ok(longest)
+    }
+}
