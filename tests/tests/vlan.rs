@@ -3,6 +3,8 @@
 
 #[path = "vlan/bed.rs"]
 mod bed;
+#[path = "vlan/families.rs"]
+mod families;
 #[path = "vlan/life.rs"]
 mod life;
 #[path = "vlan/packets.rs"]
@@ -16,6 +18,7 @@ use std::process::ExitCode;
 
 use lab::{harness, tests};
 
+use families::*;
 use life::*;
 use packets::*;
 use takeover::*;
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
     harness::run(tests![
         a_service_is_announced_answers_with_the_clients_address_and_ends,
         every_kind_of_service_is_served_as_the_tenants_kube_proxy_would,
+        services_have_addresses_of_both_families_and_share_them,
         direct_delivery_leads_past_the_speaker_to_one_machine,
         a_speaker_is_no_way_for_anything_else,
         owner_that_is_killed_is_replaced_and_connections_go_on,

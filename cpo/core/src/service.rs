@@ -34,6 +34,8 @@ pub struct Service {
     /// `spec.ipFamilies` and `spec.ipFamilyPolicy`: the families in which the tenant's nodes serve
     /// it.
     pub families: Families,
+    /// The first of `spec.ipFamilies`.
+    pub first_family: Family,
     /// Its namespace and `spec.selector`, as text: which pods are behind it. Empty without one.
     pub selector: String,
     /// `spec.loadBalancerIP`.
@@ -53,8 +55,9 @@ impl Service {
     pub fn wanted_families(&self) -> impl Iterator<Item = Family> + use<> {
         match self.families {
             Families::Only(family) => [Some(family), None],
-            Families::Prefer(first) => [Some(first), Some(first.other())],
-            Families::Both => [Some(Family::V4), Some(Family::V6)],
+            Families::Prefer(_) | Families::Both => {
+                [Some(self.first_family), Some(self.first_family.other())]
+            }
         }
         .into_iter()
         .flatten()

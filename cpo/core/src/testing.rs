@@ -87,6 +87,7 @@ pub(crate) fn service() -> Service {
         affinity: None,
         source_ranges: Vec::new(),
         families: Families::Only(Family::V4),
+        first_family: Family::V4,
         selector: "default/app=web".into(),
         load_balancer_ip: None,
         publish_not_ready: false,

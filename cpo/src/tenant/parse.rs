@@ -45,7 +45,7 @@ fn parsed(object: core::Service) -> Service {
     let status = published(object.status.unwrap_or_default());
     let annotations = meta.annotations.unwrap_or_default();
     let require_both = spec.ip_family_policy.as_deref() == Some("RequireDualStack");
-    let families = families(&spec.ip_families.unwrap_or_default(), require_both);
+    let (families, first_family) = families(&spec.ip_families.unwrap_or_default(), require_both);
     let selector = selector(meta.namespace.as_deref(), &spec.selector.unwrap_or_default());
     let affinity = spec.session_affinity.as_deref() == Some("ClientIP");
     let timeout = spec.session_affinity_config.and_then(|c| c.client_ip?.timeout_seconds);
@@ -68,6 +68,7 @@ fn parsed(object: core::Service) -> Service {
         affinity: affinity.then(|| timeout.and_then(|t| t.try_into().ok()).unwrap_or(10_800)),
         source_ranges,
         families,
+        first_family,
         selector,
         load_balancer_ip: spec.load_balancer_ip,
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
@@ -77,9 +78,9 @@ fn parsed(object: core::Service) -> Service {
     }
 }
 
-/// The families of a Service are those in which its own cluster serves it; the API server fills them
-/// in.
-fn families(listed: &[String], require_both: bool) -> Families {
+/// The families of a Service, and the first of them: those in which its own cluster serves it. The
+/// API server fills them in.
+fn families(listed: &[String], require_both: bool) -> (Families, Family) {
     let family = |text: &String| match text.as_str() {
         "IPv4" => Some(Family::V4),
         "IPv6" => Some(Family::V6),
@@ -87,11 +88,12 @@ fn families(listed: &[String], require_both: bool) -> Families {
     };
     let mut families = listed.iter().filter_map(family);
     let first = families.next().unwrap_or(Family::V4);
-    match (families.any(|second| second != first), require_both) {
+    let wanted = match (families.any(|second| second != first), require_both) {
         (false, _) => Families::Only(first),
         (true, false) => Families::Prefer(first),
         (true, true) => Families::Both,
-    }
+    };
+    (wanted, first)
 }
 
 /// Which pods a selector selects, as text; nothing without one.

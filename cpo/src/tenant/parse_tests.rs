@@ -78,6 +78,8 @@ fn families_are_those_in_which_the_tenants_own_cluster_serves_it() {
     assert_eq!(families(&["IPv4"], "PreferDualStack"), Families::Only(Family::V4));
     assert_eq!(families(&["IPv6", "IPv4"], "PreferDualStack"), Families::Prefer(Family::V6));
     assert_eq!(families(&["IPv6", "IPv4"], "RequireDualStack"), Families::Both);
+    let first = |listed: &[&str]| spec(json!({"ipFamilies": listed})).first_family;
+    assert_eq!((first(&[]), first(&["IPv6", "IPv4"])), (Family::V4, Family::V6));
 }
 
 #[test]

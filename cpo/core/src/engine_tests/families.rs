@@ -29,7 +29,11 @@ fn world() -> World {
 }
 
 fn service(families: Families) -> Service {
-    Service { families, ..*new_service() }
+    let first_family = match families {
+        Families::Only(first) | Families::Prefer(first) => first,
+        Families::Both => Family::V4,
+    };
+    Service { families, first_family, ..*new_service() }
 }
 
 fn served(families: Families) -> Bench {
@@ -66,6 +70,14 @@ fn a_service_has_an_address_of_each_family_it_wants_in_its_order() {
         bench.wait(120);
         assert!(bench.log.is_empty(), "a restart writes nothing: {:?}", bench.log);
     }
+}
+
+#[test]
+fn a_service_that_requires_both_has_its_first_family_first() {
+    let both = Service { first_family: Family::V6, ..service(Families::Both) };
+    let mut bench = Bench::told(world().with_service(WEB, both));
+    settle(&mut bench, Some("node1"));
+    assert_eq!(published(&bench), [V6, "10.205.0.50"]);
 }
 
 #[test]

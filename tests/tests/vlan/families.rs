@@ -1,0 +1,142 @@
+//! Services of both families, and Services that share an address.
+
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use lab::builders::{ServiceBuilder, service};
+use lab::overlay::Tenant;
+use lab::{traffic, wait};
+use serde_json::json;
+
+use crate::bed::{Bed, SOON, services};
+
+const SHARE: &str = "cloud-provider-ovn.io/allow-shared-ip";
+
+/// The addresses in a Service's status.
+fn published(service: &Service) -> Vec<IpAddr> {
+    let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let ingress = balancer.and_then(|balancer| balancer.ingress.as_ref());
+    ingress.into_iter().flatten().filter_map(|at| at.ip.as_ref()?.parse().ok()).collect()
+}
+
+/// Creates a Service, and waits until it has so many addresses.
+async fn create(tenant: &Tenant, builder: ServiceBuilder, count: usize) -> Result<Vec<IpAddr>> {
+    let api = services(tenant);
+    let created = api.create(&PostParams::default(), &builder.build()).await?;
+    let name = created.metadata.name.unwrap_or_default();
+    let has = |service: &Service| published(service).len() == count;
+    let service = wait::for_object(&api, &name, "its addresses", SOON, has).await?;
+    Ok(published(&service))
+}
+
+fn url(address: IpAddr, port: u16) -> String {
+    format!("http://{}/", std::net::SocketAddr::from((address, port)))
+}
+
+/// Waits until an address answers the client behind the router, which its pod sees as it is.
+async fn answers(bed: &Bed, address: IpAddr, port: u16) -> Result<()> {
+    let client = bed.lab.lans()?.client();
+    let what = format!("an answer from {address}, port {port}");
+    let url = url(address, port);
+    let answer = wait::until(&what, SOON, || traffic::get(client, &url)).await?;
+    let ours = client.addresses();
+    let seen = answer.client_address.ip().to_canonical();
+    ensure!(ours.contains(&seen), "the pod saw {answer:?}, none of {ours:?}");
+    Ok(())
+}
+
+fn families(builder: ServiceBuilder, policy: &'static str, families: &[&str]) -> ServiceBuilder {
+    let families = families.iter().map(|family| (*family).to_owned()).collect();
+    builder.spec(|spec| {
+        (spec.ip_families, spec.ip_family_policy) = (Some(families), Some(policy.to_owned()));
+    })
+}
+
+/// One address of each family answers; the second comes and goes while the first stays.
+async fn dual_stack(bed: &Bed, tenant: &Tenant) -> Result<()> {
+    let web = families(service("web").port(80).local(), "SingleStack", &["IPv6"]);
+    let [v6] = create(tenant, web, 1).await?[..] else { anyhow::bail!("not one address") };
+    ensure!(v6.is_ipv6(), "{v6}");
+    answers(bed, v6, 80).await?;
+    let api = services(tenant);
+    let policy = |policy: &str, families: &[&str]| json!({"spec": {"ipFamilyPolicy": policy, "ipFamilies": families}});
+    let both = policy("RequireDualStack", &["IPv6", "IPv4"]);
+    let params = PatchParams::default();
+    api.patch("web", &params, &Patch::Merge(&both)).await?;
+    let has = |service: &Service| published(service).len() == 2;
+    let service = wait::for_object(&api, "web", "a second address", SOON, has).await?;
+    let all = published(&service);
+    ensure!(all.first() == Some(&v6), "the first stays the first: {all:?}");
+    for address in &all {
+        answers(bed, *address, 80).await?;
+    }
+    // An API server takes a secondary family away again, and its cluster IP.
+    let one = json!({"spec": {
+        "ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv6"],
+        "clusterIPs": [service.spec.as_ref().and_then(|spec| spec.cluster_ip.clone())],
+    }});
+    api.patch("web", &params, &Patch::Merge(&one)).await?;
+    let has = |service: &Service| published(service) == [v6];
+    wait::for_object(&api, "web", "the first address alone", SOON, has).await?;
+    answers(bed, v6, 80).await?;
+    api.delete("web", &DeleteParams::default()).await?;
+    for address in all {
+        let name = cpo_api::Eip::name_of(address);
+        wait::until(&format!("the end of Eip {name}"), SOON, || async {
+            ensure!(bed.eips().get_opt(&name).await?.is_none(), "{name} is there");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Two Services have one address, each its own port of it; one goes, and the other one stays.
+async fn shared(bed: &Bed, tenant: &Tenant) -> Result<()> {
+    let shares = |name: &str, port| service(name).port(port).local().annotation(SHARE, "edge");
+    let web = |name: &str, port| shares(name, port).selector("app", "web");
+    let first = create(tenant, web("one", 80), 1).await?;
+    let second = create(tenant, web("two", 8080), 1).await?;
+    ensure!(first == second, "{first:?} and {second:?}");
+    let address = *first.first().context("none")?;
+    for port in [80, 8080] {
+        answers(bed, address, port).await?;
+    }
+    services(tenant).delete("one", &DeleteParams::default()).await?;
+    let eip = cpo_api::Eip::name_of(address);
+    wait::until("the Eip to be of the other one alone", SOON, || async {
+        let eip = bed.eips().get(&eip).await?;
+        let keys: Vec<_> = eip.spec.services.iter().map(|s| s.key.as_str()).collect();
+        ensure!(keys == ["default/two"], "{keys:?}");
+        Ok(())
+    })
+    .await?;
+    answers(bed, address, 8080).await?;
+    let client = bed.lab.lans()?.client();
+    let closed = url(address, 80);
+    wait::until("port 80 to be closed", SOON, || async {
+        let asked = traffic::get_within(client, &closed, std::time::Duration::from_millis(300));
+        ensure!(asked.await.is_err(), "it answers");
+        Ok(())
+    })
+    .await
+}
+
+pub(crate) async fn services_have_addresses_of_both_families_and_share_them() -> Result<()> {
+    let bed = Bed::start(1).await?;
+    let (tenant, lan) = (bed.lab.tenant("a")?, bed.lab.tenant("a")?.lan()?);
+    let ranges = [
+        format!("{}-{}", lan.address(50), lan.address(99)),
+        format!("{}-{}", lan.address6(50), lan.address6(99)),
+    ];
+    let pool = json!({
+        "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": "AddressPool",
+        "metadata": {"name": "pool-a"}, "spec": {"addresses": ranges, "quarantineSeconds": 3},
+    });
+    bed.lab.under().apply(&pool).await?;
+    tenant.add_pod("web-1", "vm1", &[("app", "web")]).await?;
+    dual_stack(&bed, tenant).await?;
+    shared(&bed, tenant).await
+}
