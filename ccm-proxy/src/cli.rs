@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use ccm_proxy::place::Ground;
 use clap::{Args, Parser, Subcommand};
 use speaker_core::node::NodeName;
 
@@ -47,14 +48,18 @@ pub(crate) struct RunArgs {
     /// The program that loads packet filters, with its first arguments: words with spaces between.
     #[arg(long, env = "CPO_NFT", default_value = "nft")]
     nft: String,
+    /// The program that changes the node's Open vSwitch, with its first arguments: words with spaces
+    /// between. Used where `spec.vlan.interfaces` of a TenantCluster name a bridge, kind OvsPort.
+    #[arg(long, env = "CPO_OVS_VSCTL", default_value = "ovs-vsctl")]
+    ovs_vsctl: String,
     /// The network namespace with the node's interfaces.
     #[arg(long, env = "CPO_HOST_NETNS", default_value = "/proc/self/ns/net")]
-    pub(crate) host_netns: PathBuf,
+    host_netns: PathBuf,
     /// What the names of the VLANs' network namespaces in /run/netns begin with; the name of the
     /// VLAN follows. Those of VLANs that are none of this node's any more are removed at the start:
     /// where several speakers run on one machine, none's begins as another's whole one does.
     #[arg(long, env = "CPO_PIN_PREFIX", default_value = "cpo-", value_parser = prefix)]
-    pub(crate) pin_prefix: String,
+    pin_prefix: String,
     /// Let nodes speak that are labelled `node.kubernetes.io/exclude-from-external-load-balancers`.
     /// All speakers of a cluster need the same.
     #[arg(long, env = "CPO_IGNORE_EXCLUDE_LB")]
@@ -95,9 +100,15 @@ impl RunArgs {
         given.unwrap_or_else(|| pod_namespace(Path::new(NAMESPACE_FILE)))
     }
 
-    /// The words that start `nft`.
-    pub(crate) fn nft(&self) -> Vec<OsString> {
-        self.nft.split_whitespace().map(OsString::from).collect()
+    /// Where the places of this node are, and what makes them.
+    pub(crate) fn ground(&self) -> Ground {
+        Ground {
+            node: self.node_name.clone(),
+            host: self.host_netns.clone(),
+            prefix: self.pin_prefix.clone(),
+            nft: words(&self.nft),
+            ovs: words(&self.ovs_vsctl),
+        }
     }
 }
 
@@ -115,6 +126,10 @@ fn pod_namespace(file: &Path) -> String {
     let namespace = std::fs::read_to_string(file).unwrap_or_default();
     let namespace = namespace.trim();
     if namespace.is_empty() { NAMESPACE } else { namespace }.to_owned()
+}
+
+fn words(text: &str) -> Vec<OsString> {
+    text.split_whitespace().map(OsString::from).collect()
 }
 
 /// The beginning of a file's name.
@@ -144,9 +159,16 @@ mod tests {
     }
 
     #[test]
-    fn nft_may_be_a_program_with_arguments() {
-        assert_eq!(run(&[]).nft(), ["nft"]);
-        assert_eq!(run(&["--nft", "chroot /lab nft"]).nft(), ["chroot", "/lab", "nft"]);
+    fn what_is_run_may_be_a_program_with_arguments() {
+        let of = |args: &[&str]| {
+            let Ground { nft, ovs, .. } = run(args).ground();
+            (nft, ovs)
+        };
+        assert_eq!(of(&[]), (words("nft"), words("ovs-vsctl")));
+        let args = ["--nft", "chroot /lab nft", "--ovs-vsctl", "chroot /lab ovs-vsctl"];
+        let expected = (words("chroot /lab nft"), words("chroot /lab ovs-vsctl"));
+        assert_eq!(of(&args), expected);
+        assert_eq!(words("chroot /lab nft").len(), 3);
     }
 
     #[test]

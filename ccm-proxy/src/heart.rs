@@ -18,6 +18,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use ccm_proxy::place::Ground;
 use cpo_api::Eip;
 use kube::Api;
 use speaker_core::node::NodeName;
@@ -30,7 +31,6 @@ use tokio_util::sync::CancellationToken;
 use crate::announcements::{Announcements, Write, Written};
 use crate::input::{Input, Kind, Object, Source, Told};
 use crate::lease::Own;
-use crate::place::Ground;
 use crate::status::Status;
 use crate::store::Store;
 use crate::vlan::Wanted;

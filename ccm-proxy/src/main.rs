@@ -8,7 +8,6 @@ mod input;
 mod lease;
 mod only;
 mod parse;
-mod place;
 mod run;
 mod status;
 mod store;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use cpo_api::{AnnouncementState, EipMode, InterfaceKind, TenantMode, names};
+use cpo_api::{AnnouncementState, EipMode, InterfaceKind, TenantMode, VlanInterface, names};
 use k8s_openapi::api::core::v1;
 use kube::ResourceExt as _;
 use pools::{AddressRange, Port, Protocol};
@@ -34,17 +34,9 @@ pub(crate) fn tenant(object: cpo_api::TenantCluster) -> Parsed {
     let mut complaints = Vec::new();
     let mut interfaces = Vec::new();
     for interface in vlan.interfaces {
-        if is_interface(&interface.name) {
-            interfaces.push(Connection {
-                nodes: interface.node_selector.into(),
-                interface: interface.name,
-                kind: match interface.kind {
-                    _ if of_node => ConnectionKind::OfNode,
-                    InterfaceKind::Macvlan => ConnectionKind::Macvlan,
-                },
-            });
-        } else {
-            complaints.push(format!("{:?} is not the name of an interface", interface.name));
+        match connection(interface, vlan.id, of_node) {
+            Ok(connection) => interfaces.push(connection),
+            Err(complaint) => complaints.push(complaint),
         }
     }
     let mut addresses = Vec::new();
@@ -57,6 +49,25 @@ pub(crate) fn tenant(object: cpo_api::TenantCluster) -> Parsed {
     let addresses = addresses.into_iter().collect();
     let vlan = VlanSpec { tenant: uid.into(), addresses, interfaces };
     (Some(Object::Tenant(name.into(), Some(Tenant { vlan, deleting }))), complaints)
+}
+
+/// How nodes are connected to the VLAN of this number.
+fn connection(
+    by: VlanInterface,
+    id: Option<u16>,
+    of_node: bool,
+) -> Result<Connection, String> {
+    if !is_interface(&by.name) {
+        return Err(format!("{:?} is not the name of an interface", by.name));
+    }
+    let tag = || id.ok_or_else(|| format!("a port on {} needs spec.vlan.id", by.name));
+    let kind = match by.kind {
+        _ if of_node => ConnectionKind::OfNode,
+        InterfaceKind::Macvlan => ConnectionKind::Macvlan,
+        InterfaceKind::Moved => ConnectionKind::Moved,
+        InterfaceKind::OvsPort => ConnectionKind::OvsPort { tag: tag()? },
+    };
+    Ok(Connection { nodes: by.node_selector.into(), interface: by.name, kind })
 }
 
 /// As Linux takes it (`dev_valid_name`).

@@ -2,95 +2,101 @@
 //!
 //! What an earlier run left is taken over where it fits, and made anew where it does not.
 
+mod connect;
+mod origin;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::net::Ipv6Addr;
-use std::os::fd::AsFd as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use ccm_proxy::kernel::Whose;
-use ccm_proxy::netlink::{Interface, Netlink, events};
-use ccm_proxy::netns::Namespace;
-use ccm_proxy::nft::Nft;
-use ccm_proxy::{bfd_socket, packet, sysctl};
 use nix::ifaddrs::getifaddrs;
 use speaker_core::mac::MacAddress;
+use speaker_core::node::NodeName;
 use speaker_core::world::{Connection, ConnectionKind, VlanName};
 
-/// The interface of a VLAN in its namespace.
-const INTERFACE: &str = "vlan";
+use crate::kernel::Whose;
+use crate::netlink::{Interface, Netlink, events};
+use crate::netns::{Namespace, PINS};
+use crate::nft::Nft;
+use crate::ovs::Ovs;
+use crate::{bfd_socket, packet, sysctl};
+use connect::Found;
 
 /// Where this node's places are.
 #[derive(Clone, Debug)]
-pub(crate) struct Ground {
+pub struct Ground {
+    /// The node.
+    pub node: NodeName,
     /// The namespace with the node's interfaces.
-    pub(crate) host: PathBuf,
+    pub host: PathBuf,
     /// What the names of pinned namespaces begin with.
-    pub(crate) prefix: String,
+    pub prefix: String,
     /// The words that start `nft`.
-    pub(crate) nft: Vec<OsString>,
+    pub nft: Vec<OsString>,
+    /// The words that start `ovs-vsctl`.
+    pub ovs: Vec<OsString>,
 }
 
 /// A place on a VLAN, with everything open that is needed there.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub struct Place {
     /// Its namespace.
-    pub(crate) namespace: Namespace,
+    pub namespace: Namespace,
     /// Its interface there.
-    pub(crate) interface: Interface,
+    pub interface: Interface,
     /// Whose the namespace is.
-    pub(crate) whose: Whose,
+    pub whose: Whose,
     /// The Ethernet address of the interface.
-    pub(crate) mac: MacAddress,
+    pub mac: MacAddress,
     /// Its link-local address, by which speakers watch each other.
-    pub(crate) address: Ipv6Addr,
+    pub address: Ipv6Addr,
     /// Whether speakers send a connection to the same machine.
-    pub(crate) hash: sysctl::Hash,
+    pub hash: sysctl::Hash,
     /// What was opened in the namespace.
-    pub(crate) opened: Opened,
+    pub opened: Opened,
 }
 
 /// What was opened in a namespace.
 #[derive(Debug)]
-pub(crate) struct Opened {
+pub struct Opened {
     /// For changes of the kernel.
-    pub(crate) netlink: Netlink,
+    pub netlink: Netlink,
     /// For word of changes.
-    pub(crate) events: events::Opened,
+    pub events: events::Opened,
     /// For ARP and neighbor discovery.
-    pub(crate) packets: packet::Opened,
+    pub packets: packet::Opened,
     /// For BFD.
-    pub(crate) bfd: bfd_socket::Opened,
+    pub bfd: bfd_socket::Opened,
 }
 
 impl Ground {
     /// The program that loads packet filters.
-    pub(crate) fn nft(&self) -> Nft {
+    #[must_use]
+    pub fn nft(&self) -> Nft {
         Nft::new(self.nft.clone())
+    }
+
+    /// The program that changes the node's Open vSwitch.
+    fn ovs(&self) -> Ovs {
+        Ovs::new(self.ovs.clone())
     }
 
     /// Sets up a place on a VLAN.
     ///
     /// # Errors
-    /// The operator's interface is missing, or the kernel's.
-    pub(crate) fn set_up(&self, vlan: &VlanName, connection: &Connection) -> io::Result<Place> {
+    /// The operator's interface is missing or in use, or the kernel's.
+    pub fn set_up(&self, vlan: &VlanName, connection: &Connection) -> io::Result<Place> {
         match connection.kind {
-            ConnectionKind::Macvlan => {}
-            ConnectionKind::OfNode => return self.on_node(&connection.interface),
-            ConnectionKind::Moved => {
-                let text = "an interface cannot be moved into a namespace yet";
-                return Err(io::Error::new(io::ErrorKind::Unsupported, text));
-            }
+            ConnectionKind::OfNode => return self.on_node(vlan, &connection.interface),
+            ConnectionKind::Macvlan | ConnectionKind::Moved | ConnectionKind::OvsPort { .. } => {}
         }
-        let host = Namespace::at(self.host.clone());
-        let parent = host.run(|| parent(&connection.interface))?;
-        let (namespace, _) = Namespace::open_or_make(&self.pin(vlan))?;
-        connect(&host, &namespace, &parent)?;
-        let hash = sysctl::apply(&namespace, INTERFACE)?;
+        let (namespace, name) = self.connect(vlan, connection)?;
+        let hash = sysctl::apply(&namespace, &name)?;
         let (interface, opened) = namespace.run(|| {
             let mut netlink = Netlink::open()?;
-            let found = netlink.interface(INTERFACE)?.ok_or(io::ErrorKind::NotFound)?;
+            let found = netlink.interface(&name)?.ok_or(io::ErrorKind::NotFound)?;
             netlink.set_up(found.index, true)?;
             open(netlink, found)
         })?;
@@ -100,10 +106,10 @@ impl Ground {
     }
 
     /// Works on an interface of the node where it is.
-    fn on_node(&self, name: &str) -> io::Result<Place> {
+    fn on_node(&self, vlan: &VlanName, name: &str) -> io::Result<Place> {
         let namespace = Namespace::at(self.host.clone());
+        let found = self.there(vlan, name)?;
         let (interface, opened, address) = namespace.run(|| {
-            let found = parent(name)?;
             let (found, opened) = open(Netlink::open()?, found)?;
             Ok((found, opened, link_local(name)?))
         })?;
@@ -112,61 +118,54 @@ impl Ground {
         Ok(Place { namespace, interface, whose, mac, address, hash, opened })
     }
 
-    /// Removes a place; its interface, routes and filter end with it.
+    /// Removes a place; its routes and filter end with it. An interface that was moved there goes
+    /// back first.
     ///
     /// # Errors
-    /// The kernel's.
-    pub(crate) fn remove(&self, vlan: &VlanName) -> io::Result<()> {
-        let pin = PathBuf::from(ccm_proxy::netns::PINS).join(self.pin(vlan));
-        Namespace::at(pin).remove()
+    /// The kernel's: an interface that cannot go back stays, and its namespace with it.
+    pub fn remove(&self, vlan: &VlanName) -> io::Result<()> {
+        let pin = self.pin(vlan);
+        let namespace = self.namespace(vlan);
+        if namespace.is_pinned() {
+            self.disconnect(&namespace, Found::within(&namespace, &pin)?)?;
+        }
+        let ours = Ovs::port(&pin);
+        // Also one whose namespace is gone, as after a start of the node.
+        if self.ovs().ports().is_ok_and(|ports| ports.contains_key(&ours)) {
+            self.ovs().delete(&ours)?;
+        }
+        namespace.remove()
     }
 
-    /// The VLANs whose namespaces an earlier run left. What else has such a name, and has not our
-    /// interface, is not ours.
-    pub(crate) fn left(&self) -> BTreeSet<VlanName> {
-        let pins = PathBuf::from(ccm_proxy::netns::PINS);
-        let found = std::fs::read_dir(&pins).into_iter().flatten().flatten();
-        let named = found.filter_map(|pin| pin.file_name().into_string().ok());
-        let named = named.filter(|pin| pin.starts_with(&self.prefix));
-        let ours = named.filter(|pin| {
-            let found = Namespace::at(pins.join(pin)).run(|| Netlink::open()?.interface(INTERFACE));
-            matches!(found, Ok(Some(interface)) if interface.macvlan_on.is_some())
+    /// The VLANs of which an earlier run left a namespace, or a port of the node's Open vSwitch.
+    /// What else has such a name, and has not our interface, is not ours.
+    #[must_use]
+    pub fn left(&self) -> BTreeSet<VlanName> {
+        let pinned = self.pinned().filter(|pin| {
+            let found = Found::within(&Namespace::at(Path::new(PINS).join(pin)), pin);
+            found.is_ok_and(|found| !matches!(found, Found::Nothing))
         });
-        ours.filter_map(|pin| Some(pin.strip_prefix(&self.prefix)?.into())).collect()
+        // Most nodes have no such switch.
+        let ports = self.ovs().ports().unwrap_or_default().into_values();
+        pinned.chain(ports).filter_map(|pin| Some(pin.strip_prefix(&self.prefix)?.into())).collect()
     }
 
     /// The name of a VLAN's namespace.
-    pub(crate) fn pin(&self, vlan: &VlanName) -> String {
+    #[must_use]
+    pub fn pin(&self, vlan: &VlanName) -> String {
         format!("{}{vlan}", self.prefix)
     }
-}
 
-/// The operator's interface, in the namespace that the thread is in.
-fn parent(name: &str) -> io::Result<Interface> {
-    let found = Netlink::open()?.interface(name)?;
-    let missing = || {
-        let text = format!("there is no interface {name} on this node");
-        io::Error::new(io::ErrorKind::NotFound, text)
-    };
-    found.ok_or_else(missing)
-}
-
-/// Connects a namespace with an interface of the node.
-fn connect(host: &Namespace, namespace: &Namespace, parent: &Interface) -> io::Result<()> {
-    let connected = namespace.run(|| {
-        let mut netlink = Netlink::open()?;
-        let Some(found) = netlink.interface(INTERFACE)? else { return Ok(false) };
-        if found.macvlan_on == Some(parent.index) {
-            return Ok(true);
-        }
-        netlink.delete_interface(found.index)?;
-        Ok(false)
-    })?;
-    if !connected {
-        let to = namespace.open()?;
-        host.run(|| Netlink::open()?.add_macvlan(INTERFACE, parent.index, to.as_fd()))?;
+    fn namespace(&self, vlan: &VlanName) -> Namespace {
+        Namespace::at(Path::new(PINS).join(self.pin(vlan)))
     }
-    Ok(())
+
+    /// The names of namespaces that may be ours.
+    fn pinned(&self) -> impl Iterator<Item = String> {
+        let found = std::fs::read_dir(PINS).into_iter().flatten().flatten();
+        let named = found.filter_map(|pin| pin.file_name().into_string().ok());
+        named.filter(|pin| pin.starts_with(&self.prefix))
+    }
 }
 
 /// Opens everything in the namespace that the thread is in.

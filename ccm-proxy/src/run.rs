@@ -26,7 +26,6 @@ use crate::input::{Input, Kind, Object};
 use crate::lease::{self, Keeper, Own};
 use crate::only;
 use crate::parse;
-use crate::place::Ground;
 use crate::status::Server;
 use crate::watch::{Parsed, Watch};
 
@@ -92,8 +91,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
     };
     spawn(&mut tasks, "the speaker's Lease", keeper.run());
     spawn_watches(&mut tasks, &client, &namespace, args, &told);
-    let ground =
-        Ground { host: args.host_netns.clone(), prefix: args.pin_prefix.clone(), nft: args.nft() };
+    let ground = args.ground();
     let eips = Api::all(client);
     let beats = Heart::new((node.clone(), ground, args.remove_on_exit), (told, inputs), own, eips);
     let mut heart = tokio::spawn(beats.run(leave.clone()));

@@ -51,7 +51,7 @@ pub(crate) struct Status {
 /// How it stands on one VLAN.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Vlan {
-    /// The interface of the node.
+    /// The interface of the node, and how it is connected by that.
     pub(crate) interface: String,
     /// The network namespace.
     pub(crate) namespace: String,
@@ -94,7 +94,7 @@ pub(crate) fn vlan((us, namespace): (&NodeName, String), part: Option<&Part>, se
     let hash = seen.own_hash.then(|| hash.to_owned());
     let passed = seen.passed.as_ref().map(|passed| kernel(&passed.borrow())).unwrap_or_default();
     Vlan {
-        interface: part.map(|part| part.connection.interface.clone()).unwrap_or_default(),
+        interface: part.map(|part| part.connection.to_string()).unwrap_or_default(),
         namespace,
         state: state.to_owned(),
         messages: seen.trouble.iter().cloned().chain(hash).chain(passed).collect(),

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ccm_proxy::kernel::Passed;
+use ccm_proxy::place::Ground;
 use ccm_proxy::speaker::Stands;
 use ccm_proxy::sysctl;
 use cpo_api::AnnouncementState;
@@ -29,7 +30,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::input::{Entry, Input, Told};
-use crate::place::Ground;
 use running::{News, Running};
 
 /// The first pause after a failure, and the longest.
@@ -287,7 +287,13 @@ mod tests {
         let connection = at("eth1", Selector::default());
         let (wanted, wants) = watch::channel(part(connection.clone()));
         let (inputs, _) = mpsc::channel(1);
-        let ground = Ground { host: "/".into(), prefix: "x".to_owned(), nft: Vec::new() };
+        let ground = Ground {
+            node: "n1".parse().unwrap(),
+            host: "/".into(),
+            prefix: "x".to_owned(),
+            nft: Vec::new(),
+            ovs: Vec::new(),
+        };
         let (seen, _) = watch::channel(Seen::default());
         let who = ("a".into(), "n1".parse().unwrap());
         let mut task = Task::new(who, Arc::new(ground), wants, seen, inputs);

@@ -28,6 +28,7 @@ pub mod rights;
 pub mod sandbox;
 pub mod space;
 pub mod speaker;
+pub mod switch;
 pub mod traffic;
 pub mod wait;
 pub mod writes;

@@ -8,10 +8,13 @@ use lab::{harness, tests};
 mod bed;
 #[path = "speaker/link.rs"]
 mod link;
+#[path = "speaker/place.rs"]
+mod place;
 #[path = "speaker/watch.rs"]
 mod watch;
 
 use link::*;
+use place::*;
 use watch::*;
 
 fn main() -> ExitCode {
@@ -26,5 +29,9 @@ fn main() -> ExitCode {
         what_fails_later_takes_no_address_back,
         refused_route_leaves_the_one_before_and_keeps_no_other,
         interface_that_vanishes_withdraws_what_it_announced,
+        moved_interface_serves_is_adopted_and_goes_back_as_it_was,
+        interface_that_was_down_goes_back_down_and_only_under_its_name,
+        interface_in_use_or_missing_is_named_with_the_remedy_and_left_alone,
+        port_of_open_vswitch_serves_on_its_vlan_and_is_deleted_at_the_end,
     ])
 }

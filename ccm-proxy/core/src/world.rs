@@ -7,6 +7,7 @@
 //! The plan is a function of the world: two speakers that know the same come to the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +88,24 @@ pub enum ConnectionKind {
     /// The speaker works on it where it is, in the node's own namespace, and changes nothing there:
     /// the node itself takes the packets.
     OfNode,
+    /// It is a bridge of Open vSwitch, and the namespace gets a port on it.
+    OvsPort {
+        /// The number of the VLAN.
+        tag: u16,
+    },
+}
+
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            ConnectionKind::Macvlan => f.write_str(&self.interface),
+            ConnectionKind::OfNode => write!(f, "{} (of the node)", self.interface),
+            ConnectionKind::Moved => write!(f, "{} (moved)", self.interface),
+            ConnectionKind::OvsPort { tag } => {
+                write!(f, "port with tag {tag} on {}", self.interface)
+            }
+        }
+    }
 }
 
 /// An address that is served on a VLAN, by its `Eip`.

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ccm_proxy::place::Ground;
 use speaker_core::node::NodeName;
 use speaker_core::world::{Part, VlanName};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::input::Input;
-use crate::place::Ground;
 use crate::status;
 use crate::vlan::{Seen, Task, Wanted};
 
@@ -149,9 +149,11 @@ mod tests {
 
     fn vlans() -> Vlans {
         let ground = Ground {
+            node: "n1".parse().unwrap(),
             host: "/run/netns/cpo-there-is-none".into(),
             prefix: "cpo-there-is-none-".to_owned(),
             nft: Vec::new(),
+            ovs: Vec::new(),
         };
         Vlans::new("n1".parse().unwrap(), ground, mpsc::channel(64).0)
     }

@@ -23,10 +23,31 @@ pub struct Interface {
     pub name: String,
     /// Its Ethernet address, if it has one.
     pub mac: Option<MacAddress>,
+    /// Whether it was set up.
+    pub up: bool,
     /// Whether it is up and has a carrier.
     pub running: bool,
     /// The number of the interface that it is a macvlan on, in the namespace of that.
     pub macvlan_on: Option<u32>,
+    /// The number of the interface of the same namespace that it is on, as a VLAN or a macvlan is.
+    pub on: Option<u32>,
+    /// The number of the bridge, bond or switch that it is a port of.
+    pub port_of: Option<u32>,
+    /// What somebody wrote to it (`ifalias`).
+    pub alias: String,
+}
+
+/// Where an interface is to be, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Move<'m> {
+    /// The namespace.
+    pub to: BorrowedFd<'m>,
+    /// Its name there.
+    pub name: &'m str,
+    /// What is written to it.
+    pub alias: &'m str,
+    /// Whether it is up.
+    pub up: bool,
 }
 
 impl Netlink {
@@ -67,6 +88,43 @@ impl Netlink {
             ]),
         ];
         self.change(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Moves an interface to another namespace, where it is so.
+    ///
+    /// # Errors
+    /// The kernel's: it is not to be moved. Or there is one of that name: then it is moved all the
+    /// same, and keeps the name it has.
+    pub fn move_interface(&mut self, index: u32, so: Move<'_>) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.header.change_mask = LinkFlags::Up;
+        link.header.flags = if so.up { LinkFlags::Up } else { LinkFlags::empty() };
+        link.attributes = vec![
+            LinkAttribute::NetNsFd(so.to.as_raw_fd()),
+            LinkAttribute::IfName(so.name.to_owned()),
+            LinkAttribute::IfAlias(so.alias.to_owned()),
+        ];
+        self.change(RouteNetlinkMessage::SetLink(link), 0)
+    }
+
+    /// The addresses of an interface.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn addresses(&mut self, index: u32) -> io::Result<Vec<IpAddr>> {
+        let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let mut found = Vec::new();
+        for message in self.dump(request)? {
+            let RouteNetlinkMessage::NewAddress(message) = message else { continue };
+            if message.header.index == index {
+                found.extend(message.attributes.iter().find_map(|attribute| match attribute {
+                    AddressAttribute::Address(address) => Some(*address),
+                    _ => None,
+                }));
+            }
+        }
+        Ok(found)
     }
 
     /// Gives an interface an address that the kernel asks for virtual machines by. Without one it
@@ -121,30 +179,60 @@ impl Netlink {
 
 impl Interface {
     fn read(link: &LinkMessage) -> Option<Self> {
+        let flags = link.header.flags;
         let mut interface = Self {
             index: link.header.index,
             name: String::new(),
             mac: None,
-            running: link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
+            up: flags.contains(LinkFlags::Up),
+            running: flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
             macvlan_on: None,
+            on: None,
+            port_of: None,
+            alias: String::new(),
         };
         // The kernel leaves the number away where it is that of the interface itself.
-        let (mut on, mut macvlan) = (link.header.index, false);
+        let (mut on, mut elsewhere, mut kind) = (link.header.index, false, InfoKind::Dummy);
         for attribute in &link.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => interface.name.clone_from(name),
+                LinkAttribute::IfAlias(alias) => interface.alias.clone_from(alias),
                 LinkAttribute::Address(octets) => {
                     let octets = <[u8; 6]>::try_from(&**octets).ok();
                     interface.mac = octets.and_then(|octets| MacAddress::new(octets).ok());
                 }
                 LinkAttribute::Link(parent) => on = *parent,
+                LinkAttribute::LinkNetNsId(_) => elsewhere = true,
+                LinkAttribute::Controller(of) => {
+                    interface.port_of = Some(*of).filter(|of| *of != 0)
+                }
                 LinkAttribute::LinkInfo(told) => {
-                    macvlan = told.contains(&LinkInfo::Kind(InfoKind::MacVlan));
+                    kind = told.iter().find_map(kind_of).unwrap_or(kind);
                 }
                 _ => {}
             }
         }
-        interface.macvlan_on = macvlan.then_some(on);
+        interface.macvlan_on = (kind == InfoKind::MacVlan).then_some(on);
+        interface.on = Some(on).filter(|_| !elsewhere && is_on_another(&kind));
         Some(interface).filter(|interface| !interface.name.is_empty())
     }
+}
+
+fn kind_of(told: &LinkInfo) -> Option<InfoKind> {
+    match told {
+        LinkInfo::Kind(kind) => Some(kind.clone()),
+        _ => None,
+    }
+}
+
+/// Whether interfaces of a kind are on another one, whose frames they take.
+const fn is_on_another(kind: &InfoKind) -> bool {
+    matches!(
+        kind,
+        InfoKind::Vlan
+            | InfoKind::MacVlan
+            | InfoKind::MacVtap
+            | InfoKind::IpVlan
+            | InfoKind::IpVtap
+    )
 }

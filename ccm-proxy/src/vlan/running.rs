@@ -11,6 +11,7 @@ use ccm_proxy::kernel::{self, Kernel, Passed};
 use ccm_proxy::netlink::events::Events;
 use ccm_proxy::nft::Nft;
 use ccm_proxy::packet::PacketSocket;
+use ccm_proxy::place::Place;
 use ccm_proxy::speaker::{Command, Speaker, Stands};
 use speaker_core::bfd::Profile;
 use speaker_core::node::NodeName;
@@ -21,7 +22,6 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 
 use crate::differences::{Differences, Known};
-use crate::place::Place;
 
 /// Commands that may wait; more wait with who gives them.
 const COMMANDS: usize = 64;

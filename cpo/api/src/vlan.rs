@@ -10,8 +10,9 @@ use crate::LabelSelector;
 /// The VLAN that a tenant's machines are on, in VLAN mode.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.id) || !self.interfaces.exists(i, has(i.kind) && i.kind == 'OvsPort')").message("spec.vlan.id must be set where an interface is of kind OvsPort"))]
 pub struct Vlan {
-    /// Its number, for people: 1 to 4094.
+    /// Its number, 1 to 4094: for people, and the tag of ports of Open vSwitch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4094))]
     pub id: Option<u16>,
@@ -44,7 +45,8 @@ pub struct VlanInterface {
     /// The nodes; empty is all.
     #[serde(default)]
     pub node_selector: LabelSelector,
-    /// The interface on these nodes that is on the VLAN, at most 15 characters.
+    /// The interface on these nodes that is on the VLAN, or with kind `OvsPort` the bridge, at most
+    /// 15 characters.
     #[schemars(length(min = 1, max = 15))]
     pub name: String,
     /// How the speaker is connected to it.
@@ -58,6 +60,12 @@ pub enum InterfaceKind {
     /// By a macvlan on it; the node goes on using it.
     #[default]
     Macvlan,
+    /// By the interface itself, which is moved into the speaker's namespace, and back when the VLAN
+    /// is gone from the node. The node must not use it otherwise.
+    Moved,
+    /// By an internal port with `tag=` the VLAN's `id`, on the bridge of Open vSwitch of this name:
+    /// where Kube-OVN owns the interface, that of its provider network.
+    OvsPort,
 }
 
 /// What speakers are to do for an address.

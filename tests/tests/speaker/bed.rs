@@ -1,19 +1,17 @@
 //! A link (a bridge) with virtual machines, a client, and nodes with a speaker each.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use ccm_proxy::bfd_socket::{self, BfdSocket};
+use ccm_proxy::bfd_socket::BfdSocket;
 use ccm_proxy::groups::Groups;
-use ccm_proxy::kernel::{self, Kernel, Whose};
+use ccm_proxy::kernel::{self, Kernel};
 use ccm_proxy::netlink::{Interface, Netlink, events};
 use ccm_proxy::netns::{Namespace, PINS};
-use ccm_proxy::nft::Nft;
-use ccm_proxy::packet::{self, PacketSocket};
+use ccm_proxy::packet::PacketSocket;
+use ccm_proxy::place::{Ground, Place};
 use ccm_proxy::speaker::{Command, Speaker, Stands};
 use ccm_proxy::sysctl;
 use lab::netns::{Host, Netns};
@@ -27,6 +25,7 @@ use speaker_core::l2::Standing;
 use speaker_core::node::NodeName;
 use speaker_core::order::{Delivery, Machine, Order};
 use speaker_core::vlan::{Member, Us, Vlan};
+use speaker_core::world::{Connection, ConnectionKind, VlanName};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -38,9 +37,6 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) const PORT: u16 = 80;
 /// The port at which virtual machines take connections by IPv6.
 pub(crate) const PORT6: u16 = 86;
-/// The interface of a VLAN in its namespace.
-const INTERFACE: &str = "vlan";
-
 const PROFILE: Profile = Profile {
     receive: Duration::from_millis(100),
     transmit: Duration::from_millis(100),
@@ -136,40 +132,52 @@ impl Bed {
 
     /// Starts a speaker on a node of its own.
     pub(crate) async fn node(&self, number: u8) -> Result<Node> {
-        let (name, port) = (format!("node{number}"), format!("node{number}"));
-        let netns = attach(&self.lan, &format!("{}-{name}", self.name), &port, None).await?;
-        let pin = format!("cpo-{}-{name}", self.name);
-        let (namespace, _) = Namespace::open_or_make(&pin)?;
-        let to = File::open(format!("{PINS}/{pin}"))?;
-        netns.inside(|| {
-            let mut netlink = Netlink::open()?;
-            let parent = netlink.interface("eth0")?.context("no eth0")?;
-            Ok(netlink.add_macvlan(INTERFACE, parent.index, to.as_fd())?)
-        })?;
-        ensure!(sysctl::apply(&namespace, INTERFACE)? == sysctl::Hash::Common);
-        let (interface, netlink, events, packets, bfd) = namespace.run(|| {
-            let mut netlink = Netlink::open()?;
-            let found = netlink.interface(INTERFACE)?.ok_or(std::io::ErrorKind::NotFound)?;
-            netlink.set_up(found.index, true)?;
-            let packets = packet::Opened::open(INTERFACE)?;
-            let bfd = bfd_socket::Opened::open(&found.name, found.index)?;
-            Ok((found, netlink, events::Opened::open()?, packets, bfd))
-        })?;
-        let name: NodeName = name.parse()?;
-        let mac = interface.mac.context("no Ethernet address")?;
+        let netns = self.host(&format!("node{number}")).await?;
+        let ground = self.ground(&netns, number)?;
+        self.start(number, netns, &ground, &by(ConnectionKind::Macvlan)).await
+    }
+
+    /// A node on the link by `eth0`, without a speaker.
+    pub(crate) async fn host(&self, name: &str) -> Result<Netns> {
+        attach(&self.lan, &format!("{}-{name}", self.name), name, None).await
+    }
+
+    /// Where the places of a node are.
+    pub(crate) fn ground(&self, netns: &Netns, number: u8) -> Result<Ground> {
+        let root = lab::sandbox::current()?.root.clone();
+        Ok(Ground {
+            node: format!("node{number}").parse()?,
+            host: format!("{PINS}/{}", netns.name()).into(),
+            prefix: format!("cpo-{}-", self.name),
+            nft: vec!["chroot".into(), root.into(), "nft".into()],
+            ovs: Vec::new(),
+        })
+    }
+
+    /// Starts a speaker on a node, connected so to a VLAN that is called as the node is.
+    pub(crate) async fn start(
+        &self,
+        number: u8,
+        netns: Netns,
+        ground: &Ground,
+        connection: &Connection,
+    ) -> Result<Node> {
+        let name = ground.node.clone();
+        let vlan: VlanName = name.as_str().into();
+        let pin = ground.pin(&vlan);
+        let place = ground.set_up(&vlan, connection)?;
+        ensure!(place.hash == sysctl::Hash::Common);
+        let Place { namespace, interface, whose, mac, opened, .. } = place;
         let us = Us { node: name.clone(), seed: u64::from(number), profile: PROFILE };
-        let start = Instant::now();
         let vlan = Vlan::new(us, mac);
         let (commands, commanded) = mpsc::channel(64);
         let groups = Groups::new(namespace.clone(), interface.index);
-        let sockets = (PacketSocket::new(packets)?, BfdSocket::new(bfd)?, groups);
-        let (speaker, stands) = Speaker::new(vlan, sockets, commanded, start);
+        let sockets = (PacketSocket::new(opened.packets)?, BfdSocket::new(opened.bfd)?, groups);
+        let (speaker, stands) = Speaker::new(vlan, sockets, commanded, Instant::now());
         let (orders, ordered) = watch::channel(None);
-        let place = (namespace.clone(), interface.clone(), mac);
-        let root = lab::sandbox::current()?.root.clone();
-        let nft = Nft::new(vec!["chroot".into(), root.into(), "nft".into()]);
-        let netlink = (netlink, events::Events::new(events)?);
-        let kernel = Kernel::new(Whose::Ours, place, netlink, nft, ordered, commands.clone());
+        let at = (namespace.clone(), interface.clone(), mac);
+        let netlink = (opened.netlink, events::Events::new(opened.events)?);
+        let kernel = Kernel::new(whose, at, netlink, ground.nft(), ordered, commands.clone());
         let tasks = [tokio::spawn(speaker.run()), tokio::spawn(kernel.run())];
         Ok(Node { name, netns, namespace, pin, interface, commands, stands, orders, tasks })
     }
@@ -310,7 +318,7 @@ impl Node {
 
     /// The address by which it asks for virtual machines.
     pub(crate) async fn sender(&self) -> Result<IpAddr> {
-        let shown = self.ip("address show dev vlan").await?;
+        let shown = self.ip(&format!("address show dev {}", self.interface.name)).await?;
         let mut words = shown.split_whitespace().skip_while(|word| *word != "inet");
         let address = words.nth(1).and_then(|word| word.split('/').next());
         Ok(address.context("no address")?.parse()?)
@@ -365,6 +373,14 @@ impl Node {
         Ok(speaker.await??)
     }
 
+    /// Ends the speaker as a kill would, and waits until its sockets are closed.
+    pub(crate) async fn kill(&mut self) {
+        self.end();
+        for task in &mut self.tasks {
+            let _ = task.await;
+        }
+    }
+
     /// Ends the speaker as a kill would: nothing is said any more.
     pub(crate) fn end(&self) {
         self.tasks.iter().for_each(JoinHandle::abort);
@@ -376,6 +392,11 @@ impl Drop for Node {
         self.end();
         let _ = self.namespace.remove();
     }
+}
+
+/// Connected by `eth0`.
+pub(crate) fn by(kind: ConnectionKind) -> Connection {
+    Connection { interface: "eth0".to_owned(), kind, ..Connection::default() }
 }
 
 const fn tcp(number: u16) -> Port {
