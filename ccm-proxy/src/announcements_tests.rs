@@ -32,6 +32,7 @@ fn eip(uid: &str, version: u64, ours: Option<Entry>) -> Box<SeenEip> {
         advertised: BTreeSet::new(),
         delivery: Delivery::Local { nodes: BTreeSet::new() },
         ports: BTreeSet::new(),
+        probe: None,
         announced: false,
     };
     Box::new(SeenEip { eip, version: Some(version), ours })

@@ -109,9 +109,8 @@ mod tests {
     use std::time::Duration;
 
     use ccm_proxy::kernel;
-    use speaker_core::gate::Gate;
     use speaker_core::mac::MacAddress;
-    use speaker_core::order::{Ahead, Delivery};
+    use speaker_core::order::Delivery;
     use speaker_core::vlan::Member;
     use speaker_core::world::Connection;
 
@@ -139,12 +138,9 @@ mod tests {
             (node, Member { mac, address: mac.link_local() })
         };
         Arc::new(Part {
-            connection: Connection::default(),
             members: members.iter().map(member).collect(),
             orders: orders.iter().map(order).collect(),
-            ahead: Ahead::default(),
-            routes: BTreeMap::new(),
-            gate: Gate::default(),
+            ..Part::new(Connection::default())
         })
     }
 
@@ -158,7 +154,8 @@ mod tests {
 
     /// A pass of a part, that failed for these.
     fn passed(part: &Part, held: &[u8]) -> Passed {
-        let order = kernel::Order { routes: part.routes.clone(), gate: part.gate.clone() };
+        let (routes, gate) = (part.routes.clone(), part.gate.clone());
+        let order = kernel::Order { routes, gate, ..kernel::Order::default() };
         let held = held.iter().map(|last| address(*last)).collect();
         Passed { order: Some(Arc::new(order)), held, ..Passed::default() }
     }

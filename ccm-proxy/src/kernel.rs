@@ -46,6 +46,8 @@ pub struct Order {
     pub routes: Wanted,
     /// What may pass.
     pub gate: Gate,
+    /// Our addresses on the link, with the lengths of their prefixes.
+    pub addresses: BTreeSet<(IpAddr, u8)>,
 }
 
 /// What the last pass came to.
@@ -259,6 +261,8 @@ impl Place {
         }
         let mut held = None;
         if self.running {
+            let index = self.interface.index;
+            failed.extend(self.netlink.set_addresses(index, &order.addresses).err());
             // Next hops over an interface that is down are none.
             held = self.set_routes(&order.routes, &mut failed);
         }

@@ -10,7 +10,7 @@ fn order(addresses: &[&str], port: u16) -> Order {
     let port = Port { protocol: Protocol::Tcp, number: port };
     let routes = addresses.iter().map(|address| (ip(address), [ip("10.0.0.1")].into())).collect();
     let services = addresses.iter().map(|address| (ip(address), port)).collect();
-    Order { routes, gate: Gate { services, peers: BTreeSet::new() } }
+    Order { routes, gate: Gate { services, ..Gate::default() }, ..Order::default() }
 }
 
 const ONE: &str = "10.205.0.50";

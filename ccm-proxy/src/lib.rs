@@ -10,6 +10,7 @@ pub mod nft;
 pub mod ovs;
 pub mod packet;
 pub mod place;
+pub mod probe;
 mod program;
 mod registered;
 pub mod speaker;

@@ -18,7 +18,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
 use elements::Filter;
-pub use interface::{Interface, Move};
+pub use interface::{Interface, Move, is_of_the_link};
 use speaker_core::gate;
 
 /// A socket to the kernel of the namespace it was opened in.

@@ -2,7 +2,7 @@
 //!
 //! What cannot be read of an object is named and passed over: the rest of it goes on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use kube::ResourceExt as _;
 use pools::{AddressRange, Port, Protocol};
 use speaker_core::node::NodeName;
 use speaker_core::order::{Delivery, Machine};
-use speaker_core::world::{Advertisement, Connection, ConnectionKind, Eip, Node, VlanSpec};
+use speaker_core::world::{Advertisement, Connection, ConnectionKind, Eip, Node, Source, VlanSpec};
 
 use crate::input::{Object, SeenEip, Tenant};
 use crate::watch::Parsed;
@@ -40,14 +40,23 @@ pub(crate) fn tenant(object: cpo_api::TenantCluster) -> Parsed {
         }
     }
     let mut addresses = Vec::new();
-    for cidr in vlan.cidrs {
+    for cidr in &vlan.cidrs {
         match cidr.parse::<AddressRange>() {
             Ok(range) => addresses.push(range),
             Err(error) => complaints.push(format!("{cidr:?}: {error}")),
         }
     }
     let addresses = addresses.into_iter().collect();
-    let vlan = VlanSpec { tenant: uid.into(), addresses, interfaces };
+    let mut sources: BTreeMap<NodeName, BTreeSet<Source>> = BTreeMap::new();
+    for of in &vlan.speaker_addresses {
+        for address in &of.addresses {
+            match (of.node.parse(), source(address, &vlan.cidrs)) {
+                (Ok(node), Some(source)) => drop(sources.entry(node).or_default().insert(source)),
+                _ => complaints.push(format!("{address:?} of {:?} is no address", of.node)),
+            }
+        }
+    }
+    let vlan = VlanSpec { tenant: uid.into(), addresses, sources, interfaces };
     (Some(Object::Tenant(name.into(), Some(Tenant { vlan, deleting }))), complaints)
 }
 
@@ -68,6 +77,19 @@ fn connection(
         InterfaceKind::OvsPort => ConnectionKind::OvsPort { tag: tag()? },
     };
     Ok(Connection { nodes: by.node_selector.into(), interface: by.name, kind })
+}
+
+/// An address of a speaker. By IPv6 it is asked over the link what shares its prefix; by IPv4 all is.
+fn source(text: &str, cidrs: &[String]) -> Option<Source> {
+    let address: IpAddr = text.parse().ok()?;
+    let on =
+        |cidr: &&String| cidr.parse::<AddressRange>().is_ok_and(|range| range.contains(address));
+    let length = |cidr: &String| cidr.split_once('/').and_then(|(_, length)| length.parse().ok());
+    let prefix = match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => cidrs.iter().find(on).and_then(length).unwrap_or(128),
+    };
+    is_of_a_host(address).then_some(Source { address, prefix })
 }
 
 /// As Linux takes it (`dev_valid_name`).
@@ -95,7 +117,8 @@ pub(crate) fn eip(object: cpo_api::Eip, us: &NodeName) -> Parsed {
     }
     // Of what is served elsewhere by now our entry is left, and to be removed.
     let nowhere = Delivery::Local { nodes: BTreeSet::new() };
-    let (mut advertised, mut ports, mut delivery) = (BTreeSet::new(), BTreeSet::new(), nowhere);
+    let (mut advertised, mut ports, mut delivery, mut probe) =
+        (BTreeSet::new(), BTreeSet::new(), nowhere, None);
     if let Some(vlan) = vlan {
         let hops = vlan.next_hops.iter();
         let mut machines =
@@ -110,9 +133,11 @@ pub(crate) fn eip(object: cpo_api::Eip, us: &NodeName) -> Parsed {
         let all = spec.services.iter().flat_map(|service| &service.ports);
         ports = all.filter_map(|p| port(p, &mut complaints)).collect();
         advertised = vlan.announce.l2.into_iter().collect();
+        probe = vlan.probe.map(|probe| probe.port).filter(|port| *port != 0);
     }
     let (vlan, tenant) = (spec.tenant.name.into(), spec.tenant.uid.into());
-    let eip = Eip { uid: uid.into(), vlan, tenant, advertised, delivery, ports, announced };
+    let uid = uid.into();
+    let eip = Eip { uid, vlan, tenant, advertised, delivery, ports, probe, announced };
     let version = object.metadata.resource_version.and_then(|version| version.parse().ok());
     let seen = Box::new(SeenEip { eip, version, ours });
     (Some(Object::Eip(address, Some(seen))), complaints)

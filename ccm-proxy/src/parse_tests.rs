@@ -25,6 +25,7 @@ fn read_eip(change: impl FnOnce(&mut Value)) -> Parsed {
                 "announce": { "l2": ["all"] },
                 "delivery": "Routed",
                 "nextHops": [{ "address": "10.205.0.1", "mac": "02:00:00:00:00:01", "vm": "vm1" }],
+                "probe": { "kind": "KubeProxy", "port": 10256 },
             },
         },
         "status": { "announcements": [
@@ -59,6 +60,7 @@ fn an_address_is_read_with_what_speakers_say_of_this_very_object() {
         advertised: ["all".to_owned()].into(),
         delivery: Delivery::Routed { machines: [machine].into() },
         ports: [Port { protocol: Protocol::Tcp, number: 80 }].into(),
+        probe: Some(10_256),
         announced: true,
     };
     assert_eq!(seen.eip, expected);
@@ -178,6 +180,36 @@ fn a_tenant_in_vlan_mode_has_its_vlan() {
     assert!(racks.nodes.matches(&in_rack("r2")) && !racks.nodes.matches(&in_rack("r3")));
     assert_eq!((rest.interface.as_str(), rest.kind), ("bond0", ConnectionKind::Macvlan));
     assert!(rest.nodes.matches(&in_rack("r3")));
+}
+
+#[test]
+fn a_port_of_open_vswitch_has_the_number_of_the_vlan() {
+    let by = |id: Value| {
+        let (object, complaints) = read_tenant(|object| {
+            object["spec"]["vlan"]["id"] = id;
+            object["spec"]["vlan"]["interfaces"] = json!([{ "name": "br-ex", "kind": "OvsPort" }]);
+        });
+        (read_vlan((object, Vec::new())).vlan.interfaces.pop(), complaints.len())
+    };
+    let kind = by(json!(205)).0.map(|connection| connection.kind);
+    assert_eq!(kind, Some(ConnectionKind::OvsPort { tag: 205 }));
+    assert_eq!(by(json!(null)), (None, 1));
+}
+
+#[test]
+fn a_speaker_has_the_addresses_that_its_node_is_given() {
+    let (object, complaints) = read_tenant(|object| {
+        object["spec"]["vlan"]["cidrs"] = json!(["10.205.0.0/24", "2001:db8::/64"]);
+        object["spec"]["vlan"]["speakerAddresses"] = json!([
+            { "node": "n1", "addresses": ["10.205.0.241", "2001:db8::f1"] },
+            { "node": "n2", "addresses": ["10.205.0.0/24", "224.0.0.1"] },
+        ]);
+    });
+    assert_eq!(complaints.len(), 2, "{complaints:?}");
+    let source = |address: &str, prefix| Source { address: address.parse().unwrap(), prefix };
+    let ours = [source("10.205.0.241", 32), source("2001:db8::f1", 64)].into();
+    let sources = read_vlan((object, complaints)).vlan.sources;
+    assert_eq!(sources, [("n1".parse().unwrap(), ours)].into());
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod text;
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -20,6 +20,7 @@ use ccm_proxy::speaker::Stands;
 use serde::{Deserialize, Serialize};
 use speaker_core::bfd::State;
 use speaker_core::election;
+use speaker_core::health::Target;
 use speaker_core::l2::Standing;
 use speaker_core::node::NodeName;
 use speaker_core::world::Part;
@@ -66,6 +67,9 @@ pub(crate) struct Vlan {
     pub(crate) members: BTreeMap<String, String>,
     /// The addresses, and how they stand with us.
     pub(crate) addresses: BTreeMap<String, Address>,
+    /// The machines that are out, by address and port, and why.
+    #[serde(default)]
+    pub(crate) machines: BTreeMap<String, String>,
     /// Frames and packets without effect, by reason.
     pub(crate) drops: BTreeMap<String, u64>,
 }
@@ -92,15 +96,18 @@ pub(crate) fn vlan((us, namespace): (&NodeName, String), part: Option<&Part>, se
     let hash =
         "the kernel is older than 6.11: connections may break when another speaker takes over";
     let hash = seen.own_hash.then(|| hash.to_owned());
+    let trouble = seen.trouble.iter().cloned();
+    let failing = seen.failing.as_ref().map(|failing| failing.borrow().clone()).unwrap_or_default();
     let passed = seen.passed.as_ref().map(|passed| kernel(&passed.borrow())).unwrap_or_default();
     Vlan {
         interface: part.map(|part| part.connection.to_string()).unwrap_or_default(),
         namespace,
         state: state.to_owned(),
-        messages: seen.trouble.iter().cloned().chain(hash).chain(passed).collect(),
+        messages: trouble.chain(hash).chain(passed).chain(part.and_then(unasked)).collect(),
         mac: seen.member.map(|member| member.mac.to_string()),
         members: part.map(|part| members(part, &stands, us)).unwrap_or_default(),
         addresses: part.map(|part| addresses(part, &stands, us)).unwrap_or_default(),
+        machines: failing.iter().map(|(target, why)| (shown(*target), why.clone())).collect(),
         drops: stands.drops.iter().map(|(why, count)| (format!("{why:?}"), count)).collect(),
     }
 }
@@ -156,6 +163,20 @@ fn silent(address: IpAddr, part: &Part, stands: &Stands, us: &NodeName) -> Strin
         Some(node) if node != us => format!("{node} announces it"),
         _ => "the Ethernet address of no machine behind it is known".to_owned(),
     }
+}
+
+/// That machines are to be asked whether they take connections, and we have no address to ask by.
+fn unasked(part: &Part) -> Option<String> {
+    let v4 = part.probes.keys().find(|address| !part.asks(**address))?.is_ipv4();
+    let family = if v4 { "IPv4" } else { "IPv6" };
+    Some(format!(
+        "machines are not asked whether they take connections: this node has no {family} address in \
+         spec.vlan.speakerAddresses of the TenantCluster"
+    ))
+}
+
+fn shown(target: Target) -> String {
+    SocketAddr::from((target.machine, target.port)).to_string()
 }
 
 /// What of the kernel's part an operator has to see to.

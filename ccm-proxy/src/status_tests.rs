@@ -1,9 +1,8 @@
 use std::collections::BTreeSet;
 
 use speaker_core::bfd::Diagnostic;
-use speaker_core::gate::Gate;
 use speaker_core::mac::MacAddress;
-use speaker_core::order::{Ahead, Delivery, Order};
+use speaker_core::order::{Delivery, Order};
 use speaker_core::vlan::{Liveness, Member};
 use speaker_core::world::Connection;
 use tokio::sync::watch;
@@ -32,12 +31,9 @@ fn part(nodes: &[u8], members: &[u8]) -> Part {
         (node(*number), Member { mac, address: mac.link_local() })
     };
     Part {
-        connection: Connection::default(),
         members: members.iter().map(member).collect(),
         orders: [(address(), order)].into(),
-        ahead: Ahead::default(),
-        routes: BTreeMap::new(),
-        gate: Gate::default(),
+        ..Part::new(Connection::default())
     }
 }
 

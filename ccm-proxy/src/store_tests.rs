@@ -20,11 +20,8 @@ fn address() -> IpAddr {
 
 fn tenant(deleting: bool) -> Object {
     let connection = Connection { interface: "eth0".to_owned(), ..Connection::default() };
-    let vlan = VlanSpec {
-        tenant: "t1".into(),
-        addresses: AddressSet::default(),
-        interfaces: vec![connection],
-    };
+    let interfaces = vec![connection];
+    let vlan = VlanSpec { tenant: "t1".into(), interfaces, ..VlanSpec::default() };
     Object::Tenant("a".into(), Some(Tenant { vlan, deleting }))
 }
 
@@ -36,6 +33,7 @@ fn eip() -> Object {
         advertised: ["all".to_owned()].into(),
         delivery: Delivery::Routed { machines: BTreeSet::new() },
         ports: BTreeSet::new(),
+        probe: None,
         announced: false,
     };
     Object::Eip(address(), Some(Box::new(SeenEip { eip, version: None, ours: None })))

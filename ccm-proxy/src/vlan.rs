@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! heart ─► Wanted (the latest counts) ─► Task ─┬─► Command (bounded) ─► Speaker ─► Stands ─┐
-//!                                        ▲     └─► kernel::Order ─► Kernel ─► Passed ──────┤
+//!                                        ▲     ├─► kernel::Order ─► Kernel ─► Passed ──────┤
+//!                                        │     └─► Asked ─► Prober ─► Failing ─────────────┤
 //!                                        └─────────────────────────────────────────────────┘
 //! heart ◄─ Told (bounded: a full heart holds up the VLAN's word, and not its speaker) ◄─ Task
 //! ```
@@ -22,6 +23,7 @@ use ccm_proxy::place::Ground;
 use ccm_proxy::speaker::Stands;
 use ccm_proxy::sysctl;
 use cpo_api::AnnouncementState;
+use speaker_core::health::Failing;
 use speaker_core::l2::Standing;
 use speaker_core::node::NodeName;
 use speaker_core::vlan::Member;
@@ -64,6 +66,8 @@ pub(crate) struct Seen {
     pub(crate) stands: Option<watch::Receiver<Stands>>,
     /// What the kernel's part came to.
     pub(crate) passed: Option<watch::Receiver<Passed>>,
+    /// The machines that are out.
+    pub(crate) failing: Option<watch::Receiver<Arc<Failing>>>,
 }
 
 /// A VLAN's task.
@@ -144,12 +148,12 @@ impl Task {
                 to the same machine as other speakers do: they break when another takes over");
         }
         let running = Running::start(place, (&self.us, &self.name), self.ground.nft())?;
-        let (member, (stands, passed)) = (running.member, running.watch());
+        let (member, (stands, passed, failing)) = (running.member, running.watch());
         let (interface, mac) = (&connection.interface, member.mac);
         tracing::info!(vlan = %self.name, interface, %mac, "the speaker runs");
         let member = Some(member);
-        let (stands, passed) = (Some(stands), Some(passed));
-        self.seen.send_replace(Seen { trouble: None, member, own_hash, stands, passed });
+        let (stands, passed, failing) = (Some(stands), Some(passed), Some(failing));
+        self.seen.send_replace(Seen { trouble: None, member, own_hash, stands, passed, failing });
         Ok(running)
     }
 
@@ -179,6 +183,8 @@ impl Task {
                         }
                     }
                     News::Passed => running.follow().await?,
+                    // What is told is looked at anew.
+                    News::Machines => {}
                 },
                 () = sleep_until(grace), if !self.settled => self.settle().await,
             }
@@ -280,10 +286,7 @@ mod tests {
         };
         let labels = [("rack".to_owned(), "b".to_owned())].into();
         let other = Selector { labels, requirements: Vec::new() };
-        let part = |connection| {
-            let (members, orders, ahead, routes, gate) = Default::default();
-            Wanted::Part(Arc::new(Part { connection, members, orders, ahead, routes, gate }))
-        };
+        let part = |connection| Wanted::Part(Arc::new(Part::new(connection)));
         let connection = at("eth1", Selector::default());
         let (wanted, wants) = watch::channel(part(connection.clone()));
         let (inputs, _) = mpsc::channel(1);

@@ -10,11 +10,14 @@ mod bed;
 mod link;
 #[path = "speaker/place.rs"]
 mod place;
+#[path = "speaker/probe.rs"]
+mod probe;
 #[path = "speaker/watch.rs"]
 mod watch;
 
 use link::*;
 use place::*;
+use probe::*;
 use watch::*;
 
 fn main() -> ExitCode {
@@ -33,5 +36,6 @@ fn main() -> ExitCode {
         interface_that_was_down_goes_back_down_and_only_under_its_name,
         interface_in_use_or_missing_is_named_with_the_remedy_and_left_alone,
         port_of_open_vswitch_serves_on_its_vlan_and_is_deleted_at_the_end,
+        only_answers_come_from_a_machine_that_is_asked,
     ])
 }

@@ -9,6 +9,8 @@ mod families;
 mod life;
 #[path = "vlan/packets.rs"]
 mod packets;
+#[path = "vlan/probes.rs"]
+mod probes;
 #[path = "vlan/takeover.rs"]
 mod takeover;
 #[path = "vlan/trouble.rs"]
@@ -21,6 +23,7 @@ use lab::{harness, tests};
 use families::*;
 use life::*;
 use packets::*;
+use probes::*;
 use takeover::*;
 use trouble::*;
 
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
         services_have_addresses_of_both_families_and_share_them,
         direct_delivery_leads_past_the_speaker_to_one_machine,
         a_speaker_is_no_way_for_anything_else,
+        machine_whose_kube_proxy_does_not_answer_gets_nothing_unless_all_are_so,
         owner_that_is_killed_is_replaced_and_connections_go_on,
         node_without_its_cable_is_replaced_within_a_second,
         owner_that_is_stopped_for_a_while_comes_back_as_one_of_several,

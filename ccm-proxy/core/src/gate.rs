@@ -12,6 +12,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use pools::{Port, Protocol};
 
+use crate::health::Target;
+
 /// Name of the table, of family `inet`.
 pub const TABLE: &str = "cloud-provider-ovn";
 
@@ -22,6 +24,8 @@ pub struct Gate {
     pub services: BTreeSet<(IpAddr, Port)>,
     /// Who may speak BFD with us.
     pub peers: BTreeSet<Ipv6Addr>,
+    /// The machines that we ask, and the ports from which they answer.
+    pub probed: BTreeSet<Target>,
 }
 
 impl Gate {
@@ -71,7 +75,8 @@ impl Gate {
         let addresses = services().map(|(address, _)| *address).filter(alone);
         let peers = self.peers.difference(&other.peers).copied().map(Element::Peer);
         let ports = services().map(|(address, port)| Element::Service(*address, *port));
-        ports.chain(addresses.map(Element::Address)).chain(peers).collect()
+        let probed = self.probed.difference(&other.probed).copied().map(Element::Probed);
+        ports.chain(addresses.map(Element::Address)).chain(peers).chain(probed).collect()
     }
 
     /// The ports of an address that are open.
@@ -114,6 +119,8 @@ pub enum Element {
     Address(IpAddr),
     /// Who may speak BFD with us.
     Peer(Ipv6Addr),
+    /// A machine that we ask, and the port from which it answers.
+    Probed(Target),
 }
 
 impl Element {
@@ -126,6 +133,8 @@ impl Element {
             Self::Address(IpAddr::V4(_)) => "addresses4",
             Self::Address(IpAddr::V6(_)) => "addresses6",
             Self::Peer(_) => "peers",
+            Self::Probed(Target { machine: IpAddr::V4(_), .. }) => "probed4",
+            Self::Probed(Target { machine: IpAddr::V6(_), .. }) => "probed6",
         }
     }
 }
@@ -139,6 +148,7 @@ impl fmt::Display for Element {
             }
             Self::Address(address) => address.fmt(f),
             Self::Peer(address) => address.fmt(f),
+            Self::Probed(Target { machine, port }) => write!(f, "{machine} . {port}"),
         }
     }
 }
@@ -151,7 +161,8 @@ const fn name(protocol: Protocol) -> &'static str {
     }
 }
 
-/// The rules; what comes and goes is in the sets. A fragment that is not the first has no ports,
+/// The rules; what comes and goes is in the sets. Of a machine that we ask its answers come in, and
+/// no connection that it opens. A fragment that is not the first has no ports,
 /// and is let through to an address of ours: without its first it is nothing.
 const RULES: &str = r#"table inet %table {
 	set services4 { type ipv4_addr . inet_proto . inet_service; }
@@ -159,6 +170,8 @@ const RULES: &str = r#"table inet %table {
 	set addresses4 { type ipv4_addr; }
 	set addresses6 { type ipv6_addr; }
 	set peers { type ipv6_addr; }
+	set probed4 { type ipv4_addr . inet_service; }
+	set probed6 { type ipv6_addr . inet_service; }
 	counter passed { comment "packets to a Service" }
 	counter errors { comment "errors about packets of a Service" }
 	counter refused { comment "packets to what is no Service" }
@@ -184,6 +197,9 @@ const RULES: &str = r#"table inet %table {
 		icmp type { echo-request, echo-reply, destination-unreachable, time-exceeded, parameter-problem } accept
 		icmpv6 type { echo-request, echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
 		udp dport 3784 ip6 hoplimit 255 ip6 saddr @peers accept
+		tcp flags & (syn | ack) == syn counter name unwelcome drop
+		ip saddr . tcp sport @probed4 accept
+		ip6 saddr . tcp sport @probed6 accept
 		counter name unwelcome
 	}
 }
@@ -201,7 +217,7 @@ mod tests {
             })
             .collect();
         let peers = peers.iter().map(|peer| peer.parse().unwrap()).collect();
-        Gate { services, peers }
+        Gate { services, peers, probed: BTreeSet::new() }
     }
 
     #[test]
@@ -226,6 +242,18 @@ mod tests {
              add element inet cloud-provider-ovn addresses6 { 2001:db8::9 }\n\
              add element inet cloud-provider-ovn peers { fe80::3 }\n\
              add element inet cloud-provider-ovn services6 { 2001:db8::9 . sctp . 7 }\n"
+        );
+    }
+
+    #[test]
+    fn machines_that_are_asked_are_let_in_by_the_port_they_answer_from() {
+        let target = |machine: &str, port| Target { machine: machine.parse().unwrap(), port };
+        let probed = [target("10.205.0.1", 10_256), target("2001:db8::1", 30_000)].into();
+        let script = Gate::default().change(&Gate { probed, ..Gate::default() });
+        assert_eq!(
+            script,
+            "add element inet cloud-provider-ovn probed4 { 10.205.0.1 . 10256 }\n\
+             add element inet cloud-provider-ovn probed6 { 2001:db8::1 . 30000 }\n"
         );
     }
 

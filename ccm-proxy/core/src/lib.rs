@@ -8,6 +8,7 @@ pub mod drop_reason;
 pub mod election;
 pub mod fib;
 pub mod gate;
+pub mod health;
 pub mod l2;
 pub mod mac;
 pub mod node;

@@ -6,6 +6,8 @@
 //! ```
 //! The plan is a function of the world: two speakers that know the same come to the same.
 
+mod healthy;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
@@ -54,6 +56,8 @@ pub struct VlanSpec {
     pub tenant: Arc<str>,
     /// Its addresses.
     pub addresses: AddressSet,
+    /// The addresses that nodes have on it, where an operator gave them any.
+    pub sources: BTreeMap<NodeName, BTreeSet<Source>>,
     /// Where nodes are connected to it: the first that selects a node counts.
     pub interfaces: Vec<Connection>,
 }
@@ -75,6 +79,15 @@ impl Connection {
     pub fn is_alike(&self, other: &Self) -> bool {
         (&self.interface, self.kind) == (&other.interface, other.kind)
     }
+}
+
+/// An address of ours on a VLAN: machines are asked by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Source {
+    /// The address.
+    pub address: IpAddr,
+    /// The length of its prefix.
+    pub prefix: u8,
 }
 
 /// What becomes of the interface that an operator named.
@@ -123,6 +136,8 @@ pub struct Eip {
     pub delivery: Delivery,
     /// The ports of its Services.
     pub ports: BTreeSet<Port>,
+    /// The port at which its machines are asked whether they take connections, if they are.
+    pub probe: Option<u16>,
     /// Whether a speaker says that it announces it.
     pub announced: bool,
 }
@@ -162,6 +177,10 @@ pub struct Part {
     pub routes: Wanted,
     /// What may pass.
     pub gate: Gate,
+    /// The port at which the machines of an address are asked, where they are.
+    pub probes: BTreeMap<IpAddr, u16>,
+    /// The addresses that we ask by.
+    pub sources: BTreeSet<Source>,
 }
 
 impl World {
@@ -170,14 +189,14 @@ impl World {
     pub fn plan(&self, us: &NodeName) -> BTreeMap<VlanName, Part> {
         let ours = self.vlans.iter().filter_map(|(name, vlan)| {
             let connection = self.connection(vlan, us)?;
-            Some((name.clone(), self.part(name, vlan, connection.clone())))
+            let mut part = Part::new(connection.clone());
+            part.sources = vlan.sources.get(us).cloned().unwrap_or_default();
+            Some((name.clone(), self.part(name, vlan, part)))
         });
         ours.collect()
     }
 
-    fn part(&self, name: &VlanName, vlan: &VlanSpec, connection: Connection) -> Part {
-        let (members, orders, ahead, routes, gate) = Default::default();
-        let mut part = Part { connection, members, orders, ahead, routes, gate };
+    fn part(&self, name: &VlanName, vlan: &VlanSpec, mut part: Part) -> Part {
         // Of a tenant that is another one by now nothing is served.
         let ours = |eip: &Eip| eip.vlan == *name && eip.tenant == vlan.tenant;
         let eips = self.eips.iter().filter(|(_, eip)| ours(eip));
@@ -189,8 +208,10 @@ impl World {
                 part.gate.services.extend(eip.ports.iter().map(|port| (*address, *port)));
             }
             part.orders.extend(self.order(vlan, eip).map(|order| (*address, order)));
+            part.probes.extend(eip.probe.map(|port| (*address, port)));
         }
         part.ahead = self.ahead(vlan);
+        part.gate.probed = part.targets();
         part.members = self.members(name, vlan);
         let chosen = chosen(name, &part);
         part.members.retain(|node, _| chosen.contains(node));

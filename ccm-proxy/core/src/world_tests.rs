@@ -1,6 +1,7 @@
 use pools::Protocol;
 
 use super::*;
+use crate::health::{Failing, Target};
 use crate::mac::MacAddress;
 
 fn node(number: u8) -> NodeName {
@@ -32,6 +33,7 @@ fn eip() -> Eip {
         advertised: ["all".to_owned()].into(),
         delivery: Delivery::Routed { machines },
         ports: [HTTP].into(),
+        probe: None,
         announced: false,
     }
 }
@@ -49,8 +51,11 @@ fn world() -> World {
     let addresses = ["198.51.100.0/24".parse().unwrap()].into_iter().collect();
     let vlan: VlanName = "a".into();
     World {
-        vlans: [(vlan.clone(), VlanSpec { tenant: "tenant-a".into(), addresses, interfaces })]
-            .into(),
+        vlans: [(
+            vlan.clone(),
+            VlanSpec { tenant: "tenant-a".into(), addresses, interfaces, ..VlanSpec::default() },
+        )]
+        .into(),
         eips: [(ip("198.51.100.9"), eip())].into(),
         next: BTreeMap::new(),
         advertisements: [("all".to_owned(), Advertisement::default())].into(),
@@ -214,4 +219,63 @@ fn what_pools_on_a_vlan_give_next_is_asked_ahead_by_whoever_may_announce_it() {
     let expected = ["198.51.100.9", "198.51.100.10"].map(ip).into();
     assert_eq!(ahead.addresses, expected, "one was given, and has no order with its speaker yet");
     assert_eq!(ahead.nodes, [(1..=3).map(node).collect(), [node(3)].into()].into());
+}
+
+/// One whose first machine is out.
+fn failing(port: u16) -> Failing {
+    [(Target { machine: ip("10.0.0.1"), port }, "answered 503".to_owned())].into()
+}
+
+/// The world of before, whose machines are asked at a port.
+fn probed() -> World {
+    let mut world = world();
+    world.eips.insert(ip("198.51.100.9"), Eip { probe: Some(10_256), ..eip() });
+    world
+}
+
+#[test]
+fn machines_are_asked_where_a_node_has_an_address_to_ask_by() {
+    let mut world = probed();
+    assert_eq!(part(&world).targets(), [].into(), "by none");
+    let source = Source { address: ip("10.0.0.241"), prefix: 32 };
+    let vlan = world.vlans.values_mut().next().unwrap();
+    vlan.sources.insert(node(1), [source].into());
+    vlan.sources.insert(node(2), [Source { address: ip("10.0.0.242"), prefix: 32 }].into());
+    let part = part(&world);
+    assert_eq!(part.sources, [source].into(), "by our own");
+    let target = |machine| Target { machine: ip(machine), port: 10_256 };
+    // Those of the address' family.
+    assert_eq!(part.targets(), [target("10.0.0.1"), target("10.0.0.2")].into());
+    assert_eq!(part.gate.probed, part.targets());
+}
+
+#[test]
+fn a_machine_that_is_out_is_led_to_by_no_address_that_is_probed() {
+    let mut world = probed();
+    world.eips.insert(ip("198.51.100.10"), eip());
+    let part = part(&world);
+    let healthy = part.without(&failing(10_256));
+    assert_eq!(healthy.routes[&ip("198.51.100.9")], [ip("10.0.0.2")].into());
+    assert_eq!(healthy.routes[&ip("198.51.100.10")], part.routes[&ip("198.51.100.10")]);
+    assert_eq!(part.without(&failing(30_000)), part, "it is out at another port");
+    assert_eq!(part.without(&Failing::new()), part);
+}
+
+#[test]
+fn direct_delivery_chooses_among_the_machines_that_are_in_and_all_if_none_is() {
+    let mut world = world();
+    let machine = |address| Machine { address: ip(address), mac: None };
+    let both: BTreeSet<Machine> = ["10.0.0.1", "10.0.0.2"].map(machine).into();
+    let delivery = Delivery::Direct { machines: both.clone() };
+    let eip = Eip { probe: Some(10_256), delivery, ..eip() };
+    world.eips.insert(ip("198.51.100.9"), eip);
+    let part = part(&world);
+    let machines = |part: &Part| match &part.orders[&ip("198.51.100.9")].delivery {
+        Delivery::Direct { machines } => machines.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(machines(&part.without(&failing(10_256))), [machine("10.0.0.2")].into());
+    let mut all = failing(10_256);
+    all.insert(Target { machine: ip("10.0.0.2"), port: 10_256 }, String::new());
+    assert_eq!(machines(&part.without(&all)), both);
 }

@@ -160,8 +160,7 @@ mod tests {
 
     fn plan() -> BTreeMap<VlanName, Part> {
         let connection = Connection { interface: "eth0".to_owned(), ..Connection::default() };
-        let (members, orders, ahead, routes, gate) = Default::default();
-        [("a".into(), Part { connection, members, orders, ahead, routes, gate })].into()
+        [("a".into(), Part::new(connection))].into()
     }
 
     #[tokio::test]

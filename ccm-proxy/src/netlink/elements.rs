@@ -8,6 +8,7 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 use pools::{Port, Protocol};
 use speaker_core::gate::{Change, Element, TABLE};
+use speaker_core::health::Target;
 
 use super::parts;
 
@@ -155,6 +156,12 @@ fn key(element: &Element) -> Vec<u8> {
         }
         Element::Address(address) => octets(*address),
         Element::Peer(address) => address.octets().to_vec(),
+        Element::Probed(Target { machine, port }) => {
+            let [high, low] = port.to_be_bytes();
+            let mut key = octets(*machine);
+            key.extend([high, low, 0, 0]);
+            key
+        }
     }
 }
 
@@ -185,6 +192,8 @@ mod tests {
         let service = key(&Element::Service(v4, port));
         assert_eq!(service, [198, 51, 100, 9, 17, 0, 0, 0, 0, 53, 0, 0]);
         assert_eq!(key(&Element::Address(v4)), [198, 51, 100, 9]);
+        let probed = Element::Probed(Target { machine: v4, port: 10_256 });
+        assert_eq!(key(&probed), [198, 51, 100, 9, 40, 16, 0, 0]);
         let v6: std::net::Ipv6Addr = "2001:db8::9".parse().unwrap();
         let service = key(&Element::Service(v6.into(), port));
         assert_eq!((service.len(), key(&Element::Peer(v6))), (24, v6.octets().to_vec()));

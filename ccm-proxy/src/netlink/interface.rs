@@ -1,5 +1,6 @@
 //! Interfaces of a namespace.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
@@ -108,23 +109,43 @@ impl Netlink {
         self.change(RouteNetlinkMessage::SetLink(link), 0)
     }
 
-    /// The addresses of an interface.
+    /// The addresses of an interface, with the lengths of their prefixes.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn addresses(&mut self, index: u32) -> io::Result<Vec<IpAddr>> {
+    pub fn addresses(&mut self, index: u32) -> io::Result<Vec<(IpAddr, u8)>> {
         let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
         let mut found = Vec::new();
         for message in self.dump(request)? {
             let RouteNetlinkMessage::NewAddress(message) = message else { continue };
             if message.header.index == index {
                 found.extend(message.attributes.iter().find_map(|attribute| match attribute {
-                    AddressAttribute::Address(address) => Some(*address),
+                    AddressAttribute::Address(address) => {
+                        Some((*address, message.header.prefix_len))
+                    }
                     _ => None,
                 }));
             }
         }
         Ok(found)
+    }
+
+    /// Gives an interface these addresses, and no others but those of the link alone.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_addresses(&mut self, index: u32, wanted: &BTreeSet<(IpAddr, u8)>) -> io::Result<()> {
+        let there: BTreeSet<_> = self.addresses(index)?.into_iter().collect();
+        let of_us = |(address, _): &&(IpAddr, u8)| !is_of_the_link(*address);
+        for (address, prefix) in there.difference(wanted).filter(of_us) {
+            let message = RouteNetlinkMessage::DelAddress(message(index, *address, *prefix));
+            self.change(message, 0)?;
+        }
+        for (address, prefix) in wanted.difference(&there) {
+            let message = RouteNetlinkMessage::NewAddress(message(index, *address, *prefix));
+            self.change(message, NLM_F_CREATE | NLM_F_EXCL)?;
+        }
+        Ok(())
     }
 
     /// Gives an interface an address that the kernel asks for virtual machines by. Without one it
@@ -138,15 +159,8 @@ impl Netlink {
         let [.., c, d] = mac.octets();
         // The first and the last 256 are reserved.
         let address = Ipv4Addr::new(169, 254, c.clamp(1, 254), d);
-        let mut message = AddressMessage::default();
-        message.header.family = AddressFamily::Inet;
-        message.header.prefix_len = 32;
+        let mut message = message(index, IpAddr::V4(address), 32);
         message.header.scope = AddressScope::Link;
-        message.header.index = index;
-        message.attributes = vec![
-            AddressAttribute::Local(IpAddr::V4(address)),
-            AddressAttribute::Address(IpAddr::V4(address)),
-        ];
         let flags = NLM_F_CREATE | NLM_F_EXCL;
         match self.change(RouteNetlinkMessage::NewAddress(message), flags) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -175,6 +189,27 @@ impl Netlink {
         link.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
         self.change(RouteNetlinkMessage::SetLink(link), 0)
     }
+}
+
+/// Whether an address is of the link alone, as those that an interface has by itself.
+#[must_use]
+pub const fn is_of_the_link(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+fn message(index: u32, address: IpAddr, prefix: u8) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    };
+    message.header.prefix_len = prefix;
+    message.header.index = index;
+    message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
+    message
 }
 
 impl Interface {

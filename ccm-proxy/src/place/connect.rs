@@ -260,6 +260,7 @@ impl Ground {
             Ok((netlink.interfaces()?, netlink.addresses(interface.index)?))
         })?;
         let on_it = |found: &Found| matches!(found, Found::Macvlan(known) if known.macvlan_on == Some(interface.index));
+        let addresses: Vec<_> = addresses.into_iter().map(|(address, _)| address).collect();
         Ok(used(interface, &all, &addresses).or_else(|| {
             Some(format!("VLAN {} is connected by a macvlan on it", self.elsewhere(on_it)?))
         }))

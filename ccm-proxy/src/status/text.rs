@@ -37,6 +37,8 @@ fn of_vlan(vlan: &Vlan) -> String {
     let addresses =
         addresses.map(|(address, is)| [address.clone(), is.state.clone(), is.message.clone()]);
     text.push_str(&table(["ADDRESS", "STATE", "WHY"], addresses));
+    let machines = vlan.machines.iter().map(|(machine, why)| [machine.clone(), why.clone()]);
+    text.push_str(&table(["MACHINE OUT", "WHY"], machines));
     let drops = vlan.drops.iter().map(|(why, count)| [why.clone(), count.to_string()]);
     text.push_str(&table(["DROPPED", "COUNT"], drops));
     text

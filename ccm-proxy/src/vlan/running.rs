@@ -1,7 +1,9 @@
 //! A speaker and the kernel's part at their place.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,8 +14,10 @@ use ccm_proxy::netlink::events::Events;
 use ccm_proxy::nft::Nft;
 use ccm_proxy::packet::PacketSocket;
 use ccm_proxy::place::Place;
+use ccm_proxy::probe::{Asked, Prober};
 use ccm_proxy::speaker::{Command, Speaker, Stands};
 use speaker_core::bfd::Profile;
+use speaker_core::health::{Failing, Target};
 use speaker_core::node::NodeName;
 use speaker_core::vlan::{Member, Us, Vlan};
 use speaker_core::world::{Part, VlanName};
@@ -50,6 +54,13 @@ pub(super) struct Running {
     speaker: JoinSet<io::Result<()>>,
     /// One task.
     kernel: JoinSet<io::Result<()>>,
+    /// One task.
+    prober: JoinSet<io::Result<()>>,
+    asked: watch::Sender<Asked>,
+    /// The machines that are out.
+    failing: watch::Receiver<Arc<Failing>>,
+    /// The last part without those machines, and what it was made of.
+    healthy: Option<(Arc<Part>, Arc<Failing>, Arc<Part>)>,
     /// How the first of them ended.
     ended: Option<io::Result<()>>,
     /// What the speaker was told.
@@ -62,6 +73,8 @@ pub(super) enum News {
     Stands(Stands),
     /// The kernel's part made a pass.
     Passed,
+    /// Other machines are out.
+    Machines,
 }
 
 /// The kernel's part after the speaker left.
@@ -83,15 +96,18 @@ impl Running {
         let (orders, ordered) = watch::channel(None);
         let groups = Groups::new(namespace.clone(), interface.index);
         let sockets = (PacketSocket::new(opened.packets)?, BfdSocket::new(opened.bfd)?, groups);
+        let (asked, asks) = watch::channel(Asked::default());
+        let (prober, failing) = Prober::new(namespace.clone(), interface.name.clone(), asks);
         let speaker = Vlan::new(us, mac);
         let (speaker, stands) = Speaker::new(speaker, sockets, commanded, Instant::now());
         let netlink = (opened.netlink, Events::new(opened.events)?);
         let at = (namespace, interface, mac);
         let kernel = Kernel::new(whose, at, netlink, nft, ordered, commands.clone());
         let passed = kernel.passed();
-        let (mut speaking, mut keeping) = (JoinSet::new(), JoinSet::new());
-        speaking.spawn(speaker.run());
-        keeping.spawn(kernel.run());
+        let (mut speaking, mut keeping, mut asking) = Default::default();
+        JoinSet::spawn(&mut speaking, speaker.run());
+        JoinSet::spawn(&mut keeping, kernel.run());
+        JoinSet::spawn(&mut asking, prober.run());
         Ok(Self {
             member: Member { mac, address },
             stands,
@@ -100,6 +116,10 @@ impl Running {
             passed,
             speaker: speaking,
             kernel: keeping,
+            prober: asking,
+            asked,
+            failing,
+            healthy: None,
             ended: None,
             known: Known::default(),
         })
@@ -110,23 +130,62 @@ impl Running {
     /// # Errors
     /// The speaker ended.
     pub(super) async fn tell(&mut self, part: &Arc<Part>) -> io::Result<()> {
+        self.ask(part);
+        let part = &self.healthy(part);
         if self.known.part().is_some_and(|known| Arc::ptr_eq(known, part)) {
             return Ok(());
         }
         let Differences { less, more } = self.known.take(part, &self.passed.borrow_and_update());
         self.command(less).await?;
-        let same = self
-            .orders
-            .borrow()
-            .as_ref()
-            .is_some_and(|known| known.routes == part.routes && known.gate == part.gate);
+        let same = self.orders.borrow().as_ref().is_some_and(|known| is_ordered(known, part));
         if !same {
             // A pass that ended before says nothing of what is new now.
             self.passed.mark_unchanged();
             let (routes, gate) = (part.routes.clone(), part.gate.clone());
-            self.orders.send_replace(Some(kernel::Order { routes, gate }));
+            let addresses = addresses(part);
+            self.orders.send_replace(Some(kernel::Order { routes, gate, addresses }));
         }
         self.command(more).await
+    }
+
+    /// Lets those machines be asked whose answers come through: where the last pass failed, no more
+    /// than before.
+    fn ask(&self, part: &Part) {
+        let passed = self.passed.borrow();
+        let order = passed.order.as_ref().filter(|_| passed.failures.is_empty());
+        let lets_in = order.filter(|order| order.addresses == addresses(part));
+        self.asked.send_if_modified(|asked| {
+            let comes_in = |target: &Target| match &lets_in {
+                Some(order) => order.gate.probed.contains(target),
+                None => asked.targets.contains(target),
+            };
+            let probed = &part.gate.probed;
+            let targets = probed.iter().filter(|target| comes_in(target)).copied().collect();
+            let sources = part.sources.iter().map(|source| source.address).collect();
+            let now = Asked { targets, sources };
+            let changed = *asked != now;
+            *asked = now;
+            changed
+        });
+    }
+
+    /// A part without the machines that are out.
+    fn healthy(&mut self, part: &Arc<Part>) -> Arc<Part> {
+        let failing = self.failing.borrow().clone();
+        if failing.is_empty() || part.probes.is_empty() {
+            self.healthy = None;
+            return part.clone();
+        }
+        match &self.healthy {
+            Some((of, but, healthy)) if Arc::ptr_eq(of, part) && Arc::ptr_eq(but, &failing) => {
+                healthy.clone()
+            }
+            Some(_) | None => {
+                let healthy = Arc::new(part.without(&failing));
+                self.healthy = Some((part.clone(), failing, healthy.clone()));
+                healthy
+            }
+        }
     }
 
     /// Tells the speaker of the addresses whose ways are there since the last pass.
@@ -134,6 +193,7 @@ impl Running {
     /// # Errors
     /// The speaker ended.
     pub(super) async fn follow(&mut self) -> io::Result<()> {
+        // Who is to be asked is looked at with the part, which is told again after this.
         let ready = self.known.follow(&self.passed.borrow_and_update());
         self.command(ready).await
     }
@@ -154,8 +214,8 @@ impl Running {
     }
 
     /// How the speaker stands, and the kernel's part, for whoever looks.
-    pub(super) fn watch(&self) -> (watch::Receiver<Stands>, watch::Receiver<Passed>) {
-        (self.stands.clone(), self.passed.clone())
+    pub(super) fn watch(&self) -> Watched {
+        (self.stands.clone(), self.passed.clone(), self.failing.clone())
     }
 
     /// Waits for news. Cancel safe.
@@ -173,8 +233,13 @@ impl Running {
                 changed.map_err(|_| io::Error::other("the kernel's part ended"))?;
                 Ok(News::Passed)
             }
+            changed = self.failing.changed() => {
+                changed.map_err(|_| io::Error::other("the prober ended"))?;
+                Ok(News::Machines)
+            }
             Some(ended) = self.speaker.join_next() => Err(self.ended(ended)),
             Some(ended) = self.kernel.join_next() => Err(self.ended(ended)),
+            Some(ended) = self.prober.join_next() => Err(self.ended(ended)),
         }
     }
 
@@ -187,6 +252,7 @@ impl Running {
     /// The speaker leaves; the kernel's part has nothing to do any more.
     pub(super) async fn leave(mut self) -> Left {
         drop((self.orders, self.commands));
+        self.prober.shutdown().await;
         let mut ended = self.ended.unwrap_or(Ok(()));
         match timeout(LEAVING, self.speaker.join_next()).await {
             Ok(Some(left)) => ended = ended.and_then(|()| flat(left)),
@@ -216,6 +282,21 @@ impl Left {
             }
         }
     }
+}
+
+/// What of a VLAN's tasks others look at.
+pub(super) type Watched =
+    (watch::Receiver<Stands>, watch::Receiver<Passed>, watch::Receiver<Arc<Failing>>);
+
+/// Our addresses on the link.
+fn addresses(part: &Part) -> BTreeSet<(IpAddr, u8)> {
+    part.sources.iter().map(|source| (source.address, source.prefix)).collect()
+}
+
+/// Whether the kernel was ordered what a part says.
+fn is_ordered(known: &kernel::Order, part: &Part) -> bool {
+    let same = known.routes == part.routes && known.gate == part.gate;
+    same && known.addresses == addresses(part)
 }
 
 fn flat(ended: Result<io::Result<()>, JoinError>) -> io::Result<()> {

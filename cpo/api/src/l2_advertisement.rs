@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, Delivery, LabelSelector};
+use crate::{Condition, Delivery, LabelSelector, Probe};
 
 /// Which addresses are announced on their VLAN by ARP and NDP, and from which nodes. Fields are
 /// those of MetalLB's `L2Advertisement` where the meaning is.
@@ -44,6 +44,10 @@ pub struct L2AdvertisementSpec {
     #[serde(default)]
     #[x_kube(validation = Rule::new("self != 'Local'").message("must be Routed or Direct: Services of the under cluster are delivered locally by themselves"))]
     pub delivery: Delivery,
+    /// Whether speakers ask the machines if they take connections, and leave those out that do not.
+    /// Of several that say otherwise, as with `delivery`.
+    #[serde(default)]
+    pub probe: Probe,
     /// Seconds after which an address is announced anew.
     #[serde(default = "minute")]
     #[schemars(range(min = 5, max = 3_600))]

@@ -34,8 +34,8 @@ pub use tenant_cluster::{
     SecretKeyRef, TenantCluster, TenantClusterSpec, TenantClusterStatus, TenantMode,
 };
 pub use vlan::{
-    Announce, AnnouncementState, Delivery, EipAnnouncement, EipVlan, InterfaceKind, NextHop, Vlan,
-    VlanInterface,
+    Announce, AnnouncementState, Delivery, EipAnnouncement, EipProbe, EipVlan, InterfaceKind,
+    NextHop, Probe, SpeakerAddresses, Vlan, VlanInterface,
 };
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

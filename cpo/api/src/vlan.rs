@@ -36,6 +36,24 @@ pub struct Vlan {
     /// selects announces nothing.
     #[schemars(length(min = 1, max = 32))]
     pub interfaces: Vec<VlanInterface>,
+    /// Addresses of the nodes' speakers on the link, which are never given to a Service. A speaker
+    /// needs one to probe machines (`probe` of an `L2Advertisement`), and none for anything else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.all(s, s.addresses.all(a, isIP(a)))").message("each address must be an IP address"))]
+    pub speaker_addresses: Vec<SpeakerAddresses>,
+}
+
+/// The addresses of one node's speaker on a VLAN.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SpeakerAddresses {
+    /// The node.
+    #[schemars(length(min = 1, max = 253))]
+    pub node: String,
+    /// Its addresses, one of each family at most, within `cidrs`.
+    #[schemars(length(min = 1, max = 2), inner(length(max = 39)))]
+    pub addresses: Vec<String>,
 }
 
 /// How some nodes of the under cluster are connected to a VLAN.
@@ -81,6 +99,32 @@ pub struct EipVlan {
     /// The machines, by address.
     #[serde(default)]
     pub next_hops: Vec<NextHop>,
+    /// How speakers ask each machine whether it takes connections, if they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<EipProbe>,
+}
+
+/// How speakers ask a machine whether it takes connections: by HTTP, `GET /healthz`. 200 is yes,
+/// anything else is no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EipProbe {
+    /// What it is that answers.
+    pub kind: Probe,
+    /// The port, 1–65535.
+    pub port: u16,
+}
+
+/// What of a machine is asked whether it takes connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Probe {
+    /// Nothing: every machine does.
+    #[default]
+    None,
+    /// Its kube-proxy, at port 10256.
+    KubeProxy,
+    /// For a Service with `externalTrafficPolicy: Local`, its `healthCheckNodePort`; for any other,
+    /// kube-proxy.
+    HealthCheckNodePort,
 }
 
 /// The objects by which an address is announced.

@@ -40,6 +40,8 @@ pub struct Service {
     pub selector: String,
     /// `spec.loadBalancerIP`.
     pub load_balancer_ip: Option<String>,
+    /// `spec.healthCheckNodePort`: where each node's kube-proxy says whether it has an endpoint.
+    pub health_check_node_port: Option<u16>,
     /// `spec.publishNotReadyAddresses`.
     pub publish_not_ready: bool,
     /// `metadata.labels`: pools may select Services by them.

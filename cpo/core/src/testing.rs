@@ -90,6 +90,7 @@ pub(crate) fn service() -> Service {
         first_family: Family::V4,
         selector: "default/app=web".into(),
         load_balancer_ip: None,
+        health_check_node_port: None,
         publish_not_ready: false,
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),

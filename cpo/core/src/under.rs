@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use cpo_api::{Delivery, EipMode, EipSpec, EipStatus};
+use cpo_api::{Delivery, EipMode, EipSpec, EipStatus, Probe};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use jiff::Timestamp;
 use pools::{AddressRange, AddressSet, Labels, Selector, ServiceAllocation};
@@ -193,6 +193,8 @@ pub struct Advertisement {
     pub service_selectors: Vec<Selector>,
     /// How packets come to the tenant's machines.
     pub delivery: Delivery,
+    /// What of a machine is asked whether it takes connections.
+    pub probe: Probe,
 }
 
 impl Advertisement {

@@ -71,6 +71,7 @@ fn parsed(object: core::Service) -> Service {
         first_family,
         selector,
         load_balancer_ip: spec.load_balancer_ip,
+        health_check_node_port: spec.health_check_node_port.and_then(port_number),
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
         labels: meta.labels.unwrap_or_default(),
         annotations: known(annotations),
@@ -115,13 +116,16 @@ fn known(annotations: BTreeMap<String, String>) -> BTreeMap<String, String> {
 }
 
 fn port(port: core::ServicePort) -> Option<Port> {
-    let in_range = |n: i32| u16::try_from(n).ok().filter(|n| *n != 0);
     Some(Port {
         name: port.name.unwrap_or_default(),
         protocol: Protocol::parse(port.protocol.as_deref().unwrap_or("TCP"))?,
-        port: in_range(port.port)?,
-        node_port: port.node_port.and_then(in_range),
+        port: port_number(port.port)?,
+        node_port: port.node_port.and_then(port_number),
     })
+}
+
+fn port_number(number: i32) -> Option<u16> {
+    u16::try_from(number).ok().filter(|number| *number != 0)
 }
 
 fn published(status: core::ServiceStatus) -> PublishedStatus {

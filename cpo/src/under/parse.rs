@@ -113,9 +113,12 @@ fn unmanaged(name: TenantName, object: &TenantCluster) -> Option<UnderObject> {
     Some(UnderObject::Unmanaged(name, tenant))
 }
 
-/// The link of a tenant in VLAN mode. What cannot be read of it is not on the link.
+/// The link of a tenant in VLAN mode. What cannot be read of it is not on the link. Addresses of
+/// speakers are as little given to a Service as those of gateways.
 fn link(vlan: &cpo_api::Vlan) -> Vlan {
     let gateways = vlan.gateway.iter().flat_map(|text| text.split(','));
+    let speakers = vlan.speaker_addresses.iter().flat_map(|of| of.addresses.iter());
+    let gateways = gateways.chain(speakers.map(String::as_str));
     Vlan {
         addresses: vlan.cidrs.iter().filter_map(|cidr| cidr.parse::<AddressRange>().ok()).collect(),
         gateways: gateways.filter_map(|text| text.trim().parse().ok()).collect(),
@@ -186,6 +189,7 @@ pub(crate) fn l2_advertisement(object: L2Advertisement) -> Option<UnderObject> {
         pool_selectors: selectors(spec.ip_address_pool_selectors),
         service_selectors: selectors(spec.service_selectors),
         delivery: spec.delivery,
+        probe: spec.probe,
     };
     Some(UnderObject::L2Advertisement(name, Some(advertisement)))
 }

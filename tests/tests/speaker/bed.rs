@@ -21,6 +21,7 @@ use pools::{Port, Protocol};
 use speaker_core::bfd::{Profile, State};
 use speaker_core::fib::{Fib, Wanted};
 use speaker_core::gate::Gate;
+use speaker_core::health::Target;
 use speaker_core::l2::Standing;
 use speaker_core::node::NodeName;
 use speaker_core::order::{Delivery, Machine, Order};
@@ -235,9 +236,13 @@ impl Bed {
         let port = |address: &IpAddr| (*address, tcp(if address.is_ipv4() { PORT } else { PORT6 }));
         let peers: BTreeSet<Ipv6Addr> = nodes.iter().map(Node::address).collect::<Result<_>>()?;
         for node in nodes {
-            let gate =
-                Gate { services: addresses.iter().map(port).collect(), peers: peers.clone() };
-            node.orders.send_replace(Some(kernel::Order { routes: wanted.clone(), gate }));
+            let gate = Gate {
+                services: addresses.iter().map(port).collect(),
+                peers: peers.clone(),
+                ..Gate::default()
+            };
+            let order = kernel::Order { routes: wanted.clone(), gate, ..kernel::Order::default() };
+            node.orders.send_replace(Some(order));
         }
         Ok(())
     }
@@ -312,6 +317,16 @@ impl Node {
         self.orders.send_modify(|order| {
             if let Some(order) = order {
                 order.routes = routes;
+            }
+        });
+    }
+
+    /// Gives it an address, and lets answers of these machines in.
+    pub(crate) fn asks(&self, by: IpAddr, machines: BTreeSet<Target>) {
+        self.orders.send_modify(|order| {
+            if let Some(order) = order {
+                order.addresses = [(by, 32)].into();
+                order.gate.probed = machines;
             }
         });
     }

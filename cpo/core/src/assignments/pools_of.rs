@@ -239,7 +239,7 @@ impl Others {
         for (name, tenant) in &world.tenants {
             let gateways = tenant.spec.vlan.iter().flat_map(|vlan| &vlan.gateways);
             let gateways: Vec<_> = gateways.copied().map(AddressRange::single).collect();
-            add(&gateways, format!("a gateway in spec.vlan of TenantCluster {name}"));
+            add(&gateways, format!("a gateway or a speaker in spec.vlan of TenantCluster {name}"));
         }
         for (name, node) in &world.under.nodes {
             let addresses = node.addresses.iter().copied();

@@ -9,7 +9,7 @@ use pools::{AddressRange, AddressSet};
 pub struct Vlan {
     /// The addresses of the link: those of Services are among them.
     pub addresses: AddressSet,
-    /// Its gateways.
+    /// Its gateways, and the speakers' own addresses.
     pub gateways: Vec<IpAddr>,
 }
 

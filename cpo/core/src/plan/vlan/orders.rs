@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use cpo_api::{Announce, Delivery, EipService, EipSpec, EipVlan, NextHop};
+use cpo_api::{Announce, Delivery, EipProbe, EipService, EipSpec, EipVlan, NextHop, Probe};
 use pools::Family;
 
 use super::super::address::kept_by_others;
@@ -12,11 +12,14 @@ use super::super::serve::Serving;
 use crate::backends::{self, Resolved};
 use crate::effect::{Effect, UnderEffect};
 use crate::ids::ServiceKey;
-use crate::service::Service;
+use crate::service::{Service, TrafficPolicy};
 use crate::tenant::Tenant;
 use crate::time::Now;
 use crate::under::{Advertisement, Eip, Pool};
 use crate::world::World;
+
+/// Where kube-proxy says that it is alive (`--healthz-bind-address`).
+const KUBE_PROXY: u16 = 10_256;
 
 /// The orders for an address of the Service that is looked at, and of those that share it.
 pub(in crate::plan) fn of(
@@ -106,7 +109,11 @@ impl<'a> Sharers<'a> {
             return EipVlan { next_hops, ..told };
         }
         let by = self.advertised(pool);
+        // The under cluster's nodes serve their own Services.
+        let probe = by.first().map(|(_, by)| by.probe);
+        let probe = probe.filter(|_| !self.tenant.spec.is_under_cluster()).unwrap_or_default();
         EipVlan {
+            probe: self.known().next().and_then(|(_, service)| probe_of(service, probe)),
             delivery: match by.first() {
                 _ if self.tenant.spec.is_under_cluster() => Delivery::Local,
                 Some((_, by)) => by.delivery,
@@ -117,7 +124,7 @@ impl<'a> Sharers<'a> {
         }
     }
 
-    /// The advertisements of a pool for any of them, by name.
+    /// The advertisements of a pool for any of them by name.
     fn advertised(&self, pool: &str) -> Vec<(&'a String, &'a Advertisement)> {
         let under = &self.world.under;
         let labels = under.pools.get(pool).map(|pool: &Pool| pool.labels.clone());
@@ -126,5 +133,17 @@ impl<'a> Sharers<'a> {
         let covers =
             |by: &Advertisement| services.iter().any(|service| by.covers(pool, &labels, service));
         under.advertisements.iter().filter(|(_, by)| covers(by)).collect()
+    }
+}
+
+/// How machines are asked whether they take a Service's connections, as an advertisement has it.
+fn probe_of(service: &Service, probe: Probe) -> Option<EipProbe> {
+    let kube_proxy = EipProbe { kind: Probe::KubeProxy, port: KUBE_PROXY };
+    match (probe, service.policy, service.health_check_node_port) {
+        (Probe::None, ..) => None,
+        (Probe::HealthCheckNodePort, TrafficPolicy::Local, Some(port)) => {
+            Some(EipProbe { kind: Probe::HealthCheckNodePort, port })
+        }
+        (Probe::KubeProxy | Probe::HealthCheckNodePort, ..) => Some(kube_proxy),
     }
 }

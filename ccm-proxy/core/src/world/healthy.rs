@@ -1,0 +1,67 @@
+//! A part without the machines that do not answer as they should.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::{Connection, Part};
+use crate::health::{Failing, Target, kept};
+use crate::order::Delivery;
+
+impl Part {
+    /// A part of this connection in which nothing is to be done.
+    #[must_use]
+    pub fn new(connection: Connection) -> Self {
+        let (members, orders, ahead, routes) = Default::default();
+        let (gate, probes, sources) = Default::default();
+        Self { connection, members, orders, ahead, routes, gate, probes, sources }
+    }
+
+    /// Who is to be asked whether it takes connections: each machine behind an address that is
+    /// probed, where we have an address to ask by.
+    #[must_use]
+    pub fn targets(&self) -> BTreeSet<Target> {
+        let targets = self.probes.iter().flat_map(|(address, port)| {
+            let machines = self.machines(*address).into_iter();
+            machines.map(|machine| Target { machine, port: *port })
+        });
+        targets.filter(|target| self.asks(target.machine)).collect()
+    }
+
+    /// Whether we have an address to ask a machine by.
+    #[must_use]
+    pub fn asks(&self, machine: IpAddr) -> bool {
+        self.sources.iter().any(|source| source.address.is_ipv4() == machine.is_ipv4())
+    }
+
+    /// The machines behind an address.
+    fn machines(&self, address: IpAddr) -> BTreeSet<IpAddr> {
+        let routed = self.routes.get(&address).into_iter().flatten().copied();
+        let direct = match self.orders.get(&address).map(|order| &order.delivery) {
+            Some(Delivery::Direct { machines }) => Some(machines),
+            Some(Delivery::Routed { .. } | Delivery::Local { .. }) | None => None,
+        };
+        let alike = |machine: &IpAddr| machine.is_ipv4() == address.is_ipv4();
+        let direct = direct.into_iter().flatten().map(|machine| machine.address);
+        routed.chain(direct).filter(alike).collect()
+    }
+
+    /// The same, without the machines that are out: of an address all of whose machines are, none
+    /// is taken away.
+    #[must_use]
+    pub fn without(&self, failing: &Failing) -> Self {
+        let mut part = self.clone();
+        for (address, port) in &self.probes {
+            let out = (*port, failing);
+            if let Some(machines) = part.routes.get_mut(address) {
+                *machines = kept(machines, |machine| *machine, out);
+            }
+            match part.orders.get_mut(address).map(|order| &mut order.delivery) {
+                Some(Delivery::Routed { machines } | Delivery::Direct { machines }) => {
+                    *machines = kept(machines, |machine| machine.address, out);
+                }
+                Some(Delivery::Local { .. }) | None => {}
+            }
+        }
+        part
+    }
+}
