@@ -45,5 +45,6 @@ fn main() -> ExitCode {
         foreign_host_with_the_address_is_named_and_left_alone,
         interface_that_is_missing_is_told_and_harms_no_other_vlan,
         address_of_a_speaker_that_is_cut_off_is_given_to_nobody,
+        advertisement_that_cannot_be_followed_says_why_and_harms_no_other,
     ])
 }

@@ -21,6 +21,16 @@ use crate::{Condition, Delivery, LabelSelector, Probe};
     doc = "Addresses that are announced on their VLAN by ARP and NDP.",
     printcolumn(name = "POOLS", type_ = "string", json_path = ".spec.ipAddressPools"),
     printcolumn(name = "DELIVERY", type_ = "string", json_path = ".spec.delivery"),
+    printcolumn(
+        name = "READY",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "REASON",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -40,7 +50,8 @@ pub struct L2AdvertisementSpec {
     /// The Services whose addresses are announced, by their labels: any of these; none is all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub service_selectors: Vec<LabelSelector>,
-    /// How packets come to the tenant's machines. Where several apply, the first by name counts.
+    /// How packets come to the tenant's machines. Of several that say otherwise of the same pool and
+    /// Service the oldest counts, and those that differ from it are not followed for that Service.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self != 'Local'").message("must be Routed or Direct: Services of the under cluster are delivered locally by themselves"))]
     pub delivery: Delivery,
@@ -61,7 +72,7 @@ const fn minute() -> u32 {
 /// What was observed of one advertisement.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct L2AdvertisementStatus {
-    /// `Ready`.
+    /// `Ready`: nothing is wrong with it.
     #[serde(default)]
     pub conditions: Vec<Condition>,
 }

@@ -44,6 +44,26 @@ pub enum LabelOperator {
     DoesNotExist,
 }
 
+impl LabelSelector {
+    /// What of it cannot be meant so, as the API server would refuse it in objects of its own.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        let mut expressions = self.match_expressions.iter().enumerate();
+        expressions.find_map(|(i, LabelExpression { key, operator, values })| {
+            let (wrong, remedy) = match operator {
+                LabelOperator::In | LabelOperator::NotIn => (values.is_empty(), "name some"),
+                LabelOperator::Exists | LabelOperator::DoesNotExist => {
+                    (!values.is_empty(), "take them out")
+                }
+            };
+            let what = if values.is_empty() { "without values" } else { "with values" };
+            wrong.then(|| {
+                format!("matchExpressions[{i}]: {operator:?} {what} for label {key}: {remedy}")
+            })
+        })
+    }
+}
+
 impl From<LabelSelector> for pools::Selector {
     fn from(selector: LabelSelector) -> Self {
         Self {
@@ -63,5 +83,32 @@ impl From<LabelExpression> for pools::Requirement {
             LabelOperator::DoesNotExist => Operator::DoesNotExist,
         };
         Self { key: expression.key, operator }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expression_that_cannot_be_meant_so_is_named() {
+        let by = |operator, values: &[&str]| {
+            let values = values.iter().map(|value| (*value).to_owned()).collect();
+            let expression = LabelExpression { key: "rack".to_owned(), operator, values };
+            let match_expressions = vec![expression];
+            LabelSelector { match_expressions, ..LabelSelector::default() }.fault()
+        };
+        let (some, none): (&[&str], &[&str]) = (&["r1"], &[]);
+        for (operator, right, wrong) in [
+            (LabelOperator::In, some, none),
+            (LabelOperator::NotIn, some, none),
+            (LabelOperator::Exists, none, some),
+            (LabelOperator::DoesNotExist, none, some),
+        ] {
+            assert_eq!(by(operator, right), None);
+            let fault = by(operator, wrong).unwrap();
+            assert!(fault.starts_with("matchExpressions[0]: "), "{fault}");
+            assert!(fault.contains("for label rack: "), "{fault}");
+        }
     }
 }

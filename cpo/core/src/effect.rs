@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cpo_api::{AddressPoolStatus, EipSpec, EipStatus, TenantClusterStatus};
+use cpo_api::{AddressPoolStatus, EipSpec, EipStatus, L2AdvertisementStatus, TenantClusterStatus};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -241,6 +241,13 @@ pub enum UnderEffect {
         /// MetalLB's objects.
         documents: Vec<Value>,
     },
+    /// Replace an `L2Advertisement`'s status.
+    PatchAdvertisementStatus {
+        /// Name.
+        name: String,
+        /// New status.
+        status: L2AdvertisementStatus,
+    },
     /// Replace an `AddressPool`'s status.
     PatchPoolStatus {
         /// Name.
@@ -265,6 +272,7 @@ impl UnderEffect {
             Self::TenantFinalizer { .. } => "tenant-finalizer",
             Self::TenantEvent { .. } => "tenant-event",
             Self::RenderMetallb { .. } => "render-metallb",
+            Self::PatchAdvertisementStatus { .. } => "patch-advertisement-status",
             Self::PatchPoolStatus { .. } => "patch-pool-status",
         }
     }

@@ -7,6 +7,7 @@
 //! any two of them goes on where it was.
 
 mod address;
+mod advertisements;
 mod counts;
 mod holders;
 mod metallb;
@@ -27,6 +28,7 @@ use crate::problem::Problem;
 use crate::time::Now;
 use crate::world::World;
 
+pub use advertisements::advertisement_status;
 pub(crate) use counts::not_shown;
 pub use counts::{pool_status, tenant_status};
 pub(crate) use holders::Holders;

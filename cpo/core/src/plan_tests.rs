@@ -65,6 +65,7 @@ pub(super) fn word(effect: &Effect) -> &'static str {
             UnderEffect::TenantEvent { .. } => "event",
             UnderEffect::RenderMetallb { .. } => "ConfigMap",
             UnderEffect::PatchPoolStatus { .. } => "pool status",
+            UnderEffect::PatchAdvertisementStatus { .. } => "advertisement status",
         },
         Effect::Ovn(edits) => match edits.first() {
             Some(LbEdit::Insert { .. }) => "rows inserted",

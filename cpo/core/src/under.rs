@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use cpo_api::{Delivery, EipMode, EipSpec, EipStatus, Probe};
+use cpo_api::{Delivery, EipMode, EipSpec, EipStatus, L2AdvertisementStatus, Probe};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use jiff::Timestamp;
 use pools::{AddressRange, AddressSet, Labels, Selector, ServiceAllocation};
@@ -185,6 +185,11 @@ impl Pool {
 /// An `L2Advertisement`, as far as it decides which addresses are announced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Advertisement {
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `metadata.creationTimestamp` in seconds of Unix time: of two that contradict each other, the
+    /// older counts.
+    pub created: u64,
     /// Pools by name.
     pub pools: BTreeSet<String>,
     /// Pools by their labels, beside those.
@@ -195,16 +200,28 @@ pub struct Advertisement {
     pub delivery: Delivery,
     /// What of a machine is asked whether it takes connections.
     pub probe: Probe,
+    /// The interfaces over which is announced; speakers resolve them.
+    pub interfaces: BTreeSet<String>,
+    /// Which of its selectors cannot be meant so, if one cannot.
+    pub broken: Option<String>,
+    /// What its status holds.
+    pub status: L2AdvertisementStatus,
 }
 
 impl Advertisement {
     /// Whether it announces addresses of a pool for a Service with these labels.
     #[must_use]
     pub fn covers(&self, name: &str, pool: &Labels, service: &Labels) -> bool {
+        let selected = self.service_selectors.iter().any(|s| s.matches(service));
+        self.has_pool(name, pool) && (self.service_selectors.is_empty() || selected)
+    }
+
+    /// Whether it announces addresses of a pool, for some Services at least.
+    #[must_use]
+    pub fn has_pool(&self, name: &str, pool: &Labels) -> bool {
         let all = self.pools.is_empty() && self.pool_selectors.is_empty();
-        let any = |selectors: &[Selector], labels| selectors.iter().any(|s| s.matches(labels));
-        let of_pool = all || self.pools.contains(name) || any(&self.pool_selectors, pool);
-        of_pool && (self.service_selectors.is_empty() || any(&self.service_selectors, service))
+        let selected = || self.pool_selectors.iter().any(|s| s.matches(pool));
+        all || self.pools.contains(name) || selected()
     }
 }
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use cpo_api::{AddressPool, Eip, EipSpec, EipStatus, TenantCluster, names};
+use cpo_api::{AddressPool, Eip, EipSpec, EipStatus, L2Advertisement, TenantCluster, names};
 use cpo_core::effect::{Effect, Purpose, UnderEffect};
 use cpo_core::engine::{Input, UnderObject};
 use cpo_core::ids::{Install, Uid, Version};
@@ -114,6 +114,13 @@ impl UnderExecutor {
             UnderEffect::RenderMetallb { namespace, name, owner, documents } => {
                 let api = Api::namespaced(self.client.clone(), &namespace);
                 metallb::render(&api, &name, (&self.install, &owner), &documents).await?;
+                Ok(Vec::new())
+            }
+            UnderEffect::PatchAdvertisementStatus { name, status } => {
+                let api = self.api::<L2Advertisement>();
+                let patch = replace_status(json!(status));
+                // The watch alone tells of it, as of a pool.
+                json_patch("status of L2Advertisement", &api, &name, patch).await?;
                 Ok(Vec::new())
             }
             UnderEffect::PatchPoolStatus { name, status } => {

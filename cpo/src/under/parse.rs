@@ -122,6 +122,7 @@ fn link(vlan: &cpo_api::Vlan) -> Vlan {
     Vlan {
         addresses: vlan.cidrs.iter().filter_map(|cidr| cidr.parse::<AddressRange>().ok()).collect(),
         gateways: gateways.filter_map(|text| text.trim().parse().ok()).collect(),
+        interfaces: vlan.interfaces.iter().map(|of| of.name.clone()).collect(),
     }
 }
 
@@ -182,9 +183,25 @@ fn allocation(allocation: cpo_api::ServiceAllocation) -> pools::ServiceAllocatio
 /// An `L2Advertisement`.
 pub(crate) fn l2_advertisement(object: L2Advertisement) -> Option<UnderObject> {
     let name = object.name_any();
+    let (generation, created) =
+        (object.metadata.generation.unwrap_or_default(), created(&object.metadata));
     let spec = object.spec;
+    let of = [
+        ("ipAddressPoolSelectors", &spec.ip_address_pool_selectors),
+        ("nodeSelectors", &spec.node_selectors),
+        ("serviceSelectors", &spec.service_selectors),
+    ];
+    let broken = of.into_iter().find_map(|(field, all)| {
+        let mut faults = all.iter().map(cpo_api::LabelSelector::fault).enumerate();
+        faults.find_map(|(i, fault)| Some(format!("spec.{field}[{i}].{}", fault?)))
+    });
     let selectors = |all: Vec<cpo_api::LabelSelector>| all.into_iter().map(Into::into).collect();
     let advertisement = under::Advertisement {
+        generation,
+        created,
+        broken,
+        interfaces: spec.interfaces.into_iter().collect(),
+        status: object.status.unwrap_or_default(),
         pools: spec.ip_address_pools.into_iter().collect(),
         pool_selectors: selectors(spec.ip_address_pool_selectors),
         service_selectors: selectors(spec.service_selectors),

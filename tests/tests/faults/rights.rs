@@ -140,8 +140,21 @@ async fn exercise_namespaces(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// The shield is lost; a tenant is to be cleaned up after, and then not.
+/// The shield is lost; a tenant is to be cleaned up after, and then not; an advertisement of a pool
+/// that is not there is told so.
 async fn exercise_the_operators_objects(lab: &Lab) -> Result<()> {
+    let advertisement = json!({
+        "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": "L2Advertisement",
+        "metadata": {"name": "office"}, "spec": {"ipAddressPools": ["none"]},
+    });
+    lab.under().apply(&advertisement).await?;
+    let advertisements =
+        lab.under().api("cloud-provider-ovn.io/v1alpha1", "L2Advertisement", "").await?;
+    wait::for_object(&advertisements, "office", "not to be ready", SOON, |of| {
+        look::condition(&of.data, "Ready").is_some_and(|ready| ready.reason == "PoolNotFound")
+    })
+    .await?;
+    advertisements.delete("office", &DeleteParams::default()).await?;
     let shields = lab.under().api("kubeovn.io/v1", "OvnDnatRule", "").await?;
     shields.delete("cloud-provider-ovn", &DeleteParams::default()).await?;
     wait::for_object(&shields, "cloud-provider-ovn", "to be ready", SOON, |rule| {

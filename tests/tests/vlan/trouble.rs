@@ -92,3 +92,50 @@ pub(crate) async fn address_of_a_speaker_that_is_cut_off_is_given_to_nobody() ->
     wait::for_absence(&services(tenant), "web", SOON).await?;
     bed.gone(address).await
 }
+
+pub(crate) async fn advertisement_that_cannot_be_followed_says_why_and_harms_no_other() -> Result<()>
+{
+    let bed = Bed::start(1).await?;
+    let tenant = bed.lab.tenant("a")?;
+    tenant.add_pod("web-1", "vm1", &[("app", "web")]).await?;
+    let advertisement = |name: &str, spec: serde_json::Value| {
+        json!({
+            "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": "L2Advertisement",
+            "metadata": {"name": name}, "spec": spec,
+        })
+    };
+    let wrong = [
+        ("z-other-delivery", json!({"delivery": "Direct"}), "Contradicted", "L2Advertisement all"),
+        ("b-no-pool", json!({"ipAddressPools": ["none"]}), "PoolNotFound", "AddressPool none"),
+        ("c-no-interface", json!({"interfaces": ["bond7"]}), "InterfaceNotFound", "bond7"),
+        (
+            "d-selector",
+            json!({"nodeSelectors": [{"matchExpressions": [{"key": "rack", "operator": "In"}]}]}),
+            "SelectorInvalid",
+            "spec.nodeSelectors[0].matchExpressions[0]",
+        ),
+    ];
+    for (name, spec, ..) in &wrong {
+        bed.lab.under().apply(&advertisement(name, spec.clone())).await?;
+    }
+    let api: Api<L2Advertisement> = Api::all(bed.lab.under().client());
+    let says = |of: &L2Advertisement, reason: &str, text: &str| {
+        let conditions = of.status.iter().flat_map(|status| &status.conditions);
+        let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
+        ready.any(|ready| ready.reason == reason && ready.message.contains(text))
+    };
+    for (name, _, reason, text) in &wrong {
+        wait::for_object(&api, name, reason, SOON, |of: &L2Advertisement| says(of, reason, text))
+            .await?;
+    }
+    wait::for_object(&api, "all", "to be ready", SOON, |of: &L2Advertisement| {
+        says(of, "Ready", "")
+    })
+    .await?;
+    let address = bed.serve(tenant, &service("web").port(80).build()).await?;
+    let orders = bed.eips().get(&address.to_string()).await?.spec.vlan.context("no orders")?;
+    ensure!(orders.announce.l2.contains(&"all".to_owned()), "{orders:?}");
+    ensure!(!orders.announce.l2.contains(&"z-other-delivery".to_owned()), "{orders:?}");
+    ensure!(orders.delivery == cpo_api::Delivery::Routed, "{orders:?}");
+    Ok(())
+}

@@ -7,7 +7,7 @@ use super::{Engine, Input, TenantObject, UnderObject};
 use crate::ids::{ServiceKey, TenantName};
 use crate::ovn::{Concern, RowChange};
 use crate::tenant::{Link, Tenant, TenantSpec};
-use crate::under::{Eip, Ip, Node, OvnEip, Pool, Shield, Unmanaged};
+use crate::under::{Advertisement, Eip, Ip, Node, OvnEip, Pool, Shield, Unmanaged};
 use crate::world::World;
 
 impl Engine {
@@ -118,12 +118,7 @@ impl Engine {
                 }
             }
             UnderObject::Vip(name, addresses) => self.world.put_vip(&name, addresses),
-            UnderObject::L2Advertisement(name, advertisement) => {
-                if put(&mut under.advertisements, name, advertisement) {
-                    self.chores.rendered_changed(&self.world);
-                    self.soil_everybody();
-                }
-            }
+            UnderObject::L2Advertisement(name, of) => self.advertisement(name, of),
             UnderObject::Node(name, node) => self.node(name, node),
             UnderObject::ServiceCidr(name, ranges) => {
                 if put(&mut under.service_cidrs, name, ranges) {
@@ -141,6 +136,21 @@ impl Engine {
                     self.soil_namespace(&id.0);
                 }
             }
+        }
+    }
+
+    fn advertisement(&mut self, name: String, of: Option<Advertisement>) {
+        let wish = |of: &Advertisement| Advertisement {
+            status: cpo_api::L2AdvertisementStatus::default(),
+            ..of.clone()
+        };
+        let all = &mut self.world.under.advertisements;
+        let same = all.get(&name).map(wish) == of.as_ref().map(wish);
+        put(all, name, of);
+        self.chores.advertisements_changed(&self.world);
+        if !same {
+            self.chores.rendered_changed(&self.world);
+            self.soil_everybody();
         }
     }
 
@@ -197,6 +207,11 @@ impl Engine {
             self.chores.reserved_changed(address);
         }
         let concerned = self.world.put_eip(name, eip);
+        // Whether two advertisements meet may be for the labels of a Service to tell.
+        let selects = |of: &Advertisement| !of.service_selectors.is_empty();
+        if self.world.under.advertisements.values().any(selects) {
+            self.chores.advertisements_changed(&self.world);
+        }
         for (tenant, pool) in tenants {
             tenant.into_iter().for_each(|tenant| self.chores.tenant_changed(tenant));
             self.chores.pool_changed(pool);
@@ -281,6 +296,7 @@ impl Engine {
         for name in self.world.under.pools.keys().cloned().collect::<Vec<_>>() {
             self.chores.pool_changed(name);
         }
+        self.chores.advertisements_changed(&self.world);
         self.reserved_of(None);
         self.chores.rendered_changed(&self.world);
         self.soil_everybody();

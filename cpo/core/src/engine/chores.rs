@@ -48,6 +48,8 @@ pub(super) enum Chore {
     Tenant(TenantName),
     /// Write an `AddressPool`'s status.
     Pool(String),
+    /// Write an `L2Advertisement`'s status.
+    Advertisement(String),
     /// See to an address that an operator reserved and no Service has.
     Reserved(IpAddr),
     /// Try an address again that Kube-OVN did not grant.
@@ -111,6 +113,12 @@ impl Chores {
         world.under.unmanaged.keys().for_each(|name| self.counted(Chore::Render(name.clone())));
     }
 
+    /// What an advertisement says is held against all others as well.
+    pub(super) fn advertisements_changed(&mut self, world: &World) {
+        let all = world.under.advertisements.keys();
+        all.for_each(|name| self.counted(Chore::Advertisement(name.clone())));
+    }
+
     pub(super) fn reserved_changed(&mut self, address: IpAddr) {
         self.due.insert(Chore::Reserved(address), Duration::ZERO);
     }
@@ -133,6 +141,7 @@ impl Chores {
         world.tenants.keys().for_each(|name| self.tenant_changed(name.clone()));
         world.under.pools.keys().for_each(|name| self.pool_changed(name.clone()));
         self.rendered_changed(world);
+        self.advertisements_changed(world);
     }
 
     fn counted(&mut self, chore: Chore) {
@@ -180,6 +189,7 @@ impl Engine {
                 Chore::Sweep => self.sweep(now),
                 Chore::Tenant(name) => self.tenant_chore(name, now),
                 Chore::Pool(name) => self.pool_chore(name, now),
+                Chore::Advertisement(name) => self.advertisement_chore(name, now),
                 Chore::Reserved(address) => self.reserved_chore(*address, now),
                 Chore::Ungranted(address) => {
                     self.world.claim(Some(*address), Claim::Ungranted, false);
@@ -308,6 +318,15 @@ impl Engine {
             self.chores.due.insert(Chore::Reserved(address), now.mono + GRANT_PERIOD);
         }
         next.effect.map(Effect::Under)
+    }
+
+    fn advertisement_chore(&self, name: &str, now: Now) -> Option<Effect> {
+        let of = self.world.under.advertisements.get(name)?;
+        let status = plan::advertisement_status(&self.world, name, of, now);
+        let differs = conditions_differ(&of.status.conditions, &status.conditions);
+        let name = name.to_owned();
+        let effect = UnderEffect::PatchAdvertisementStatus { name, status };
+        differs.then_some(Effect::Under(effect))
     }
 
     fn pool_chore(&self, name: &str, now: Now) -> Option<Effect> {

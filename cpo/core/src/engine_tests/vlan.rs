@@ -25,7 +25,8 @@ pub(super) fn world() -> World {
     let spec = &mut world.tenant_a().spec;
     (spec.vpc, spec.subnets) = (None, vec!["vlan-205".into()]);
     let addresses = ["10.205.0.0/24".parse().unwrap()].into_iter().collect();
-    spec.vlan = Some(Vlan { addresses, gateways: vec!["10.205.0.1".parse().unwrap()] });
+    spec.vlan =
+        Some(Vlan { addresses, gateways: vec!["10.205.0.1".parse().unwrap()], ..Vlan::default() });
     world.with_ip("vm1.lan", "vm1", "vlan-205", "10.205.0.11").with_ip(
         "vm2.lan",
         "vm2",

@@ -1,5 +1,6 @@
 //! How the addresses of a tenant are served.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use pools::{AddressRange, AddressSet};
@@ -11,6 +12,8 @@ pub struct Vlan {
     pub addresses: AddressSet,
     /// Its gateways, and the speakers' own addresses.
     pub gateways: Vec<IpAddr>,
+    /// The interfaces of nodes that are on it, by the names they have there.
+    pub interfaces: BTreeSet<String>,
 }
 
 impl Vlan {

@@ -228,6 +228,10 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
             return if world.tenants.contains_key(name) { Applied::Done } else { Applied::Refused };
         }
         UnderEffect::RenderMetallb { .. } => {}
+        UnderEffect::PatchAdvertisementStatus { name, status } => {
+            let Some(of) = under.advertisements.get_mut(name) else { return Applied::Refused };
+            of.status = status.clone();
+        }
         UnderEffect::PatchPoolStatus { name, status } => {
             let Some(pool) = under.pools.get_mut(name) else { return Applied::Refused };
             pool.status = status.clone();

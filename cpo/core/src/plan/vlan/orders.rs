@@ -8,6 +8,7 @@ use cpo_api::{Announce, Delivery, EipProbe, EipService, EipSpec, EipVlan, NextHo
 use pools::Family;
 
 use super::super::address::kept_by_others;
+use super::super::advertisements::followed;
 use super::super::serve::Serving;
 use crate::backends::{self, Resolved};
 use crate::effect::{Effect, UnderEffect};
@@ -124,7 +125,7 @@ impl<'a> Sharers<'a> {
         }
     }
 
-    /// The advertisements of a pool for any of them by name.
+    /// The advertisements of a pool for any of them that are followed, by name.
     fn advertised(&self, pool: &str) -> Vec<(&'a String, &'a Advertisement)> {
         let under = &self.world.under;
         let labels = under.pools.get(pool).map(|pool: &Pool| pool.labels.clone());
@@ -132,7 +133,7 @@ impl<'a> Sharers<'a> {
         let services: Vec<_> = self.known().map(|(_, service)| &service.labels).collect();
         let covers =
             |by: &Advertisement| services.iter().any(|service| by.covers(pool, &labels, service));
-        under.advertisements.iter().filter(|(_, by)| covers(by)).collect()
+        followed(under.advertisements.iter().filter(|(_, by)| covers(by)).collect())
     }
 }
 
