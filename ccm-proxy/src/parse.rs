@@ -106,9 +106,12 @@ pub(crate) fn eip(object: cpo_api::Eip, us: &NodeName) -> Parsed {
     let (spec, status) = (object.spec, object.status.unwrap_or_default());
     let Some(address) = address_of(&name) else { return (None, complaints) };
     let uid = object.metadata.uid.unwrap_or_default();
-    // In a conflict a speaker does not announce.
     let announced = status.announcements.iter().any(|announcement| {
-        announcement.uid == uid && announcement.state != AnnouncementState::Conflict
+        announcement.uid == uid
+            && match announcement.state {
+                AnnouncementState::Announced | AnnouncementState::Contested => true,
+                AnnouncementState::Conflict | AnnouncementState::Unable => false,
+            }
     });
     let ours = status.announcements.into_iter().find(|entry| entry.node == us.as_str());
     let vlan = spec.vlan.filter(|_| spec.mode == EipMode::Vlan);

@@ -68,6 +68,18 @@ fn an_address_is_read_with_what_speakers_say_of_this_very_object() {
 }
 
 #[test]
+fn fields_that_are_not_known_yet_keep_no_address_from_being_read() {
+    let (plain, _) = seen(read_eip(|_| ()));
+    let (newer, complaints) = seen(read_eip(|eip| {
+        for at in ["/spec", "/spec/vlan", "/spec/vlan/announce", "/spec/vlan/nextHops/0"] {
+            eip.pointer_mut(at).unwrap()["ofLater"] = json!(true);
+        }
+        eip["status"]["announcements"][0]["ofLater"] = json!(true);
+    }));
+    assert_eq!((newer, complaints), (plain, Vec::new()));
+}
+
+#[test]
 fn an_address_of_another_mode_is_of_no_concern() {
     for change in [("mode", json!("Overlay")), ("vlan", json!(null))] {
         let (object, _) = read_eip(|eip| {

@@ -26,10 +26,11 @@ use cpo_api::AnnouncementState;
 use speaker_core::health::Failing;
 use speaker_core::l2::Standing;
 use speaker_core::node::NodeName;
+use speaker_core::order::Order;
 use speaker_core::vlan::Member;
 use speaker_core::world::{Connection, Part, VlanName};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use crate::input::{Entry, Input, Told};
 use running::{News, Running};
@@ -204,10 +205,15 @@ impl Task {
         }
         self.tell(Told::Connected(None)).await;
         self.settle().await;
-        let same = |wanted: &Wanted| matches!(wanted, Wanted::Part(part) if part.connection.is_alike(connection));
-        let other = self.wanted.wait_for(|wanted| !same(wanted));
-        // Either way it is looked at what is wanted now.
-        let _ = timeout(pause, other).await.map(|other| other.map(drop));
+        let over = Instant::now() + pause;
+        while let Some(part) = self.part(connection) {
+            self.say(unable(&part, &self.us, &error.to_string())).await;
+            // Either way it is looked at what is wanted now. Cancel safe: what changed stays changed.
+            tokio::select! {
+                changed = self.wanted.changed() => if changed.is_err() { return },
+                () = sleep_until(over) => return,
+            }
+        }
     }
 
     async fn remove(&self) {
@@ -220,7 +226,10 @@ impl Task {
 
     /// Tells the heart what is to be said of addresses now.
     async fn report(&mut self, stands: &Stands) {
-        let entries = entries(stands, &self.said);
+        self.say(entries(stands, &self.said)).await;
+    }
+
+    async fn say(&mut self, entries: BTreeMap<IpAddr, Entry>) {
         let gone = self.said.keys().filter(|address| !entries.contains_key(*address));
         let mut changed: BTreeMap<_, _> = gone.map(|address| (*address, None)).collect();
         let other = entries.iter().filter(|(at, entry)| self.said.get(*at) != Some(*entry));
@@ -241,6 +250,16 @@ impl Task {
         // The heart is gone only when the process ends.
         let _ = self.inputs.send(Input::Vlan(self.name.clone(), told)).await;
     }
+}
+
+/// What is to be said of each address that nobody announces, and that we cannot announce.
+fn unable(part: &Part, us: &NodeName, why: &str) -> BTreeMap<IpAddr, Entry> {
+    let ours = part.orders.iter().filter(|(_, order)| !order.announced && order.nodes.contains(us));
+    let entry = |(address, order): (&IpAddr, &Order)| {
+        let (uid, state) = (order.uid.clone(), AnnouncementState::Unable);
+        (*address, Entry { uid, state, message: why.to_owned() })
+    };
+    ours.map(entry).collect()
 }
 
 /// What is to be said of each address, where this was said before.
@@ -274,6 +293,7 @@ mod tests {
     use pools::Selector;
     use speaker_core::l2::Announced;
     use speaker_core::mac::MacAddress;
+    use speaker_core::order::Delivery;
 
     use super::*;
 
@@ -337,6 +357,30 @@ mod tests {
             let said = said.as_ref().map(|entry| (entry.state, entry.message.as_str()));
             assert_eq!(said, expected, "{standing:?}");
         }
+    }
+
+    #[test]
+    fn why_nothing_can_be_announced_is_said_of_what_nobody_announces() {
+        let us: NodeName = "n1".parse().unwrap();
+        let order = |uid: &str, node: &str, announced| Order {
+            uid: uid.into(),
+            delivery: Delivery::Local,
+            nodes: [node.parse().unwrap()].into(),
+            refresh: Duration::from_secs(60),
+            announced,
+        };
+        let mut part = Part::new(Connection::default());
+        let address = |last| IpAddr::from([10, 205, 0, last]);
+        part.orders.insert(address(1), order("u1", "n1", false));
+        part.orders.insert(address(2), order("u2", "n1", true));
+        part.orders.insert(address(3), order("u3", "n2", false));
+        let said = unable(&part, &us, "there is no interface eth7 on node n1");
+        let expected = Entry {
+            uid: "u1".into(),
+            state: AnnouncementState::Unable,
+            message: "there is no interface eth7 on node n1".to_owned(),
+        };
+        assert_eq!(said, [(address(1), expected)].into());
     }
 
     #[test]

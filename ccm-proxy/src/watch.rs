@@ -3,9 +3,10 @@
 //! ```text
 //! API server ─► Watch (one of each kind) ─► inputs (bounded: a full heart holds up the watch)
 //! ```
-//! After any error the watch is dropped and made anew, with a complete list: a server that
-//! answers 410 to a watch would freeze the library's watcher for ever (kube-rs #1042), and only a
-//! complete list proves that nothing was missed.
+//! A watch that breaks off goes on where it was: not every restart of an API server makes all
+//! speakers read everything again. One that the server refuses is dropped and made anew, with a
+//! complete list: what it cannot give any more is lost otherwise, and a refusal by the status of the
+//! answer (410) would freeze the library's watcher for ever (kube-rs #1042).
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -58,20 +59,33 @@ where
         self.config = self.config.timeout(WATCH_SECONDS);
         let mut backoff = FIRST_BACKOFF;
         while let Err(error) = self.follow(&mut backoff).await {
-            let error = describe(&error);
-            tracing::warn!(kind = ?self.kind, error, "watch failed, will be repeated");
-            sleep(jittered(backoff)).await;
-            backoff = (backoff * 2).min(PATIENCE);
+            self.pause(&error, &mut backoff, "watch failed, all is read again").await;
         }
     }
 
-    /// Follows one watch until it fails; `Ok` when nobody listens any more.
+    /// Waits after a failure.
+    async fn pause(&self, error: &watcher::Error, backoff: &mut Duration, what: &str) {
+        let error = describe(error);
+        tracing::warn!(kind = ?self.kind, error, "{what}");
+        sleep(jittered(*backoff)).await;
+        *backoff = (*backoff * 2).min(PATIENCE);
+    }
+
+    /// Follows one watch until the server refuses it; `Ok` when nobody listens any more.
     async fn follow(&self, backoff: &mut Duration) -> Result<(), watcher::Error> {
         let events = watcher::watcher(self.api.clone(), self.config.clone());
         pin_mut!(events);
         let mut names = BTreeSet::new();
         while let Some(event) = events.next().await {
-            let told = match event? {
+            let event = match event {
+                Ok(event) => event,
+                Err(error) if resumes(&error) => {
+                    self.pause(&error, backoff, "watch broke off, goes on where it was").await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let told = match event {
                 Event::Init => {
                     names.clear();
                     Vec::new()
@@ -84,8 +98,14 @@ where
                     *backoff = FIRST_BACKOFF;
                     vec![Input::Listed(self.kind, std::mem::take(&mut names))]
                 }
-                Event::Apply(object) => self.told(object, Source::Watch),
-                Event::Delete(object) => self.gone(&object.name_any()).into_iter().collect(),
+                Event::Apply(object) => {
+                    *backoff = FIRST_BACKOFF;
+                    self.told(object, Source::Watch)
+                }
+                Event::Delete(object) => {
+                    *backoff = FIRST_BACKOFF;
+                    self.gone(&object.name_any()).into_iter().collect()
+                }
             };
             for input in told {
                 if self.inputs.send(input).await.is_err() {
@@ -122,6 +142,17 @@ where
     }
 }
 
+/// Whether a watch goes on where it was after this: the server did not refuse it.
+const fn resumes(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::WatchStartFailed(error) => !matches!(error, kube::Error::Api(_)),
+        watcher::Error::WatchFailed(_) => true,
+        watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchError(_)
+        | watcher::Error::NoResourceVersion => false,
+    }
+}
+
 /// Between three quarters and all of a wait, so that many do not come back as one.
 pub(crate) fn jittered(wait: Duration) -> Duration {
     let [random, ..] = RandomState::new().hash_one(0).to_le_bytes();
@@ -141,4 +172,27 @@ pub(crate) fn describe(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text.chars().filter(|c| !c.is_control()).take(512).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_watch_goes_on_where_it_was_unless_the_server_refuses_it() {
+        use watcher::Error::{
+            InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed,
+        };
+        let gone =
+            || Box::new(Status::failure("too old resource version", "Expired").with_code(410));
+        let broken = || kube::Error::Service("connection refused".into());
+        assert!(resumes(&WatchStartFailed(broken())));
+        assert!(resumes(&WatchFailed(broken())));
+        assert!(!resumes(&WatchStartFailed(kube::Error::Api(gone()))));
+        assert!(!resumes(&WatchError(gone())));
+        assert!(!resumes(&InitialListFailed(broken())));
+        assert!(!resumes(&NoResourceVersion));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cpo_api::Eip;
+use cpo_api::{Eip, names};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use speaker_core::node::NodeName;
@@ -114,7 +114,7 @@ async fn apply(eips: &Api<Eip>, us: &NodeName, write: &Write) -> Result<Written,
 /// Who writes our own entries: each speaker by itself. A name that is too long is cut, and told
 /// apart by a hash (FNV-1a).
 fn writer(us: &NodeName) -> String {
-    let whole = format!("ccm-proxy-{us}");
+    let whole = format!("{}{us}", names::SPEAKER_WRITER);
     if whole.len() <= LONGEST_WRITER {
         return whole;
     }

@@ -49,7 +49,7 @@ use crate::{Condition, EipAnnouncement, EipVlan};
     validation = Rule::new("!self.spec.reserved || !self.spec.keep")
         .message("spec.keep follows the Service's annotation; a reserved Eip stays anyway")
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct EipSpec {
     /// The address in canonical form.
     #[x_kube(validation = Rule::new("isIP(self) && ip.isCanonical(self)").message("must be an IP address in canonical form"))]

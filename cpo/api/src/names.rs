@@ -65,6 +65,9 @@ pub const ALIASES_SHARE: &[&str] = &[
 /// for the address no more.
 pub const ANNOTATION_WITHDRAWN: &str = "cloud-provider-ovn.io/acknowledge-withdrawal";
 
+/// The speaker of a node writes into `Eip`s by this name; that of the node follows.
+pub const SPEAKER_WRITER: &str = "ccm-proxy-";
+
 /// Taint of a node of which an operator says that nothing runs there (`k8s.io/api/core/v1`).
 pub const TAINT_OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 

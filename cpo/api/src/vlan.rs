@@ -86,9 +86,10 @@ pub enum InterfaceKind {
     OvsPort,
 }
 
-/// What speakers are to do for an address.
+/// What speakers are to do for an address. Those of before pass over fields that they do not know: the
+/// API server refuses what is in no definition.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct EipVlan {
     /// By what it is announced; by nothing while it is being withdrawn.
     #[serde(default)]
@@ -129,7 +130,6 @@ pub enum Probe {
 
 /// The objects by which an address is announced.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Announce {
     /// Names of `L2Advertisement`s, ascending.
     #[serde(default)]
@@ -153,7 +153,6 @@ pub enum Delivery {
 
 /// A machine that takes an address' packets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct NextHop {
     /// Its address on the link.
     pub address: String,
@@ -166,7 +165,6 @@ pub struct NextHop {
 
 /// What one speaker says of an address; each applies its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct EipAnnouncement {
     /// The node of the speaker.
     pub node: String,
@@ -179,7 +177,7 @@ pub struct EipAnnouncement {
     pub message: String,
 }
 
-/// What a speaker does for an address that it was elected for.
+/// What a speaker does for an address that it was elected for, or why it can be for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AnnouncementState {
     /// It answers for it.
@@ -188,4 +186,6 @@ pub enum AnnouncementState {
     Conflict,
     /// It answers for it, and another host does as well.
     Contested,
+    /// It cannot answer, and nobody else does: the message says what is wrong on its node.
+    Unable,
 }

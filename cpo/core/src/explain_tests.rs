@@ -67,6 +67,7 @@ fn eip(ready: bool, reason: &str, message: &str) -> Eip {
         deleting: false,
         owners: vec![key(WEB)],
         silenced: std::collections::BTreeSet::new(),
+        said: std::collections::BTreeMap::new(),
         spec: EipSpec {
             address: ADDRESS.into(),
             mode: cpo_api::EipMode::Overlay,

@@ -262,6 +262,9 @@ pub struct Eip {
     pub owners: Vec<ServiceKey>,
     /// Nodes of which an operator says that their speakers are silent.
     pub silenced: BTreeSet<String>,
+    /// When the speaker of each node said last what it says, in seconds of Unix time: by the API
+    /// server's clock, which is the same for all.
+    pub said: BTreeMap<String, u64>,
     /// Its spec.
     pub spec: EipSpec,
     /// Its status.

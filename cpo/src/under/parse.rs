@@ -211,6 +211,17 @@ pub(crate) fn l2_advertisement(object: L2Advertisement) -> Option<UnderObject> {
     Some(UnderObject::L2Advertisement(name, Some(advertisement)))
 }
 
+/// When the speaker of each node wrote last. A node whose name is too long for the API server to
+/// know its writer by is not among them.
+fn said(meta: &ObjectMeta) -> BTreeMap<String, u64> {
+    let written = meta.managed_fields.iter().flatten().filter_map(|by| {
+        let node = by.manager.as_deref()?.strip_prefix(names::SPEAKER_WRITER)?;
+        let seconds = u64::try_from(by.time.as_ref()?.0.as_second()).ok()?;
+        Some((node.to_owned(), seconds))
+    });
+    written.collect()
+}
+
 /// An `Eip`.
 pub(crate) fn eip(object: Eip) -> UnderObject {
     let name = object.name_any();
@@ -220,6 +231,7 @@ pub(crate) fn eip(object: Eip) -> UnderObject {
     let tenant = &object.spec.tenant.name;
     let owners = object.spec.services.iter();
     let owners = owners.filter_map(|s| format!("{tenant}/{}", s.key).parse().ok()).collect();
+    let said = said(&object.metadata);
     let eip = under::Eip {
         uid: uid(&object.metadata),
         version: version(&object.metadata),
@@ -228,6 +240,7 @@ pub(crate) fn eip(object: Eip) -> UnderObject {
         deleting: object.metadata.deletion_timestamp.is_some(),
         owners,
         silenced,
+        said,
         spec: object.spec,
         status: object.status.unwrap_or_default(),
     };

@@ -60,7 +60,16 @@ pub(crate) async fn interface_that_is_missing_is_told_and_harms_no_other_vlan() 
             s.conditions.iter().any(|c| c.type_ == "Ready" && c.reason == "NoSpeaker")
         })
         .await?;
-    ensure!(status.announcements.is_empty(), "{status:?}");
+    ensure!(status.announced_by.is_none(), "{status:?}");
+    // Which interface, on which node, and what to do.
+    let told = |node: &str| {
+        let text = format!(
+            "there is no interface bond7 on node {node}: make it there, or name another in \
+             spec.vlan.interfaces of TenantCluster b"
+        );
+        status.conditions.iter().any(|c| c.type_ == "Ready" && c.message.contains(&text))
+    };
+    ensure!(bed.speakers.iter().any(|speaker| told(speaker.node())), "{status:?}");
     let speaker = bed.speakers.first().context("no speaker")?;
     let told = speaker.status().await?;
     ensure!(told.contains("bond7"), "the interface is not named: {told}");

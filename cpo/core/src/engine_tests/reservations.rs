@@ -16,6 +16,7 @@ pub(super) fn reserved(address: &str, tenant: &str) -> Eip {
         deleting: false,
         owners: Vec::new(),
         silenced: std::collections::BTreeSet::new(),
+        said: std::collections::BTreeMap::new(),
         spec: EipSpec {
             address: address.to_owned(),
             mode: EipMode::Overlay,

@@ -1,10 +1,10 @@
 //! Services in VLAN mode, beside speakers that obey.
 
-use cpo_api::{AnnouncementState, EipAnnouncement, names};
+use cpo_api::{AnnouncementState, Delivery, EipAnnouncement, EipProbe, Probe, names};
 
 use super::bench::{Bench, WEB, new_service};
 use crate::ids::Uid;
-use crate::service::Service;
+use crate::service::{Service, TrafficPolicy};
 use crate::tenant::Vlan;
 use crate::testing::{self, ranges, under_node};
 use crate::under::{Advertisement, Eip, Subnet};
@@ -404,4 +404,92 @@ fn an_overlay_tenant_gets_no_address_of_a_vlan() {
     bench.wait(2);
     let conditions = format!("{:?}", bench.truth.service(of_b).status.conditions);
     assert!(conditions.contains("PoolNotAllowed"), "{conditions}");
+}
+
+#[test]
+fn machines_are_asked_as_the_advertisement_and_the_policy_have_it() {
+    let cluster = || new_service();
+    let local = |port| {
+        let policy = TrafficPolicy::Local;
+        Box::new(Service { policy, health_check_node_port: port, ..*new_service() })
+    };
+    let kube_proxy = Some(EipProbe { kind: Probe::KubeProxy, port: 10_256 });
+    let own = Some(EipProbe { kind: Probe::HealthCheckNodePort, port: 30_000 });
+    for (probe, service, expected) in [
+        (Probe::None, local(Some(30_000)), None),
+        (Probe::KubeProxy, cluster(), kube_proxy),
+        (Probe::KubeProxy, local(Some(30_000)), kube_proxy),
+        (Probe::HealthCheckNodePort, local(Some(30_000)), own),
+        (Probe::HealthCheckNodePort, local(None), kube_proxy),
+        (Probe::HealthCheckNodePort, cluster(), kube_proxy),
+    ] {
+        let mut world = world().with_service(WEB, *service);
+        let all = Advertisement { probe, ..Advertisement::default() };
+        world.under.advertisements.insert("all".into(), all);
+        let mut bench = Bench::told(world);
+        settle(&mut bench, Some("node1"));
+        let orders = eip(&bench, "10.205.0.50").spec.vlan.clone().unwrap();
+        assert_eq!(orders.probe, expected, "{probe:?}");
+    }
+}
+
+#[test]
+fn advertisements_that_contradict_each_other_say_so_and_the_older_is_followed() {
+    let mut bench = served();
+    let younger =
+        Advertisement { created: 5, delivery: Delivery::Direct, ..Advertisement::default() };
+    bench.when(|w| drop(w.under.advertisements.insert("a-direct-one".into(), younger)));
+    bench.wait(2);
+    let ready = |bench: &Bench, name: &str| {
+        bench.truth.under.advertisements[name].status.conditions[0].reason.clone()
+    };
+    assert_eq!(ready(&bench, "all"), "Ready");
+    assert_eq!(ready(&bench, "a-direct-one"), "Contradicted");
+    let orders = eip(&bench, "10.205.0.50").spec.vlan.clone().unwrap();
+    assert_eq!((orders.announce.l2, orders.delivery), (vec!["all".to_owned()], Delivery::Routed));
+    bench.log.clear();
+    bench.wait(120);
+    assert!(bench.log.is_empty(), "the steady state writes nothing: {:?}", bench.log);
+    bench.when(|w| drop(w.under.advertisements.remove("all")));
+    settle(&mut bench, Some("node1"));
+    assert_eq!(ready(&bench, "a-direct-one"), "Ready");
+    let orders = eip(&bench, "10.205.0.50").spec.vlan.clone().unwrap();
+    assert_eq!(orders.delivery, Delivery::Direct);
+}
+
+#[test]
+fn who_cannot_announce_an_address_says_why_and_holds_up_nothing() {
+    let mut bench = Bench::told(world().with_service(WEB, *new_service()));
+    settle(&mut bench, None);
+    bench.when(|w| say(w, "10.205.0.50", "node1", Some(AnnouncementState::Unable)));
+    bench.wait(6);
+    let status = &eip(&bench, "10.205.0.50").status;
+    let ready = status.conditions.iter().find(|c| c.type_ == "Ready").unwrap();
+    assert_eq!((&*ready.reason, &status.announced_by), ("NoSpeaker", &None));
+    assert!(ready.message.contains("node1: answered by"), "its message is told: {ready:?}");
+    assert_eq!(bench.published(WEB), None);
+    bench.when(|w| w.service(WEB).deleting = true);
+    bench.wait(5);
+    assert!(!bench.truth.under.eips["10.205.0.50"].is_ordered());
+    assert_ne!(reason(&bench, "10.205.0.50"), "Releasing");
+}
+
+#[test]
+fn who_took_over_is_named_before_those_who_have_not_taken_their_word_back() {
+    let mut bench = served();
+    for (time, node) in [(7, "node1"), (9, "node2")] {
+        bench.when(|w| {
+            let mut eip = w.under.eips["10.205.0.50"].clone();
+            eip.said.insert(node.into(), time);
+            w.put_eip("10.205.0.50", Some(eip));
+            say(w, "10.205.0.50", node, Some(AnnouncementState::Announced));
+        });
+        bench.wait(2);
+    }
+    let by = eip(&bench, "10.205.0.50").status.announced_by.clone();
+    assert_eq!(by.as_deref(), Some("node2,node1"));
+    bench.when(|w| say(w, "10.205.0.50", "node2", None));
+    bench.wait(2);
+    let by = eip(&bench, "10.205.0.50").status.announced_by.clone();
+    assert_eq!(by.as_deref(), Some("node1"), "it is back");
 }

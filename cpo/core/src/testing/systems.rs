@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cpo_api::{Condition, EipSpec, EipStatus, names};
+use cpo_api::{AnnouncementState, Condition, EipSpec, EipStatus, names};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -151,6 +151,7 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
                 deleting: false,
                 owners: owners(spec),
                 silenced: BTreeSet::new(),
+                said: BTreeMap::new(),
                 spec: spec.clone(),
                 status: EipStatus::default(),
             };
@@ -179,7 +180,9 @@ fn under(world: &mut World, effect: &UnderEffect) -> Applied {
                     let runs = under.nodes.get(node).is_some_and(|node| !node.out_of_service);
                     runs && !eip.silenced.contains(node)
                 };
-                let announced = eip.status.announcements.iter().any(|by| speaks(&by.node));
+                let mut said = eip.status.announcements.iter();
+                let announced =
+                    said.any(|by| by.state != AnnouncementState::Unable && speaks(&by.node));
                 assert!(!announced, "{v4} is released while it is announced");
             }
             let mut status = status.clone();

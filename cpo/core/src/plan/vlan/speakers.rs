@@ -1,5 +1,7 @@
 //! What speakers say of the addresses of a Service, and what follows for it.
 
+use std::cmp::Reverse;
+
 use cpo_api::{AnnouncementState, EipAnnouncement, Reason};
 use pools::Family;
 
@@ -94,23 +96,32 @@ fn says<'e>(world: &'e World, eip: &'e Eip) -> impl Iterator<Item = &'e EipAnnou
     all.filter(|by| counts(world, eip, &by.node))
 }
 
+/// The nodes whose speakers say that they announce an address. Who said so last comes first: the
+/// others ended without a word, or cannot take it back, and it took over from them.
 fn announced_by(world: &World, eip: &Eip) -> Vec<String> {
     let answers = |by: &&EipAnnouncement| match by.state {
         AnnouncementState::Announced | AnnouncementState::Contested => true,
-        AnnouncementState::Conflict => false,
+        AnnouncementState::Conflict | AnnouncementState::Unable => false,
     };
-    says(world, eip).filter(answers).map(|by| by.node.clone()).collect()
+    let mut nodes: Vec<String> =
+        says(world, eip).filter(answers).map(|by| by.node.clone()).collect();
+    nodes.sort_by_key(|node| (Reverse(eip.said.get(node).copied()), node.clone()));
+    nodes
 }
 
 /// Another host on the link has the address.
 fn conflict(world: &World, eip: &Eip) -> Option<Problem> {
-    let by = says(world, eip).find(|by| by.state != AnnouncementState::Announced)?;
+    let other_host = |by: &&EipAnnouncement| match by.state {
+        AnnouncementState::Conflict | AnnouncementState::Contested => true,
+        AnnouncementState::Announced | AnnouncementState::Unable => false,
+    };
+    let by = says(world, eip).find(other_host)?;
     let text =
         "another host on the network answers for the address; the provider's operator was told";
     let why = format!("{}: {} ({})", eip.spec.address, by.message, by.node);
     let problem = match by.state {
         AnnouncementState::Contested => Problem::warning(Reason::AddressConflict, text),
-        AnnouncementState::Conflict | AnnouncementState::Announced => {
+        AnnouncementState::Conflict | AnnouncementState::Announced | AnnouncementState::Unable => {
             Problem::refused(Reason::AddressConflict, text)
         }
     };
@@ -128,6 +139,12 @@ fn unadvertised(eip: &Eip) -> Problem {
 
 fn unspoken(serving: &Serving<'_>, eip: &Eip) -> Problem {
     let text = "the address is assigned, and not announced by the provider yet";
+    let unable = says(serving.world, eip).filter(|by| by.state == AnnouncementState::Unable);
+    let unable: Vec<_> = unable.map(|by| format!("{}: {}", by.node, by.message)).collect();
+    if !unable.is_empty() {
+        let why = format!("nobody can announce {}. {}", eip.spec.address, unable.join("; "));
+        return Problem::refused(Reason::NoSpeaker, text).for_operator(why);
+    }
     let by = eip.spec.vlan.iter().flat_map(|vlan| &vlan.announce.l2).cloned().collect::<Vec<_>>();
     Problem::refused(Reason::NoSpeaker, text).for_operator(format!(
         "no speaker says that it announces {}: see that ccm-proxy runs on a node that \

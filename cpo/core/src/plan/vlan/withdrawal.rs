@@ -1,7 +1,10 @@
 //! How an address in VLAN mode is taken off the network: its orders are taken back, and it is given
 //! to nobody before every speaker that announced it says that it does not, or is gone for good.
 
-use cpo_api::{Announce, EipSpec, EipStatus, EipVlan, conditions_differ, merge_conditions, names};
+use cpo_api::{
+    Announce, AnnouncementState, EipSpec, EipStatus, EipVlan, conditions_differ, merge_conditions,
+    names,
+};
 
 use super::super::{Plan, report};
 use crate::effect::{Effect, UnderEffect};
@@ -40,7 +43,10 @@ pub(in crate::plan) fn withdraw(world: &World, name: &str, eip: &Eip, now: Now) 
         let effect = Effect::Under(UnderEffect::BindEip { name, version, spec });
         return Withdrawal::Next(effect.into());
     }
-    let nodes = eip.status.announcements.iter().map(|by| by.node.as_str());
+    // Who says that it cannot announce does not.
+    let said = eip.status.announcements.iter();
+    let said = said.filter(|by| by.state != AnnouncementState::Unable);
+    let nodes = said.map(|by| by.node.as_str());
     let left: Vec<&str> = nodes.filter(|node| counts(world, eip, node)).collect();
     if left.is_empty() {
         return Withdrawal::Done;
