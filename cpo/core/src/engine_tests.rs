@@ -28,6 +28,8 @@ mod records;
 mod reservations;
 #[path = "engine_tests/sharing.rs"]
 mod sharing;
+#[path = "engine_tests/speakers.rs"]
+mod speakers;
 #[path = "engine_tests/standby.rs"]
 mod standby;
 #[path = "engine_tests/vlan.rs"]

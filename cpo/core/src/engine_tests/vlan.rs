@@ -55,7 +55,7 @@ pub(super) fn settle(bench: &mut Bench, node: Option<&str>) {
 }
 
 /// A speaker does what it is told; whether it had to.
-fn speak(world: &mut World, node: &str) -> bool {
+pub(super) fn speak(world: &mut World, node: &str) -> bool {
     let mut changed = false;
     for (name, eip) in world.under.eips.clone() {
         let ordered = eip.spec.vlan.as_ref().is_some_and(|vlan| !vlan.announce.l2.is_empty());
