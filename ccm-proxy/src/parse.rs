@@ -61,11 +61,7 @@ pub(crate) fn tenant(object: cpo_api::TenantCluster) -> Parsed {
 }
 
 /// How nodes are connected to the VLAN of this number.
-fn connection(
-    by: VlanInterface,
-    id: Option<u16>,
-    of_node: bool,
-) -> Result<Connection, String> {
+fn connection(by: VlanInterface, id: Option<u16>, of_node: bool) -> Result<Connection, String> {
     if !is_interface(&by.name) {
         return Err(format!("{:?} is not the name of an interface", by.name));
     }

@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use pools::AddressSet;
 use speaker_core::mac::MacAddress;
 use speaker_core::order::Delivery;
 use speaker_core::world::{Advertisement, Connection, Eip, Node, VlanSpec};

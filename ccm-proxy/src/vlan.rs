@@ -290,6 +290,8 @@ fn entries(stands: &Stands, said: &BTreeMap<IpAddr, Entry>) -> BTreeMap<IpAddr, 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use pools::Selector;
     use speaker_core::l2::Announced;
     use speaker_core::mac::MacAddress;
@@ -364,7 +366,7 @@ mod tests {
         let us: NodeName = "n1".parse().unwrap();
         let order = |uid: &str, node: &str, announced| Order {
             uid: uid.into(),
-            delivery: Delivery::Local,
+            delivery: Delivery::Local { nodes: BTreeSet::new() },
             nodes: [node.parse().unwrap()].into(),
             refresh: Duration::from_secs(60),
             announced,

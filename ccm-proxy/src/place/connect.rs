@@ -235,7 +235,7 @@ impl Ground {
     }
 
     /// The operator's interface, on the node.
-    fn there(&self, vlan: &VlanName, name: &str) -> io::Result<Interface> {
+    pub(super) fn there(&self, vlan: &VlanName, name: &str) -> io::Result<Interface> {
         let host = Namespace::at(self.host.clone());
         if let Some(found) = host.run(|| Netlink::open()?.interface(name))? {
             return Ok(found);

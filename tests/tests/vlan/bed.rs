@@ -1,55 +1,161 @@
-//! A lab in VLAN mode with the product running in it.
+//! The one lab in VLAN mode that all tests of this program share, with the product running in it.
+//!
+//! Tenant `a` has kube-proxy in nftables mode, `b` in iptables mode; the VLAN of `c` has the
+//! prefixes of that of `a`. The nodes of the under cluster have a kube-proxy of their own.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use cpo_api::{Eip, EipStatus};
-use k8s_openapi::api::core::v1::Service;
+use futures::future::{try_join, try_join_all};
+use k8s_openapi::api::core::v1::{Node, Service};
 use kube::Api;
-use kube::api::PostParams;
-use lab::overlay::Tenant;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use lab::builders::{ServiceBuilder, service};
+use lab::netns::{Host, Netns};
+use lab::overlay::{Mode, Tenant};
+use lab::process::Process;
 use lab::speaker::Speaker;
+use lab::traffic::Session;
 use lab::{Lab, cpo, traffic, wait};
 use serde_json::json;
+use tokio::sync::OnceCell;
+
+use crate::leftovers::Ground;
+use crate::setup::{advertisements, pools, under_proxies};
 
 /// How long anything that should happen at once may take on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// What takes a node out of the speakers.
+pub(crate) const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+/// The tenants, whose names are those of their VLANs, too.
+pub(crate) const TENANTS: [&str; 3] = ["a", "b", "c"];
+/// The Service of tenant `a` that all tests find, with a pod on each machine.
+const WEB: u8 = 50;
+/// As many clients, each with an address of its own, are behind the router.
+const CLIENTS: u8 = 100;
+
+/// One that did not come up is not tried again by every test.
+static BED: OnceCell<Result<Bed, String>> = OnceCell::const_new();
 
 /// A lab, `cpo`, a speaker on each node, and the tenants registered.
 pub(crate) struct Bed {
     pub(crate) lab: Lab,
     pub(crate) speakers: Vec<Speaker>,
+    /// What was on each node before there was a speaker.
+    pub(crate) before: Vec<Ground>,
+    _proxies: Vec<Process>,
     _cpo: cpo::Cpo,
 }
 
+/// The bed, as it should be, whatever the test before did to it.
+pub(crate) async fn bed() -> Result<&'static Bed> {
+    let start = async || Bed::start().await.map_err(|error| format!("{error:#}"));
+    let bed = BED.get_or_init(start).await.as_ref();
+    let bed = bed.map_err(|error| anyhow!("the bed is not up: {error}"))?;
+    bed.mend().await.context("the bed cannot be mended")?;
+    Ok(bed)
+}
+
 impl Bed {
-    /// A bed with that many tenants of two machines each.
-    pub(crate) async fn start(tenants: usize) -> Result<Self> {
-        let lab = Lab::vlan().tenants(tenants).vms(2).start().await?;
+    async fn start() -> Result<Self> {
+        let modes = &[Mode::Nftables, Mode::Iptables, Mode::Nftables];
+        let lab = Lab::vlan().tenants(3).vms(2).last_like_first().proxies(modes).start().await?;
         cpo::install(&lab).await?;
+        for object in advertisements() {
+            lab.under().apply(&object).await?;
+        }
         for tenant in lab.tenants() {
-            let (name, lan) = (tenant.name(), tenant.lan()?);
-            let range = format!("{}-{}", lan.address(50), lan.address(99));
-            let pool = json!({
-                "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": "AddressPool",
-                "metadata": {"name": format!("pool-{name}")},
-                "spec": {"addresses": [range], "quarantineSeconds": 3},
-            });
-            lab.under().apply(&pool).await?;
+            for pool in pools(tenant)? {
+                lab.under().apply(&pool).await?;
+            }
             cpo::register(&lab, tenant).await?;
         }
-        let all = json!({
-            "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": "L2Advertisement",
-            "metadata": {"name": "all"}, "spec": {},
-        });
-        lab.under().apply(&all).await?;
-        let mut speakers = Vec::new();
-        for node in lab.lans()?.nodes() {
-            speakers.push(Speaker::start(&lab, node).await?);
+        let (proxies, before) = under_proxies(&lab).await?;
+        let speakers = lab.lans()?.nodes().iter().map(|node| Speaker::start(&lab, node));
+        let cpo = cpo::Cpo::start(&lab, cpo::Options::default());
+        let (speakers, cpo) = try_join(try_join_all(speakers), cpo).await?;
+        let bed = Self { lab, speakers, before, _proxies: proxies, _cpo: cpo };
+        let addresses = (0..CLIENTS).map(|n| format!("address add {}/24 dev eth0", client(n)));
+        let addresses = addresses.collect::<Vec<_>>().join("\n");
+        bed.client()?.netns().ip(&addresses).await?;
+        bed.pods("a", "web").await?;
+        let web = service("web").port(80).udp(80).local().address(&bed.web()?.to_string());
+        bed.serve(bed.lab.tenant("a")?, &web.build()).await?;
+        Ok(bed)
+    }
+
+    /// Puts right what a test did: speakers run and hear each other, nodes are there, and each is
+    /// connected.
+    async fn mend(&self) -> Result<()> {
+        let under = self.lab.under();
+        if under.api_server().paused() {
+            under.api_server().resume()?;
         }
-        let cpo = cpo::Cpo::start(&lab, cpo::Options::default()).await?;
-        Ok(Self { lab, speakers, _cpo: cpo })
+        self.lab.lans()?.register(under).await?;
+        let nodes: Api<Node> = Api::all(under.client());
+        let label = json!({"metadata": {"labels": {EXCLUDED: null}}});
+        for speaker in &self.speakers {
+            let params = PatchParams::default();
+            nodes.patch(speaker.node(), &params, &Patch::Merge(&label)).await?;
+            for lan in self.lab.lans()?.all() {
+                let port = speaker.node();
+                lan.bridge().ip(&format!("link set {port} master br0 up")).await?;
+            }
+            if !speaker.process().alive() {
+                speaker.process().start_again()?;
+            }
+            if speaker.process().paused() {
+                speaker.process().resume()?;
+            }
+        }
+        self.all_hear_each_other().await?;
+        self.says(self.web()?, "one speaker announces it", |s| s.announcements.len() == 1).await?;
+        self.answers(self.web()?).await.map(drop)
+    }
+
+    /// Waits until every speaker hears all others on every VLAN.
+    pub(crate) async fn all_hear_each_other(&self) -> Result<()> {
+        let others = self.speakers.len() - 1;
+        let hear = self.speakers.iter().map(|speaker| speaker.hears(&TENANTS, others, SOON));
+        try_join_all(hear).await.map(drop)
+    }
+
+    /// The address of the Service that is always there.
+    pub(crate) fn web(&self) -> Result<Ipv4Addr> {
+        Ok(self.lab.tenant("a")?.lan()?.address(WEB))
+    }
+
+    /// The client behind the router.
+    pub(crate) fn client(&self) -> Result<&Arc<Host>> {
+        Ok(self.lab.lans()?.client())
+    }
+
+    /// A pod on each machine of a tenant.
+    pub(crate) async fn pods(&self, tenant: &str, app: &str) -> Result<()> {
+        let tenant = self.lab.tenant(tenant)?;
+        for vm in ["vm1", "vm2"] {
+            tenant.add_pod(&format!("{app}-{vm}"), vm, &[("app", app)]).await?;
+        }
+        Ok(())
+    }
+
+    /// Connections from as many clients, each of which has had an answer.
+    pub(crate) async fn sessions(&self, to: Ipv4Addr) -> Result<Vec<Session>> {
+        let (host, to) = (self.client()?, SocketAddr::from((to, 80)));
+        let open = (0..CLIENTS).map(|number| {
+            let from = Some(IpAddr::from(client(number)));
+            Session::open_from(host, from, to, Duration::from_secs(5))
+        });
+        let mut sessions = try_join_all(open).await?;
+        let pods = go_on(&mut sessions).await?;
+        let mut machines = pods.clone();
+        machines.sort_unstable();
+        machines.dedup();
+        ensure!(machines.len() == 2, "all connections are to one machine: {machines:?}");
+        Ok(sessions)
     }
 
     /// The Eips of the under cluster.
@@ -58,12 +164,13 @@ impl Bed {
     }
 
     /// Asks a Service from behind the router.
-    pub(crate) async fn ask(&self, address: Ipv4Addr) -> Result<traffic::Answer> {
-        traffic::get(self.lab.lans()?.client(), &format!("http://{address}/")).await
+    pub(crate) async fn ask(&self, address: impl Into<IpAddr>) -> Result<traffic::Answer> {
+        traffic::get(self.client()?, &url(address)).await
     }
 
     /// Waits until an address answers the client behind the router.
-    pub(crate) async fn answers(&self, address: Ipv4Addr) -> Result<traffic::Answer> {
+    pub(crate) async fn answers(&self, address: impl Into<IpAddr>) -> Result<traffic::Answer> {
+        let address = address.into();
         let what = format!("an answer from {address}");
         wait::until(&what, SOON, || self.ask(address)).await
     }
@@ -78,34 +185,52 @@ impl Bed {
         wait::throughout("answers", long, || async { self.ask(address).await.map(|_| ()) }).await
     }
 
-    /// Creates a Service and waits until it answers.
-    pub(crate) async fn serve(&self, tenant: &Tenant, service: &Service) -> Result<Ipv4Addr> {
+    /// Creates a Service and waits until it has an address.
+    pub(crate) async fn create(&self, tenant: &Tenant, service: &Service) -> Result<IpAddr> {
         let api = services(tenant);
         let created = api.create(&PostParams::default(), service).await?;
         let name = created.metadata.name.unwrap_or_default();
         let has = |s: &Service| published(s).is_some();
         let service = wait::for_object(&api, &name, "an address in its status", SOON, has).await?;
-        let address = published(&service).context("no address")?;
+        published(&service).context("no address")
+    }
+
+    /// Creates a Service and waits until it answers.
+    pub(crate) async fn serve(&self, tenant: &Tenant, service: &Service) -> Result<IpAddr> {
+        let address = self.create(tenant, service).await?;
         self.answers(address).await?;
         Ok(address)
     }
 
-    /// The speaker that announces an address.
-    pub(crate) async fn owner(&self, address: Ipv4Addr) -> Result<&Speaker> {
-        let status = self.eips().get(&address.to_string()).await?.status.unwrap_or_default();
-        let by = status.announced_by.context("announced by nobody")?;
-        self.speakers.iter().find(|speaker| speaker.node() == by).context("by no speaker of ours")
+    /// Deletes a Service and waits until nothing is left of its address.
+    pub(crate) async fn end(
+        &self,
+        tenant: &Tenant,
+        name: &str,
+        address: impl Into<IpAddr>,
+    ) -> Result<()> {
+        services(tenant).delete(name, &DeleteParams::default()).await?;
+        self.gone(address).await
+    }
+
+    /// The one speaker that announces an address.
+    pub(crate) async fn owner(&self, address: impl Into<IpAddr>) -> Result<&Speaker> {
+        let one = |s: &EipStatus| s.announcements.len() == 1;
+        let status = self.says(address, "one speaker announces it", one).await?;
+        let by = status.announcements.first().context("announced by nobody")?;
+        let ours = |speaker: &&Speaker| speaker.node() == by.node;
+        self.speakers.iter().find(ours).context("by no speaker of ours")
     }
 
     /// Waits until an Eip's status says so.
     pub(crate) async fn says(
         &self,
-        address: Ipv4Addr,
+        address: impl Into<IpAddr>,
         what: &str,
         holds: impl Fn(&EipStatus) -> bool + Send + Sync,
     ) -> Result<EipStatus> {
-        let (api, name) = (self.eips(), address.to_string());
-        wait::until(&format!("Eip {address}: {what}"), SOON, || async {
+        let (api, name) = (self.eips(), Eip::name_of(address.into()));
+        wait::until(&format!("Eip {name}: {what}"), SOON, || async {
             let status = api.get(&name).await?.status.unwrap_or_default();
             ensure!(holds(&status), "{status:?}");
             Ok(status)
@@ -113,16 +238,68 @@ impl Bed {
         .await
     }
 
+    /// Waits until another speaker than this one announces an address.
+    pub(crate) async fn moves_from(&self, address: impl Into<IpAddr>, node: &str) -> Result<()> {
+        let other = |s: &EipStatus| s.announcements.iter().any(|by| by.node != node);
+        self.says(address, "another speaker announces it", other).await.map(drop)
+    }
+
     /// Waits until an Eip is gone.
-    pub(crate) async fn gone(&self, address: Ipv4Addr) -> Result<()> {
-        let api = self.eips();
-        wait::until(&format!("the end of Eip {address}"), SOON, || async {
-            let eip = api.get_opt(&address.to_string()).await?;
+    pub(crate) async fn gone(&self, address: impl Into<IpAddr>) -> Result<()> {
+        let (api, name) = (self.eips(), Eip::name_of(address.into()));
+        wait::until(&format!("the end of Eip {name}"), SOON, || async {
+            let eip = api.get_opt(&name).await?;
             ensure!(eip.is_none(), "{eip:?}");
             Ok(())
         })
         .await
     }
+}
+
+/// Each of `sessions` has an answer again; which pods gave them.
+pub(crate) async fn go_on(sessions: &mut [Session]) -> Result<Vec<String>> {
+    let mut pods = Vec::new();
+    for session in sessions {
+        pods.push(session.ask().await.context("a connection of before")?.pod);
+    }
+    Ok(pods)
+}
+
+/// The address of a client behind the router.
+fn client(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(203, 0, 113, 100 + number)
+}
+
+/// A family of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// That of an address.
+    pub(crate) fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// Its name in a Service.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        }
+    }
+}
+
+/// Where a Service answers.
+pub(crate) fn url(address: impl Into<IpAddr>) -> String {
+    format!("http://{}/", SocketAddr::new(address.into(), 80))
+}
+
+/// A Service whose address comes from the pool that is delivered directly.
+pub(crate) fn direct(service: ServiceBuilder, tenant: &str) -> ServiceBuilder {
+    service.annotation("cloud-provider-ovn.io/address-pool", &format!("direct-{tenant}"))
 }
 
 /// The Services of a tenant's namespace `default`.
@@ -131,7 +308,14 @@ pub(crate) fn services(tenant: &Tenant) -> Api<Service> {
 }
 
 /// The address in a Service's status.
-pub(crate) fn published(service: &Service) -> Option<Ipv4Addr> {
+pub(crate) fn published(service: &Service) -> Option<IpAddr> {
     let ingress = service.status.as_ref()?.load_balancer.as_ref()?.ingress.as_ref()?;
     ingress.first()?.ip.as_ref()?.parse().ok()
+}
+
+/// The Ethernet address of a host on a link.
+pub(crate) async fn mac_of(netns: &Netns, interface: &str) -> Result<String> {
+    let shown = netns.ip(&format!("link show {interface}")).await?;
+    let mac = shown.split_whitespace().skip_while(|word| *word != "link/ether").nth(1);
+    Ok(mac.with_context(|| shown.clone())?.to_owned())
 }

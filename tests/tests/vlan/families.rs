@@ -10,7 +10,7 @@ use lab::overlay::Tenant;
 use lab::{traffic, wait};
 use serde_json::json;
 
-use crate::bed::{Bed, SOON, services};
+use crate::bed::{Bed, SOON, bed, services};
 
 const SHARE: &str = "cloud-provider-ovn.io/allow-shared-ip";
 
@@ -56,7 +56,7 @@ fn families(builder: ServiceBuilder, policy: &'static str, families: &[&str]) ->
 
 /// One address of each family answers; the second comes and goes while the first stays.
 async fn dual_stack(bed: &Bed, tenant: &Tenant) -> Result<()> {
-    let web = families(service("web").port(80).local(), "SingleStack", &["IPv6"]);
+    let web = families(service("family").port(80).local(), "SingleStack", &["IPv6"]);
     let [v6] = create(tenant, web, 1).await?[..] else { anyhow::bail!("not one address") };
     ensure!(v6.is_ipv6(), "{v6}");
     answers(bed, v6, 80).await?;
@@ -64,9 +64,9 @@ async fn dual_stack(bed: &Bed, tenant: &Tenant) -> Result<()> {
     let policy = |policy: &str, families: &[&str]| json!({"spec": {"ipFamilyPolicy": policy, "ipFamilies": families}});
     let both = policy("RequireDualStack", &["IPv6", "IPv4"]);
     let params = PatchParams::default();
-    api.patch("web", &params, &Patch::Merge(&both)).await?;
+    api.patch("family", &params, &Patch::Merge(&both)).await?;
     let has = |service: &Service| published(service).len() == 2;
-    let service = wait::for_object(&api, "web", "a second address", SOON, has).await?;
+    let service = wait::for_object(&api, "family", "a second address", SOON, has).await?;
     let all = published(&service);
     ensure!(all.first() == Some(&v6), "the first stays the first: {all:?}");
     for address in &all {
@@ -77,18 +77,13 @@ async fn dual_stack(bed: &Bed, tenant: &Tenant) -> Result<()> {
         "ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv6"],
         "clusterIPs": [service.spec.as_ref().and_then(|spec| spec.cluster_ip.clone())],
     }});
-    api.patch("web", &params, &Patch::Merge(&one)).await?;
+    api.patch("family", &params, &Patch::Merge(&one)).await?;
     let has = |service: &Service| published(service) == [v6];
-    wait::for_object(&api, "web", "the first address alone", SOON, has).await?;
+    wait::for_object(&api, "family", "the first address alone", SOON, has).await?;
     answers(bed, v6, 80).await?;
-    api.delete("web", &DeleteParams::default()).await?;
+    api.delete("family", &DeleteParams::default()).await?;
     for address in all {
-        let name = cpo_api::Eip::name_of(address);
-        wait::until(&format!("the end of Eip {name}"), SOON, || async {
-            ensure!(bed.eips().get_opt(&name).await?.is_none(), "{name} is there");
-            Ok(())
-        })
-        .await?;
+        bed.gone(address).await?;
     }
     Ok(())
 }
@@ -96,20 +91,20 @@ async fn dual_stack(bed: &Bed, tenant: &Tenant) -> Result<()> {
 /// Two Services have one address, each its own port of it; one goes, and the other one stays.
 async fn shared(bed: &Bed, tenant: &Tenant) -> Result<()> {
     let shares = |name: &str, port| service(name).port(port).local().annotation(SHARE, "edge");
-    let web = |name: &str, port| shares(name, port).selector("app", "web");
-    let first = create(tenant, web("one", 80), 1).await?;
-    let second = create(tenant, web("two", 8080), 1).await?;
+    let web = |name: &str, port| shares(name, port).selector("app", "family");
+    let first = create(tenant, web("share-one", 80), 1).await?;
+    let second = create(tenant, web("share-two", 8080), 1).await?;
     ensure!(first == second, "{first:?} and {second:?}");
     let address = *first.first().context("none")?;
     for port in [80, 8080] {
         answers(bed, address, port).await?;
     }
-    services(tenant).delete("one", &DeleteParams::default()).await?;
+    services(tenant).delete("share-one", &DeleteParams::default()).await?;
     let eip = cpo_api::Eip::name_of(address);
     wait::until("the Eip to be of the other one alone", SOON, || async {
         let eip = bed.eips().get(&eip).await?;
         let keys: Vec<_> = eip.spec.services.iter().map(|s| s.key.as_str()).collect();
-        ensure!(keys == ["default/two"], "{keys:?}");
+        ensure!(keys == ["default/share-two"], "{keys:?}");
         Ok(())
     })
     .await?;
@@ -121,22 +116,14 @@ async fn shared(bed: &Bed, tenant: &Tenant) -> Result<()> {
         ensure!(asked.await.is_err(), "it answers");
         Ok(())
     })
-    .await
+    .await?;
+    bed.end(tenant, "share-two", address).await
 }
 
 pub(crate) async fn services_have_addresses_of_both_families_and_share_them() -> Result<()> {
-    let bed = Bed::start(1).await?;
-    let (tenant, lan) = (bed.lab.tenant("a")?, bed.lab.tenant("a")?.lan()?);
-    let ranges = [
-        format!("{}-{}", lan.address(50), lan.address(99)),
-        format!("{}-{}", lan.address6(50), lan.address6(99)),
-    ];
-    let pool = json!({
-        "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": "AddressPool",
-        "metadata": {"name": "pool-a"}, "spec": {"addresses": ranges, "quarantineSeconds": 3},
-    });
-    bed.lab.under().apply(&pool).await?;
-    tenant.add_pod("web-1", "vm1", &[("app", "web")]).await?;
-    dual_stack(&bed, tenant).await?;
-    shared(&bed, tenant).await
+    let bed = bed().await?;
+    let tenant = bed.lab.tenant("a")?;
+    bed.pods("a", "family").await?;
+    dual_stack(bed, tenant).await?;
+    shared(bed, tenant).await
 }

@@ -1,32 +1,35 @@
-//! A Service from its creation to its end.
+//! A Service from its creation to its end, and the rights that takes.
 
-use anyhow::{Context as _, Result, ensure};
-use kube::api::DeleteParams;
+use anyhow::{Result, ensure};
 use lab::builders::service;
 use lab::rights::{all_used, none_missing};
 
-use crate::bed::{Bed, services};
+use crate::bed::bed;
 
 /// The speakers, as the API server knows them.
 const SPEAKER: &str = "system:serviceaccount:ccm-proxy:ccm-proxy";
 
 pub(crate) async fn a_service_is_announced_answers_with_the_clients_address_and_ends() -> Result<()>
 {
-    let bed = Bed::start(1).await?;
+    let bed = bed().await?;
     let tenant = bed.lab.tenant("a")?;
-    tenant.add_pod("web-1", "vm1", &[("app", "web")]).await?;
-    tenant.add_pod("web-2", "vm2", &[("app", "web")]).await?;
-    let address = bed.serve(tenant, &service("web").port(80).local().build()).await?;
-    let (answer, client) = (bed.answers(address).await?, bed.lab.lans()?.client().address());
+    bed.pods("a", "life").await?;
+    let address = bed.serve(tenant, &service("life").port(80).local().build()).await?;
+    let (answer, client) = (bed.answers(address).await?, bed.client()?.address());
     ensure!(answer.client_address.ip() == client, "the pod saw {answer:?}, not {client}");
-    let eip = bed.eips().get(&address.to_string()).await?;
-    let status = eip.status.context("no status")?;
-    ensure!(status.announcements.len() == 1, "{status:?}");
-    ensure!(status.announced_by.as_deref().is_some_and(|by| by.starts_with("node")), "{status:?}");
+    bed.says(address, "one node announces it", |s| {
+        s.announcements.len() == 1
+            && s.announced_by.as_ref().is_some_and(|by| by.starts_with("node"))
+    })
+    .await?;
 
-    services(tenant).delete("web", &DeleteParams::default()).await?;
-    bed.gone(address).await?;
+    bed.end(tenant, "life", address).await?;
     ensure!(bed.ask(address).await.is_err(), "it answers after its end");
+    Ok(())
+}
+
+pub(crate) async fn speakers_have_the_rights_they_need_and_no_others() -> Result<()> {
+    let bed = bed().await?;
     // A watch is in the audit log when it has ended.
     for speaker in &bed.speakers {
         speaker.process().stop().await?;

@@ -1,6 +1,6 @@
 //! Machines that say that they take no connections.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, ensure};
 use kube::api::PostParams;
@@ -9,7 +9,7 @@ use lab::overlay::{Tenant, Vm};
 use lab::wait;
 use serde_json::{Value, json};
 
-use crate::bed::{Bed, SOON, published, services};
+use crate::bed::{Bed, SOON, TENANTS, bed, published, services};
 
 /// Lets the speakers ask machines, by addresses of their own.
 async fn probe(bed: &Bed, tenant: &Tenant, probe: &str) -> Result<()> {
@@ -22,7 +22,8 @@ async fn probe(bed: &Bed, tenant: &Tenant, probe: &str) -> Result<()> {
     bed.lab.under().apply(&cluster).await?;
     let all = json!({
         "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": "L2Advertisement",
-        "metadata": {"name": "all"}, "spec": {"probe": probe},
+        "metadata": {"name": "routed"},
+        "spec": {"ipAddressPools": TENANTS.map(|tenant| format!("pool-{tenant}")), "probe": probe},
     });
     bed.lab.under().apply(&all).await?;
     Ok(())
@@ -44,7 +45,7 @@ async fn is_out(bed: &Bed, vm: &Vm, port: u16, out: bool) -> Result<()> {
 }
 
 /// Waits until the pod of a machine answers.
-async fn answered_on(bed: &Bed, address: Ipv4Addr, vm: &Vm) -> Result<()> {
+async fn answered_on(bed: &Bed, address: IpAddr, vm: &Vm) -> Result<()> {
     let what = format!("an answer from {}", vm.name());
     wait::until(&what, SOON, || async {
         let answer = bed.ask(address).await?;
@@ -56,16 +57,15 @@ async fn answered_on(bed: &Bed, address: Ipv4Addr, vm: &Vm) -> Result<()> {
 
 pub(crate) async fn machine_whose_kube_proxy_does_not_answer_gets_nothing_unless_all_are_so()
 -> Result<()> {
-    let bed = Bed::start(1).await?;
+    let bed = bed().await?;
     let tenant = bed.lab.tenant("a")?;
-    tenant.add_pod("web-1", "vm1", &[("app", "web")]).await?;
-    tenant.add_pod("web-2", "vm2", &[("app", "web")]).await?;
-    probe(&bed, tenant, "KubeProxy").await?;
-    let web = service("web").port(80).local().build();
+    bed.pods("a", "probed").await?;
+    probe(bed, tenant, "KubeProxy").await?;
+    let web = service("probed").port(80).local().build();
     services(tenant).create(&PostParams::default(), &web).await?;
     let api = services(tenant);
     let has = |s: &k8s_openapi::api::core::v1::Service| published(s).is_some();
-    let web = wait::for_object(&api, "web", "an address in its status", SOON, has).await?;
+    let web = wait::for_object(&api, "probed", "an address in its status", SOON, has).await?;
     let address = published(&web).context("no address")?;
     let chosen = bed.answers(address).await?.node;
     let (one, other) = match &*chosen {
@@ -74,23 +74,26 @@ pub(crate) async fn machine_whose_kube_proxy_does_not_answer_gets_nothing_unless
     };
     // Its port is open, and its rules are there: it does not answer.
     one.proxy().pause()?;
-    is_out(&bed, &one, 10_256, true).await?;
-    answered_on(&bed, address, &other).await?;
+    is_out(bed, &one, 10_256, true).await?;
+    answered_on(bed, address, &other).await?;
     other.proxy().pause()?;
-    is_out(&bed, &other, 10_256, true).await?;
-    answered_on(&bed, address, &one).await?;
+    is_out(bed, &other, 10_256, true).await?;
+    answered_on(bed, address, &one).await?;
     one.proxy().resume()?;
     other.proxy().resume()?;
-    is_out(&bed, &one, 10_256, false).await?;
-    is_out(&bed, &other, 10_256, false).await?;
-    answered_on(&bed, address, &one).await?;
+    is_out(bed, &one, 10_256, false).await?;
+    is_out(bed, &other, 10_256, false).await?;
+    answered_on(bed, address, &one).await?;
 
     let port = web.spec.and_then(|spec| spec.health_check_node_port).context("no port")?;
-    probe(&bed, tenant, "HealthCheckNodePort").await?;
+    probe(bed, tenant, "HealthCheckNodePort").await?;
     one.proxy().pause()?;
-    is_out(&bed, &one, u16::try_from(port)?, true).await?;
-    answered_on(&bed, address, &other).await?;
+    is_out(bed, &one, u16::try_from(port)?, true).await?;
+    answered_on(bed, address, &other).await?;
     one.proxy().resume()?;
-    is_out(&bed, &one, u16::try_from(port)?, false).await?;
-    answered_on(&bed, address, &one).await
+    is_out(bed, &one, u16::try_from(port)?, false).await?;
+    answered_on(bed, address, &one).await?;
+    probe(bed, tenant, "None").await?;
+    bed.lab.under().apply(&lab::cpo::tenant_cluster(tenant, json!({}))).await?;
+    bed.end(tenant, "probed", address).await
 }

@@ -11,29 +11,27 @@ use lab::builders::service;
 use lab::wait;
 use serde_json::json;
 
-use crate::bed::{Bed, SOON, published, services};
+use crate::bed::{SOON, bed, mac_of, published, services};
 
 pub(crate) async fn foreign_host_with_the_address_is_named_and_left_alone() -> Result<()> {
-    let bed = Bed::start(1).await?;
+    let bed = bed().await?;
     let tenant = bed.lab.tenant("a")?;
     let lan = tenant.lan()?;
-    let address = lan.address(50);
-    let stranger = lan.host(bed.lab.space(), "stranger", 50).await?;
-    let web = service("web").port(80).build();
-    services(tenant).create(&PostParams::default(), &web).await?;
+    let address = lan.address(79);
+    let stranger = lan.host(bed.lab.space(), "stranger", 79).await?;
+    let foreign = service("foreign").port(80).address(&address.to_string()).build();
+    services(tenant).create(&PostParams::default(), &foreign).await?;
     let status = bed
         .says(address, "another host has it", |s| {
             s.conditions.iter().any(|c| c.type_ == "Ready" && c.reason == "AddressConflict")
         })
         .await?;
-    let shown = stranger.netns().ip("link show eth0").await?;
-    let mac = shown.split_whitespace().skip_while(|word| *word != "link/ether").nth(1);
-    let mac = mac.with_context(|| shown.clone())?;
-    ensure!(status.conditions.iter().any(|c| c.message.contains(mac)), "{mac}: {status:?}");
-    let service = services(tenant).get("web").await?;
+    let mac = mac_of(stranger.netns(), "eth0").await?;
+    ensure!(status.conditions.iter().any(|c| c.message.contains(&mac)), "{mac}: {status:?}");
+    let service = services(tenant).get("foreign").await?;
     ensure!(published(&service).is_none(), "{service:?}");
     let told = serde_json::to_string(&service.status)?;
-    ensure!(!told.contains(mac) && !told.contains("node"), "{told}");
+    ensure!(!told.contains(&mac) && !told.contains("node"), "{told}");
     lan.bridge().ip("link delete stranger").await?;
     drop(stranger);
     // It is asked for again half a minute after the last answer.
@@ -41,22 +39,23 @@ pub(crate) async fn foreign_host_with_the_address_is_named_and_left_alone() -> R
     let announced = |eip: &Eip| eip.status.as_ref().is_some_and(|s| s.announced_by.is_some());
     let long = SOON + Duration::from_secs(30);
     wait::for_object(&api, &address.to_string(), "to be announced", long, announced).await?;
-    Ok(())
+    bed.end(tenant, "foreign", address).await
 }
 
 pub(crate) async fn interface_that_is_missing_is_told_and_harms_no_other_vlan() -> Result<()> {
-    let bed = Bed::start(2).await?;
+    let bed = bed().await?;
     let (a, b) = (bed.lab.tenant("a")?, bed.lab.tenant("b")?);
     let mut vlan = lab::cpo::tenant_cluster(b, json!({}));
     let field = vlan.pointer_mut("/spec/vlan/interfaces").context("no interfaces")?;
     *field = json!([{"name": "bond7"}]);
     bed.lab.under().apply(&vlan).await?;
-    a.add_pod("web-1", "vm1", &[("app", "web")]).await?;
-    let web = service("web").port(80).build();
-    services(b).create(&PostParams::default(), &web).await?;
-    bed.serve(a, &web).await?;
+    bed.pods("a", "missing").await?;
+    let missing = |address: String| service("missing").port(80).address(&address).build();
+    let of_b = b.lan()?.address(79);
+    services(b).create(&PostParams::default(), &missing(of_b.to_string())).await?;
+    let of_a = bed.serve(a, &missing(a.lan()?.address(78).to_string())).await?;
     let status = bed
-        .says(b.lan()?.address(50), "nobody announces it", |s| {
+        .says(of_b, "nobody announces it", |s| {
             s.conditions.iter().any(|c| c.type_ == "Ready" && c.reason == "NoSpeaker")
         })
         .await?;
@@ -74,19 +73,20 @@ pub(crate) async fn interface_that_is_missing_is_told_and_harms_no_other_vlan() 
     let told = speaker.status().await?;
     ensure!(told.contains("bond7"), "the interface is not named: {told}");
     bed.lab.under().apply(&lab::cpo::tenant_cluster(b, json!({}))).await?;
-    bed.says(b.lan()?.address(50), "it is announced", |s| s.announced_by.is_some()).await?;
-    Ok(())
+    bed.says(of_b, "it is announced", |s| s.announced_by.is_some()).await?;
+    bed.end(b, "missing", of_b).await?;
+    bed.end(a, "missing", of_a).await
 }
 
 pub(crate) async fn address_of_a_speaker_that_is_cut_off_is_given_to_nobody() -> Result<()> {
-    let bed = Bed::start(1).await?;
+    let bed = bed().await?;
     let tenant = bed.lab.tenant("a")?;
-    tenant.add_pod("web-1", "vm1", &[("app", "web")]).await?;
-    let address = bed.serve(tenant, &service("web").port(80).build()).await?;
+    bed.pods("a", "fenced").await?;
+    let address = bed.serve(tenant, &service("fenced").port(80).build()).await?;
     let owner = bed.owner(address).await?;
     // It hears of nothing any more, and goes on announcing.
     owner.process().pause()?;
-    services(tenant).delete("web", &DeleteParams::default()).await?;
+    services(tenant).delete("fenced", &DeleteParams::default()).await?;
     let reason = |s: &cpo_api::EipStatus, word: &str| {
         s.conditions.iter().any(|c| c.type_ == "Ready" && c.reason == word)
     };
@@ -95,37 +95,51 @@ pub(crate) async fn address_of_a_speaker_that_is_cut_off_is_given_to_nobody() ->
         status.conditions.iter().any(|c| c.message.contains(owner.node())),
         "who is waited for is not named: {status:?}"
     );
-    ensure!(services(tenant).get_opt("web").await?.is_some(), "it ends before its address does");
+    ensure!(services(tenant).get_opt("fenced").await?.is_some(), "it ends before its address does");
     let nodes: Api<Node> = Api::all(bed.lab.under().client());
     nodes.delete(owner.node(), &DeleteParams::default()).await?;
-    wait::for_absence(&services(tenant), "web", SOON).await?;
+    wait::for_absence(&services(tenant), "fenced", SOON).await?;
     bed.gone(address).await
 }
 
 pub(crate) async fn advertisement_that_cannot_be_followed_says_why_and_harms_no_other() -> Result<()>
 {
-    let bed = Bed::start(1).await?;
+    let bed = bed().await?;
     let tenant = bed.lab.tenant("a")?;
-    tenant.add_pod("web-1", "vm1", &[("app", "web")]).await?;
-    let advertisement = |name: &str, spec: serde_json::Value| {
+    bed.pods("a", "advertised").await?;
+    let advertisement = |name: &str, spec: &serde_json::Value| {
         json!({
             "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": "L2Advertisement",
             "metadata": {"name": name}, "spec": spec,
         })
     };
+    let pools = ["pool-a"];
     let wrong = [
-        ("z-other-delivery", json!({"delivery": "Direct"}), "Contradicted", "L2Advertisement all"),
+        (
+            "z-other-delivery",
+            json!({"ipAddressPools": pools, "delivery": "Direct"}),
+            "Contradicted",
+            "L2Advertisement c-no-interface",
+        ),
         ("b-no-pool", json!({"ipAddressPools": ["none"]}), "PoolNotFound", "AddressPool none"),
-        ("c-no-interface", json!({"interfaces": ["bond7"]}), "InterfaceNotFound", "bond7"),
+        (
+            "c-no-interface",
+            json!({"ipAddressPools": pools, "interfaces": ["bond7"]}),
+            "InterfaceNotFound",
+            "bond7",
+        ),
         (
             "d-selector",
-            json!({"nodeSelectors": [{"matchExpressions": [{"key": "rack", "operator": "In"}]}]}),
+            json!({
+                "ipAddressPools": pools,
+                "nodeSelectors": [{"matchExpressions": [{"key": "rack", "operator": "In"}]}],
+            }),
             "SelectorInvalid",
             "spec.nodeSelectors[0].matchExpressions[0]",
         ),
     ];
     for (name, spec, ..) in &wrong {
-        bed.lab.under().apply(&advertisement(name, spec.clone())).await?;
+        bed.lab.under().apply(&advertisement(name, spec)).await?;
     }
     let api: Api<L2Advertisement> = Api::all(bed.lab.under().client());
     let says = |of: &L2Advertisement, reason: &str, text: &str| {
@@ -137,14 +151,48 @@ pub(crate) async fn advertisement_that_cannot_be_followed_says_why_and_harms_no_
         wait::for_object(&api, name, reason, SOON, |of: &L2Advertisement| says(of, reason, text))
             .await?;
     }
-    wait::for_object(&api, "all", "to be ready", SOON, |of: &L2Advertisement| {
-        says(of, "Ready", "")
-    })
-    .await?;
-    let address = bed.serve(tenant, &service("web").port(80).build()).await?;
+    let ready = |of: &L2Advertisement| says(of, "Ready", "");
+    wait::for_object(&api, "routed", "to be ready", SOON, ready).await?;
+    let address = bed.serve(tenant, &service("advertised").port(80).build()).await?;
     let orders = bed.eips().get(&address.to_string()).await?.spec.vlan.context("no orders")?;
-    ensure!(orders.announce.l2.contains(&"all".to_owned()), "{orders:?}");
+    ensure!(orders.announce.l2.contains(&"routed".to_owned()), "{orders:?}");
     ensure!(!orders.announce.l2.contains(&"z-other-delivery".to_owned()), "{orders:?}");
     ensure!(orders.delivery == cpo_api::Delivery::Routed, "{orders:?}");
+    for (name, ..) in &wrong {
+        api.delete(name, &DeleteParams::default()).await?;
+    }
+    bed.end(tenant, "advertised", address).await
+}
+
+pub(crate) async fn address_that_is_a_machines_or_the_gateways_is_refused() -> Result<()> {
+    let bed = bed().await?;
+    let tenant = bed.lab.tenant("a")?;
+    let (lan, machine) = (tenant.lan()?, tenant.vm("vm1").await?.address());
+    let pool = json!({
+        "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": "AddressPool",
+        "metadata": {"name": "careless"},
+        "spec": {
+            "addresses": [lan.gateway().to_string(), machine.to_string()], "autoAssign": false,
+            "quarantineSeconds": 3, "tenants": {"names": ["a"]},
+        },
+    });
+    bed.lab.under().apply(&pool).await?;
+    for (name, address) in [("of-gateway", lan.gateway()), ("of-machine", machine)] {
+        let asks = service(name).port(80).address(&address.to_string()).build();
+        services(tenant).create(&PostParams::default(), &asks).await?;
+        let api = services(tenant);
+        let refused = |s: &k8s_openapi::api::core::v1::Service| {
+            let conditions = s.status.as_ref().and_then(|s| s.conditions.as_ref());
+            let refusal = |c: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
+                c.type_ == "cloud-provider-ovn.io/AddressAssigned" && c.status == "False"
+            };
+            conditions.into_iter().flatten().any(refusal)
+        };
+        let service = wait::for_object(&api, name, "to be refused", SOON, refused).await?;
+        ensure!(published(&service).is_none(), "{service:?}");
+        ensure!(bed.eips().get_opt(&address.to_string()).await?.is_none(), "{address} is given");
+        api.delete(name, &DeleteParams::default()).await?;
+        wait::for_absence(&api, name, SOON).await?;
+    }
     Ok(())
 }

@@ -93,7 +93,8 @@ fn of_pool_selectors(world: &World, of: &Advertisement) -> Option<Fault> {
 
 /// Whether it is for pools alone that are left to tenants' own MetalLB.
 fn is_delegated(world: &World, of: &Advertisement) -> bool {
-    let delegated = |name: &String| world.under.pools.get(name).is_some_and(|pool: &Pool| pool.delegated);
+    let delegated =
+        |name: &String| world.under.pools.get(name).is_some_and(|pool: &Pool| pool.delegated);
     !of.pools.is_empty() && of.pools.iter().all(delegated)
 }
 
