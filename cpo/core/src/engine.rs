@@ -354,9 +354,7 @@ impl Engine {
         if failing {
             self.tell_failing(&key, jobs);
         }
-        for effect in effects {
-            self.settle(&key, effect, now, jobs);
-        }
+        self.settle_all(&key, effects, now, jobs);
     }
 }
 

@@ -3,9 +3,9 @@
 use cpo_api::Reason;
 
 use super::contention::Verdict;
-use super::job::{Lane, Waiter};
+use super::job::{Lane, Progress, Waiter};
 use super::{Engine, Job, Note};
-use crate::effect::{Effect, TenantEffect};
+use crate::effect::{Effect, TenantEffect, UnderEffect};
 use crate::ids::ServiceKey;
 use crate::plan;
 use crate::problem::Problem;
@@ -40,6 +40,31 @@ impl Engine {
             .for_operator("a write for the Service keeps failing: the log before this names it");
         self.dispatch_for(key, plan::notice(key, &uid, &problem), jobs);
         self.notes.push(Note { service: key.clone(), problems: vec![problem] });
+    }
+
+    /// Dispatches the effects of a plan. What the tenant waits for comes first: what its `Eip` says
+    /// besides is planned again when that is done, and told at once where that fails.
+    pub(super) fn settle_all(
+        &mut self,
+        key: &ServiceKey,
+        effects: Vec<Effect>,
+        now: Now,
+        jobs: &mut Vec<Job>,
+    ) {
+        let status = |e: &Effect| matches!(e, Effect::Under(UnderEffect::PatchEipStatus { .. }));
+        let patch = |e: &Effect| matches!(e, Effect::Tenant(TenantEffect::PatchService { .. }));
+        let patches = effects.iter().any(patch);
+        let (statuses, others): (Vec<_>, Vec<_>) = effects.into_iter().partition(status);
+        for effect in others {
+            self.settle(key, effect, now, jobs);
+        }
+        let under_way = |progress: &Progress| progress.under_way > 0 && progress.failures == 0;
+        if patches && self.progress.get(key).is_some_and(under_way) {
+            return;
+        }
+        for effect in statuses {
+            self.settle(key, effect, now, jobs);
+        }
     }
 
     /// Dispatches an effect, unless it fights over a status with somebody else in the tenant.
