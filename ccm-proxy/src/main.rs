@@ -2,6 +2,7 @@
 
 mod announcements;
 mod cli;
+mod client;
 mod differences;
 mod heart;
 mod input;

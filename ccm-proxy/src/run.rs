@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::RunArgs;
+use crate::client;
 use crate::heart::{self, Heart};
 use crate::input::{Input, Kind, Object};
 use crate::lease::{self, Keeper, Own};
@@ -73,7 +74,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
         only = only::only_one(&args.socket.path) => only?,
     }
     let config = config(args.kubeconfig.as_deref()).await?;
-    let client = Client::try_from(config).context("make a client of the under cluster")?;
+    let client = client::connect(config).context("make a client of the under cluster")?;
     let (node, namespace) = (args.node_name.clone(), args.namespace());
     let (told, inputs) = mpsc::channel(INPUTS);
     let (own, owned) = watch::channel(Own::default());

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod cli;
+mod client;
 mod clock;
 mod heart;
 mod http;
