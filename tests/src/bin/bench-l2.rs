@@ -31,6 +31,8 @@ mod throughput;
 const PARTS: [&str; 5] = ["services", "gaps", "throughput", "crowd", "many"];
 /// How often an owner is killed, unless `--runs` says otherwise.
 const RUNS: usize = 30;
+/// How many addresses the node with many has, unless `--addresses` says otherwise.
+const ADDRESSES: u16 = 10_000;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -44,12 +46,17 @@ fn main() -> ExitCode {
 }
 
 fn measure(words: &[String]) -> anyhow::Result<()> {
-    let (runs, parts) = match words {
-        [flag, runs, parts @ ..] if flag == "--runs" => (runs.parse()?, parts),
-        parts => (RUNS, parts),
-    };
+    let (mut runs, mut addresses, mut parts) = (RUNS, ADDRESSES, words);
+    while let [flag, number, rest @ ..] = parts {
+        match flag.as_str() {
+            "--runs" => runs = number.parse()?,
+            "--addresses" => addresses = number.parse()?,
+            _ => break,
+        }
+        parts = rest;
+    }
     if let Some(word) = parts.iter().find(|word| !PARTS.contains(&word.as_str())) {
-        anyhow::bail!("{word}? Only --runs N and {}", PARTS.join(", "));
+        anyhow::bail!("{word}? Only --runs N, --addresses N and {}", PARTS.join(", "));
     }
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|word| word == part);
     let metallb = components::metallb()?;
@@ -72,7 +79,7 @@ fn measure(words: &[String]) -> anyhow::Result<()> {
             }
         }
         if wanted("many") {
-            many::measure(&mut report, &metallb).await?;
+            many::measure(&mut report, &metallb, addresses).await?;
         }
         writeln!(std::io::stdout(), "{}", machine())?;
         report.print();

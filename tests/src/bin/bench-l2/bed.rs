@@ -147,7 +147,7 @@ fn addresses(tenant: &Tenant) -> Result<String> {
 
 /// A Service before all pods.
 pub(crate) fn balanced(name: &str) -> Service {
-    service(name).selector("app", APP).port(80).udp(80).build()
+    service(name).selector("app", APP).port(80).build()
 }
 
 /// The address in a Service's status.

@@ -18,6 +18,8 @@ use crate::bed::{Bed, SOON, Who, balanced, mac_of, published};
 
 /// How long is looked after another answers.
 const AFTERWARDS: Duration = Duration::from_millis(500);
+/// How long speakers may take to find each other.
+const FOUND: Duration = Duration::from_secs(5);
 /// How often an address is moved.
 const MOVES: usize = 10;
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
@@ -28,6 +30,8 @@ pub(crate) async fn measure(report: &mut Report, bed: &Bed, runs: usize) -> Resu
     for who in [Who::Us, Who::MetalLb] {
         let asker = bed.asker(who, "gaps").await?;
         let address = serve(bed, who).await?;
+        // Speakers that have just started find each other first.
+        tokio::time::sleep(FOUND).await;
         eprintln!("bench: {runs} owners killed, {MOVES} addresses moved, {who:?}");
         let mut gaps = Vec::new();
         for _ in 0..runs {

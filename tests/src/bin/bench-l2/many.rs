@@ -26,7 +26,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::asker::Asker;
 use crate::metallb::{self, Environment};
 
-const ADDRESSES: u16 = 10_000;
 /// Questions a second, and for how long.
 const RATE: u32 = 5_000;
 const ASKED_FOR: Duration = Duration::from_secs(10);
@@ -41,6 +40,7 @@ struct Bed {
     space: Space,
     cluster: Cluster,
     lan: Netns,
+    addresses: u16,
 }
 
 /// What one speaker came to.
@@ -52,14 +52,14 @@ struct Figures {
 }
 
 /// Measures both speakers, one after the other.
-pub(crate) async fn measure(report: &mut Report, metallb: &Path) -> Result<()> {
-    let bed = Bed::start(metallb).await?;
+pub(crate) async fn measure(report: &mut Report, metallb: &Path, addresses: u16) -> Result<()> {
+    let bed = Bed::start(metallb, addresses).await?;
     let mut ours = bed.ours().await?;
     let mut theirs = bed.theirs(metallb).await?;
-    let all = format!("a node with {ADDRESSES} addresses");
+    let all = format!("a node with {addresses} addresses");
     let started = format!("{all}: start to the last one announced");
     report.time(started, ours.started, Some(theirs.started), Duration::from_secs(3));
-    let most = Target::AtMost(Figure::Bytes((30 << 20) + (u64::from(ADDRESSES) << 10)));
+    let most = Target::AtMost(Figure::Bytes((30 << 20) + (u64::from(addresses) << 10)));
     let (memory, other) = (Figure::Bytes(ours.memory), Figure::Bytes(theirs.memory));
     report.add(format!("{all}: memory"), memory, Some(other), most);
     report.add(
@@ -82,12 +82,12 @@ pub(crate) async fn measure(report: &mut Report, metallb: &Path) -> Result<()> {
 }
 
 impl Bed {
-    async fn start(metallb: &Path) -> Result<Self> {
+    async fn start(metallb: &Path, addresses: u16) -> Result<Self> {
         let space = Space::new()?;
         let cluster = Cluster::start(&space, "many", Controllers::None).await?;
         let lan = Netns::new(space.namespace("lan")).await?;
         lan.ip("link add br0 type bridge\nlink set br0 up").await?;
-        let bed = Self { space, cluster, lan };
+        let bed = Self { space, cluster, lan, addresses };
         cpo::install_into(&bed.cluster).await?;
         metallb::install(metallb, &bed.cluster, "10.205.1.0-10.205.60.255").await?;
         for node in ["node1", "node2"] {
@@ -97,7 +97,7 @@ impl Bed {
             });
             bed.cluster.apply(&node).await?;
         }
-        eprintln!("bench: {ADDRESSES} Eips, and as many Services");
+        eprintln!("bench: {addresses} Eips, and as many Services");
         bed.eips().await?;
         bed.services().await?;
         Ok(bed)
@@ -125,7 +125,7 @@ impl Bed {
         let tenants: Api<TenantCluster> = Api::all(self.cluster.client());
         let uid = tenants.get("a").await?.uid().context("a tenant without UID")?;
         let api: Api<Eip> = Api::all(self.cluster.client());
-        each(async |number| {
+        each(self.addresses, async |number| {
             let address = address(number).to_string();
             let eip = json!({
                 "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": "Eip",
@@ -153,7 +153,7 @@ impl Bed {
     async fn services(&self) -> Result<()> {
         let services: Api<Service> = Api::namespaced(self.cluster.client(), "default");
         let slices: Api<EndpointSlice> = Api::namespaced(self.cluster.client(), "default");
-        each(async |number| {
+        each(self.addresses, async |number| {
             let name = format!("s{number}");
             let service = json!({
                 "metadata": {"name": name},
@@ -207,15 +207,15 @@ impl Bed {
         eprintln!("bench: ccm-proxy begins");
         let at = ("node1", node.netns());
         let speaker = Speaker::start_at(&self.cluster, &self.space, at, "info", &[]).await?;
-        let fresh = announced(&asker, Instant::now()).await?;
+        let fresh = announced(&asker, self.addresses, Instant::now()).await?;
         eprintln!("bench: all are announced for the first time after {fresh:.1?}");
         // It says so in each, before it starts anew.
         self.all_told().await?;
         speaker.process().kill().await?;
         let begin = Instant::now();
         speaker.process().start_again()?;
-        let started = announced(&asker, begin).await?;
-        figures(&asker, speaker.process(), started).await
+        let started = announced(&asker, self.addresses, begin).await?;
+        figures(&asker, self.addresses, speaker.process(), started).await
     }
 
     async fn all_told(&self) -> Result<()> {
@@ -226,7 +226,7 @@ impl Bed {
                 eip.status.as_ref().is_some_and(|status| !status.announcements.is_empty())
             };
             let told = eips.iter().filter(told).count();
-            ensure!(told == usize::from(ADDRESSES), "{told}");
+            ensure!(told == usize::from(self.addresses), "{told}");
             Ok(())
         })
         .await
@@ -239,20 +239,20 @@ impl Bed {
         let environment = Environment { programs, cluster: &self.cluster, keys: self.space.dir() };
         std::fs::write(environment.keys.join("secretkey"), "a key that all speakers have")?;
         let speaker = environment.speaker("node2", &node)?;
-        let fresh = announced(&asker, Instant::now()).await?;
+        let fresh = announced(&asker, self.addresses, Instant::now()).await?;
         eprintln!("bench: all are announced for the first time after {fresh:.1?}");
         tokio::time::sleep(Duration::from_secs(10)).await;
         speaker.kill().await?;
         let begin = Instant::now();
         speaker.start_again()?;
-        let started = announced(&asker, begin).await?;
-        figures(&asker, &speaker, started).await
+        let started = announced(&asker, self.addresses, begin).await?;
+        figures(&asker, self.addresses, &speaker, started).await
     }
 }
 
 /// Does something for each address, many at a time.
-async fn each(make: impl AsyncFn(u16) -> Result<()>) -> Result<()> {
-    stream::iter(0..ADDRESSES)
+async fn each(addresses: u16, make: impl AsyncFn(u16) -> Result<()>) -> Result<()> {
+    stream::iter(0..addresses)
         .map(|number| make(number))
         .buffer_unordered(32)
         .try_collect::<()>()
@@ -266,9 +266,9 @@ fn address(number: u16) -> Ipv4Addr {
 }
 
 /// Waits until each address was heard of; gives how long that took since the start.
-async fn announced(asker: &Asker, begin: Instant) -> Result<Duration> {
+async fn announced(asker: &Asker, addresses: u16, begin: Instant) -> Result<Duration> {
     while asker.try_heard().is_some() {}
-    let mut silent: BTreeSet<Ipv4Addr> = (0..ADDRESSES).map(address).collect();
+    let mut silent: BTreeSet<Ipv4Addr> = (0..addresses).map(address).collect();
     let mut ticks = interval(Duration::from_millis(50));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut turn = 0;
@@ -294,16 +294,22 @@ async fn announced(asker: &Asker, begin: Instant) -> Result<Duration> {
 }
 
 /// Lets a speaker rest, and asks it for a while.
-async fn figures(asker: &Asker, process: &Process, started: Duration) -> Result<Figures> {
+async fn figures(
+    asker: &Asker,
+    addresses: u16,
+    process: &Process,
+    started: Duration,
+) -> Result<Figures> {
     tokio::time::sleep(Duration::from_secs(10)).await;
     let memory = memory(process)?;
-    let (answers, unanswered) = ask(asker).await?;
+    eprintln!("bench: all are announced {started:.1?} after its start; {}", Figure::Bytes(memory));
+    let (answers, unanswered) = ask(asker, addresses).await?;
     Ok(Figures { started, memory, answers, unanswered })
 }
 
 /// Asks for addresses here and there, at a rate; gives how long each answer took, and how many
 /// questions had none.
-async fn ask(asker: &Asker) -> Result<(Vec<Duration>, usize)> {
+async fn ask(asker: &Asker, addresses: u16) -> Result<(Vec<Duration>, usize)> {
     while asker.try_heard().is_some() {}
     let per_tick = RATE / 1_000;
     let (mut number, mut asked): (u16, BTreeMap<Ipv4Addr, Instant>) = (0, BTreeMap::new());
@@ -323,7 +329,7 @@ async fn ask(asker: &Asker) -> Result<(Vec<Duration>, usize)> {
             _ = ticks.tick() => {
                 for _ in 0..per_tick {
                     // Every address once before one comes again, and no two neighbours in a row.
-                    number = (number + 7_919) % ADDRESSES;
+                    number = (number + 7_919) % addresses;
                     let address = address(number);
                     unanswered += usize::from(asked.insert(address, Instant::now()).is_some());
                     asker.ask(address)?;
