@@ -190,8 +190,7 @@ fn happen(bench: &mut Bench, what: &Happening, count: usize) {
             bench.truth.node("vm2").excluded = *other;
         }
         Happening::EipDeleted(index) => {
-            let live = bench.truth.under.eips.iter().filter(|(_, eip)| eip.released().is_none());
-            let names: Vec<_> = live.map(|(name, _)| name.clone()).collect();
+            let names = live_eips(bench);
             if !names.is_empty() {
                 bench.truth.put_eip(index.get(&names).as_str(), None);
             }
@@ -242,11 +241,28 @@ fn published(bench: &Bench) -> BTreeMap<String, String> {
     services.filter_map(of).collect()
 }
 
-/// The UID of the Service that a step itself asks to move, or to lose its address.
-fn asked(bench: &Bench, what: &Happening) -> Option<String> {
-    let (Happening::Ask(number, _) | Happening::Delete(number)) = what else { return None };
-    let key = testing::key(&key(*number));
-    bench.truth.tenants[key.tenant()].services.get(&key).map(|service| service.uid.to_string())
+/// The UIDs of the Services that a step itself asks to move, or to lose their address.
+fn asked(bench: &Bench, what: &Happening) -> Vec<String> {
+    let services = &bench.truth.tenants[&"a".parse().unwrap()].services;
+    let uid = |key: &crate::ids::ServiceKey| services.get(key).map(|s| s.uid.to_string());
+    match what {
+        Happening::Ask(number, _) | Happening::Delete(number) => {
+            uid(&testing::key(&key(*number))).into_iter().collect()
+        }
+        Happening::EipDeleted(index) => {
+            let live = live_eips(bench);
+            let name = (!live.is_empty()).then(|| index.get(&live));
+            let eip = name.and_then(|name| bench.truth.under.eips.get(name));
+            eip.into_iter().flat_map(|eip| &eip.owners).filter_map(uid).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The names of the Eips that are not released.
+fn live_eips(bench: &Bench) -> Vec<String> {
+    let live = bench.truth.under.eips.iter().filter(|(_, eip)| eip.released().is_none());
+    live.map(|(name, _)| name.clone()).collect()
 }
 
 /// Whether a speaker whose word counts says of this very Eip that it announces it.

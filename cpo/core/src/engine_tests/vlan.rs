@@ -493,3 +493,38 @@ fn who_took_over_is_named_before_those_who_have_not_taken_their_word_back() {
     let by = eip(&bench, "10.205.0.50").status.announced_by.clone();
     assert_eq!(by.as_deref(), Some("node1"), "it is back");
 }
+
+#[test]
+fn an_address_whose_record_was_deleted_is_not_shown_until_another_is_announced() {
+    let mut bench = Bench::told(world().with_service("a/default/early", *new_service()));
+    settle(&mut bench, Some("node1"));
+    let web = Service { uid: Uid::new("uid-later"), ..*new_service() };
+    bench.when(|w| w.put_service(WEB, Some(web)));
+    settle(&mut bench, Some("node1"));
+    assert_eq!(bench.published(WEB).as_deref(), Some("10.205.0.51"));
+    bench.when(|w| w.service("a/default/early").deleting = true);
+    settle(&mut bench, Some("node1"));
+    bench.wait(61);
+    // The lowest is free again, and the next to be given.
+    bench.when(|w| drop(w.put_eip("10.205.0.51", None)));
+    assert_eq!(bench.published(WEB), None, "it may be another's in a moment");
+    settle(&mut bench, Some("node1"));
+    assert_eq!(bench.published(WEB).as_deref(), Some("10.205.0.50"));
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_nobody_forget_who_announces() {
+    let mut bench = served();
+    bench.when(|w| w.service(WEB).load_balancer_ip = Some("10.205.0.55".into()));
+    settle(&mut bench, Some("node1"));
+    assert!(eip(&bench, "10.205.0.50").released().is_some());
+    bench.now.wall -= jiff::SignedDuration::from_hours(2);
+    // Somebody who was cut off is back, and has it still.
+    bench.when(|w| say(w, "10.205.0.50", "node2", Some(AnnouncementState::Announced)));
+    assert_eq!(eip(&bench, "10.205.0.50").status.announcements.len(), 1);
+    bench.wait(90);
+    assert!(bench.truth.under.eips.contains_key("10.205.0.50"), "it is announced");
+    bench.when(|w| say(w, "10.205.0.50", "node2", None));
+    bench.wait(2);
+    assert!(!bench.truth.under.eips.contains_key("10.205.0.50"));
+}

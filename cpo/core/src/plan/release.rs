@@ -172,8 +172,16 @@ pub(super) fn expire(holders: Holders<'_>, name: &str, eip: &Eip, now: Now, plan
     // A wish to keep an address does not outlive the tenant.
     let kept = eip.spec.keep && !holders.tenant.spec.deleting;
     if released > now.wall && !kept {
-        // The clock was set back, or another leader's ran ahead: the rest begins now.
-        plan.effects.push(quarantine(name, eip, now));
+        // The clock was set back, or another leader's ran ahead: the rest begins now. What speakers
+        // say is not forgotten by that.
+        let status = EipStatus { released_at: Some(now.rfc3339()), ..eip.status.clone() };
+        let (name, uid, version) = (name.to_owned(), eip.uid.clone(), Some(eip.version));
+        plan.effects.push(Effect::Under(UnderEffect::PatchEipStatus {
+            name,
+            uid,
+            version,
+            status,
+        }));
         return;
     }
     let left = left(released, rest, now);

@@ -88,6 +88,8 @@ pub(super) fn serve(
         }
     }
     serving.tidy(&mut plan);
+    // What is nobody's may be another's in a moment.
+    report.silent &= !serving.shows_a_strangers_address();
     serving.tell(&report, &mut plan);
     plan
 }
@@ -113,6 +115,14 @@ impl Serving<'_> {
     /// The address at which rows of ours serve it.
     pub(super) fn served_address(&self) -> Option<Ipv4Addr> {
         self.holders.served()
+    }
+
+    /// Its status shows an address on a VLAN that is not its own, as after an `Eip` was deleted by
+    /// hand.
+    fn shows_a_strangers_address(&self) -> bool {
+        let own = |ip: &str| self.holders.eips().any(|(_, eip)| eip.spec.address == ip);
+        let mut shown = self.service.status.ingress.iter();
+        self.tenant.spec.mode() == Mode::Vlan && shown.any(|ingress| !own(&ingress.ip))
     }
 
     /// Ends the rest of addresses it had before, and removes what was drawn in vain; nothing that
