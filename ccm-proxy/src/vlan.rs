@@ -39,6 +39,8 @@ use running::{News, Running};
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 /// Who ran for so long and fails begins with the first pause again.
 const RAN: Duration = Duration::from_secs(60);
+/// How often is said why nothing can be announced.
+const TELL: Duration = Duration::from_secs(3);
 /// Until then what an earlier run announced is left standing, or until the speakers found each
 /// other.
 const GRACE: Duration = Duration::from_secs(10);
@@ -206,12 +208,20 @@ impl Task {
         self.tell(Told::Connected(None)).await;
         self.settle().await;
         let over = Instant::now() + pause;
+        let mut tell = Instant::now() + TELL;
         while let Some(part) = self.part(connection) {
-            self.say(unable(&part, &self.us, &error.to_string())).await;
+            let mut unable = unable(&part, &self.us, &error.to_string());
+            if Instant::now() < tell {
+                // Most of what is new is announced by another in a moment.
+                unable.retain(|address, entry| self.said.get(address) == Some(entry));
+            } else {
+                tell = Instant::now() + TELL;
+            }
+            self.say(unable).await;
             // Either way it is looked at what is wanted now. Cancel safe: what changed stays changed.
             tokio::select! {
                 changed = self.wanted.changed() => if changed.is_err() { return },
-                () = sleep_until(over) => return,
+                () = sleep_until(tell.min(over)) => if Instant::now() >= over { return },
             }
         }
     }

@@ -88,6 +88,7 @@ mod tests {
                 ("10.205.0.51".to_owned(), address("Silent", "another speaker announces it")),
             ]
             .into(),
+            machines: [("10.205.0.1:10256".to_owned(), "answered 503".to_owned())].into(),
             ..Vlan::default()
         };
         let failed = Vlan {
@@ -110,6 +111,8 @@ VLAN a: Running
   ADDRESS       STATE       WHY
   10.205.0.50   Announced
   10.205.0.51   Silent      another speaker announces it
+  MACHINE OUT        WHY
+  10.205.0.1:10256   answered 503
 
 VLAN b: Failed
   ! there is no interface eth1 on this node

@@ -54,21 +54,21 @@ pub(crate) async fn interface_that_is_missing_is_told_and_harms_no_other_vlan() 
     let of_b = b.lan()?.address(79);
     services(b).create(&PostParams::default(), &missing(of_b.to_string())).await?;
     let of_a = bed.serve(a, &missing(a.lan()?.address(78).to_string())).await?;
+    // Which interface, on which nodes, and what to do.
+    let told = |node: &str, message: &str| {
+        message.contains(&format!(
+            "there is no interface bond7 on node {node}: make it there, or name another in \
+             spec.vlan.interfaces of TenantCluster b"
+        ))
+    };
     let status = bed
-        .says(of_b, "nobody announces it", |s| {
-            s.conditions.iter().any(|c| c.type_ == "Ready" && c.reason == "NoSpeaker")
+        .says(of_b, "nobody can announce it, and why", |s| {
+            let mut ready = s.conditions.iter().filter(|c| c.type_ == "Ready");
+            let nodes = || bed.speakers.iter().map(lab::speaker::Speaker::node);
+            ready.any(|c| c.reason == "NoSpeaker" && nodes().all(|node| told(node, &c.message)))
         })
         .await?;
     ensure!(status.announced_by.is_none(), "{status:?}");
-    // Which interface, on which node, and what to do.
-    let told = |node: &str| {
-        let text = format!(
-            "there is no interface bond7 on node {node}: make it there, or name another in \
-             spec.vlan.interfaces of TenantCluster b"
-        );
-        status.conditions.iter().any(|c| c.type_ == "Ready" && c.message.contains(&text))
-    };
-    ensure!(bed.speakers.iter().any(|speaker| told(speaker.node())), "{status:?}");
     let speaker = bed.speakers.first().context("no speaker")?;
     let told = speaker.status().await?;
     ensure!(told.contains("bond7"), "the interface is not named: {told}");
