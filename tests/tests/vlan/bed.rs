@@ -3,7 +3,8 @@
 //! Tenant `a` has kube-proxy in nftables mode, `b` in iptables mode; the VLAN of `c` has the
 //! prefixes of that of `a`. The nodes of the under cluster have a kube-proxy of their own.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,8 +35,10 @@ pub(crate) const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load
 pub(crate) const TENANTS: [&str; 3] = ["a", "b", "c"];
 /// The Service of tenant `a` that all tests find, with a pod on each machine.
 const WEB: u8 = 50;
-/// As many clients, each with an address of its own, are behind the router.
+/// As many clients, each with addresses of its own, are behind the router.
 const CLIENTS: u8 = 100;
+/// How long their connections wait for an answer.
+const SESSION: Duration = Duration::from_secs(5);
 
 /// One that did not come up is not tried again by every test.
 static BED: OnceCell<Result<Bed, String>> = OnceCell::const_new();
@@ -78,11 +81,15 @@ impl Bed {
         let cpo = cpo::Cpo::start(&lab, cpo::Options::default());
         let (speakers, cpo) = try_join(try_join_all(speakers), cpo).await?;
         let bed = Self { lab, speakers, before, _proxies: proxies, _cpo: cpo };
-        let addresses = (0..CLIENTS).map(|n| format!("address add {}/24 dev eth0", client(n)));
+        let addresses = (0..CLIENTS).map(|n| {
+            let [v4, v6] = FAMILIES.map(|family| client(family, n));
+            format!("address add {v4}/24 dev eth0\naddress add {v6}/64 dev eth0 nodad")
+        });
         let addresses = addresses.collect::<Vec<_>>().join("\n");
         bed.client()?.netns().ip(&addresses).await?;
         bed.pods("a", "web").await?;
-        let web = service("web").port(80).udp(80).local().address(&bed.web()?.to_string());
+        let asked = format!("{},{}", bed.web()?, bed.web6()?);
+        let web = both(service("web").port(80).udp(80).local().address(&asked));
         bed.serve(bed.lab.tenant("a")?, &web.build()).await?;
         Ok(bed)
     }
@@ -112,8 +119,11 @@ impl Bed {
             }
         }
         self.all_hear_each_other().await?;
-        self.says(self.web()?, "one speaker announces it", |s| s.announcements.len() == 1).await?;
-        self.answers(self.web()?).await.map(drop)
+        for address in [IpAddr::from(self.web()?), self.web6()?.into()] {
+            self.says(address, "one speaker announces it", |s| s.announcements.len() == 1).await?;
+            self.answers(address).await?;
+        }
+        Ok(())
     }
 
     /// Waits until every speaker hears all others on every VLAN.
@@ -126,6 +136,11 @@ impl Bed {
     /// The address of the Service that is always there.
     pub(crate) fn web(&self) -> Result<Ipv4Addr> {
         Ok(self.lab.tenant("a")?.lan()?.address(WEB))
+    }
+
+    /// Its other address.
+    pub(crate) fn web6(&self) -> Result<Ipv6Addr> {
+        Ok(self.lab.tenant("a")?.lan()?.address6(WEB.into()))
     }
 
     /// The client behind the router.
@@ -142,19 +157,21 @@ impl Bed {
         Ok(())
     }
 
-    /// Connections from as many clients, each of which has had an answer.
-    pub(crate) async fn sessions(&self, to: Ipv4Addr) -> Result<Vec<Session>> {
-        let (host, to) = (self.client()?, SocketAddr::from((to, 80)));
-        let open = (0..CLIENTS).map(|number| {
-            let from = Some(IpAddr::from(client(number)));
-            Session::open_from(host, from, to, Duration::from_secs(5))
-        });
-        let mut sessions = try_join_all(open).await?;
-        let pods = go_on(&mut sessions).await?;
-        let mut machines = pods.clone();
-        machines.sort_unstable();
-        machines.dedup();
-        ensure!(machines.len() == 2, "all connections are to one machine: {machines:?}");
+    /// Connections to the Service that is always there from as many clients of each family; each
+    /// has had an answer.
+    pub(crate) async fn sessions(&self) -> Result<Vec<Session>> {
+        let host = self.client()?;
+        let mut sessions = Vec::new();
+        for to in [IpAddr::from(self.web()?), self.web6()?.into()] {
+            let open = (0..CLIENTS).map(|number| {
+                let from = client(Family::of(to), number);
+                Session::open_from(host, Some(from), SocketAddr::new(to, 80), SESSION)
+            });
+            let mut opened = try_join_all(open).await?;
+            let pods: BTreeSet<_> = go_on(&mut opened).await?.into_iter().collect();
+            ensure!(pods.len() == 2, "all connections to {to} are with one machine: {pods:?}");
+            sessions.extend(opened);
+        }
         Ok(sessions)
     }
 
@@ -195,6 +212,14 @@ impl Bed {
         published(&service).context("no address")
     }
 
+    /// The addresses of a Service that has them.
+    pub(crate) async fn addresses(&self, tenant: &Tenant, name: &str) -> Result<Vec<IpAddr>> {
+        let status = services(tenant).get(name).await?.status.unwrap_or_default();
+        let ingress = status.load_balancer.and_then(|status| status.ingress).unwrap_or_default();
+        let addresses = ingress.iter().map(|ingress| ingress.ip.as_deref()?.parse().ok());
+        addresses.collect::<Option<_>>().context("no address")
+    }
+
     /// Creates a Service and waits until it answers.
     pub(crate) async fn serve(&self, tenant: &Tenant, service: &Service) -> Result<IpAddr> {
         let address = self.create(tenant, service).await?;
@@ -209,7 +234,12 @@ impl Bed {
         name: &str,
         address: impl Into<IpAddr>,
     ) -> Result<()> {
-        services(tenant).delete(name, &DeleteParams::default()).await?;
+        match services(tenant).delete(name, &DeleteParams::default()).await {
+            Ok(_) => {}
+            // With an address of another family of it.
+            Err(kube::Error::Api(error)) if error.code == 404 => {}
+            Err(error) => return Err(error.into()),
+        }
         self.gone(address).await
     }
 
@@ -265,10 +295,25 @@ pub(crate) async fn go_on(sessions: &mut [Session]) -> Result<Vec<String>> {
     Ok(pods)
 }
 
-/// The address of a client behind the router.
-fn client(number: u8) -> Ipv4Addr {
-    Ipv4Addr::new(203, 0, 113, 100 + number)
+/// Whether an address is one of the client's behind the router, which has many.
+pub(crate) fn is_the_clients(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.octets().starts_with(&[203, 0, 113]),
+        IpAddr::V6(v6) => v6.segments().starts_with(&[0x2001, 0xdb8, 0, 0xffff]),
+    }
 }
+
+/// The address of a client behind the router.
+fn client(family: Family, number: u8) -> IpAddr {
+    let last = 100 + number;
+    match family {
+        Family::V4 => Ipv4Addr::new(203, 0, 113, last).into(),
+        Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0xffff, 0, 0, 0, last.into()).into(),
+    }
+}
+
+/// All families.
+pub(crate) const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 /// A family of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -295,6 +340,11 @@ impl Family {
 /// Where a Service answers.
 pub(crate) fn url(address: impl Into<IpAddr>) -> String {
     format!("http://{}/", SocketAddr::new(address.into(), 80))
+}
+
+/// A Service with an address of each family.
+pub(crate) fn both(service: ServiceBuilder) -> ServiceBuilder {
+    service.spec(|spec| spec.ip_family_policy = Some("RequireDualStack".to_owned()))
 }
 
 /// A Service whose address comes from the pool that is delivered directly.

@@ -1,7 +1,7 @@
 //! What passes a host on a link, as tcpdump there tells, with the kernel's own stamps.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
@@ -62,9 +62,10 @@ impl Capture {
     }
 }
 
-/// The answers of ARP to one host: when, and with which Ethernet address, for each address.
+/// The answers of ARP and neighbor discovery to one host: when, and with which Ethernet address, for
+/// each address.
 #[derive(Debug, Default)]
-pub(crate) struct Answers(BTreeMap<Ipv4Addr, Vec<(Moment, String)>>);
+pub(crate) struct Answers(BTreeMap<IpAddr, Vec<(Moment, String)>>);
 
 /// How the answer about an address changed hands.
 #[derive(Debug)]
@@ -90,10 +91,17 @@ impl Answers {
             if after(">") != Some(to) {
                 continue;
             }
-            if let (Some(about), Some(mac)) = (after("Reply"), after("is-at")) {
-                let at = words.first().context("no time")?.parse()?;
-                answers.0.entry(about.parse()?).or_default().push((at, mac.to_owned()));
-            }
+            let (about, mac) = match (after("Reply"), after("is-at")) {
+                (Some(about), Some(mac)) => (about, mac),
+                // It says in its header who sends, who is the answer where a speaker is.
+                _ if line.contains("neighbor advertisement, tgt is") => {
+                    let from = words.get(1).copied();
+                    (after("is").context("no target")?, from.context("no sender")?)
+                }
+                _ => continue,
+            };
+            let at = words.first().context("no time")?.parse()?;
+            answers.0.entry(about.parse()?).or_default().push((at, mac.to_owned()));
         }
         Ok(answers)
     }
@@ -101,7 +109,7 @@ impl Answers {
     /// How each address changed hands between two moments.
     pub(crate) fn changes(
         &self,
-        addresses: &[Ipv4Addr],
+        addresses: &[IpAddr],
         (from, until): (Moment, Moment),
     ) -> Result<Vec<Change>> {
         let changes = addresses.iter().map(|address| {
@@ -116,7 +124,7 @@ impl Answers {
     /// The one Ethernet address that answers for each address between two moments.
     pub(crate) fn owners(
         &self,
-        addresses: &[Ipv4Addr],
+        addresses: &[IpAddr],
         (from, until): (Moment, Moment),
     ) -> Result<Vec<String>> {
         let changes = self.changes(addresses, (from, until))?;

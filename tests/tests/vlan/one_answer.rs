@@ -1,10 +1,10 @@
 //! Who answers for every address of a VLAN, by what is on the wire, while speakers join, leave, are
 //! killed, and are cut off from each other.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use ccm_proxy::netlink::Netlink;
 use ccm_proxy::packet::{Opened, PacketSocket};
 use futures::future::try_join_all;
@@ -18,10 +18,10 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::bed::{Bed, SOON, bed};
+use crate::bed::{Bed, SOON, bed, both};
 use crate::capture::{Answers, Capture, Moment, now};
 
-/// As many addresses are asked for.
+/// As many addresses of each family are asked for.
 const ADDRESSES: u8 = 10;
 /// The time between two questions about the same address.
 const ASKED_EVERY: Duration = Duration::from_millis(20);
@@ -44,16 +44,21 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn start(bed: &Bed, name: &str, last: u8, about: &[Ipv4Addr]) -> Result<Self> {
+    async fn start(bed: &Bed, name: &str, last: u8, about: &[IpAddr]) -> Result<Self> {
         let lan = bed.lab.tenant("a")?.lan()?;
         let host = lan.host(bed.lab.space(), name, last).await?;
         let (opened, mac) = host.netns().inside(|| {
             let found = Netlink::open()?.interface("eth0")?.context("no eth0")?;
             Ok((Opened::open("eth0")?, found.mac.context("no Ethernet address")?))
         })?;
-        let capture = Capture::start(&bed.lab, (host.netns().name(), "eth0"), "arp").await?;
+        let capture =
+            Capture::start(&bed.lab, (host.netns().name(), "eth0"), "arp or icmp6").await?;
         let socket = PacketSocket::new(opened)?;
-        let questions = about.iter().map(|address| question(mac, host.address(), *address));
+        let v6 = host.v6().context("no IPv6 address")?;
+        let questions = about.iter().map(|address| match address {
+            IpAddr::V4(about) => question(mac, host.address(), *about),
+            IpAddr::V6(about) => question6(mac, v6, *about),
+        });
         let asks = tokio::spawn(ask_all_the_time(socket, questions.collect()));
         Ok(Self { _host: host, mac, capture, asks })
     }
@@ -88,25 +93,46 @@ fn question(us: MacAddress, from: Ipv4Addr, about: Ipv4Addr) -> Vec<u8> {
     frame
 }
 
-static ANNOUNCED: OnceCell<Vec<Ipv4Addr>> = OnceCell::const_new();
+/// The same by neighbor discovery.
+fn question6(us: MacAddress, from: Ipv6Addr, about: Ipv6Addr) -> Vec<u8> {
+    let mut frame = frame::probe(us, about.into());
+    if let Some(sender) = frame.get_mut(22..38) {
+        sender.copy_from_slice(&from.octets());
+    }
+    // Its checksum covers the sender (RFC 1624).
+    if let Some([high, low]) = frame.get_mut(56..58) {
+        let mut sum = u32::from(!u16::from_be_bytes([*high, *low]));
+        sum += from.segments().into_iter().map(u32::from).sum::<u32>();
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        [.., *high, *low] = (!sum).to_be_bytes();
+    }
+    frame
+}
+
+static ANNOUNCED: OnceCell<Vec<IpAddr>> = OnceCell::const_new();
 
 /// Addresses of tenant `a` that are announced.
-async fn announced(bed: &Bed) -> Result<&'static Vec<Ipv4Addr>> {
+async fn announced(bed: &Bed) -> Result<&'static Vec<IpAddr>> {
     ANNOUNCED.get_or_try_init(|| announce(bed)).await
 }
 
-async fn announce(bed: &Bed) -> Result<Vec<Ipv4Addr>> {
+async fn announce(bed: &Bed) -> Result<Vec<IpAddr>> {
     let tenant = bed.lab.tenant("a")?;
     bed.pods("a", "many").await?;
-    let services = (0..ADDRESSES)
-        .map(|number| service(&format!("many-{number}")).selector("app", "many").port(80).build());
-    let services: Vec<_> = services.collect();
-    let served = try_join_all(services.iter().map(|service| bed.serve(tenant, service))).await?;
-    let v4 = served.into_iter().map(|address| match address {
-        IpAddr::V4(v4) => Ok(v4),
-        IpAddr::V6(v6) => bail!("{v6}"),
+    let names = (0..ADDRESSES).map(|number| format!("many-{number}"));
+    let served = names.map(|name| async move {
+        let service = both(service(&name).selector("app", "many").port(80));
+        bed.serve(tenant, &service.build()).await?;
+        bed.addresses(tenant, &name).await
     });
-    v4.collect()
+    let addresses = try_join_all(served).await?.concat();
+    ensure!(addresses.len() == 2 * usize::from(ADDRESSES), "{addresses:?}");
+    for address in &addresses {
+        bed.answers(*address).await?;
+    }
+    Ok(addresses)
 }
 
 /// Something that happens to speakers: when, and how long two may answer for an address because of
@@ -120,7 +146,7 @@ struct Phase<'a> {
 impl Phase<'_> {
     /// Tells the longest times in which two answered, and in which none did, and holds them against
     /// the limits. In the end each address has one owner.
-    fn holds(&self, answers: &Answers, addresses: &[Ipv4Addr]) -> Result<()> {
+    fn holds(&self, answers: &Answers, addresses: &[IpAddr]) -> Result<()> {
         let Self { what, when: (from, until), limits: (two, none) } = *self;
         let changes = answers.changes(addresses, (from, until)).context(what.to_owned())?;
         let both = changes.iter().map(|change| change.both).max().unwrap_or_default();

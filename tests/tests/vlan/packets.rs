@@ -14,11 +14,15 @@ use lab::overlay::{Node, Tenant};
 use lab::{traffic, wait};
 use serde_json::json;
 
-use crate::bed::{Bed, Family, SOON, TENANTS, bed, direct, mac_of, services, url};
+use crate::bed::{
+    Bed, FAMILIES, Family, SOON, TENANTS, bed, direct, is_the_clients, mac_of, services, url,
+};
 use crate::capture::Capture;
 
 /// How long one waits for a connection that nobody is to answer.
 const NOBODY: Duration = Duration::from_millis(700);
+/// A connection's first packet is sent again later than that.
+const FIRST: Duration = Duration::from_millis(900);
 
 /// A way in which a Service is served.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +49,9 @@ pub(crate) async fn every_kind_of_service_is_served_as_the_tenants_kube_proxy_wo
         tenant.add_pod("other", "vm2", &[]).await?;
         for delivery in [Delivery::Routed, Delivery::Direct] {
             for policy in [Policy::Cluster, Policy::Local] {
-                all.push(serves(bed, tenant, (delivery, policy, Family::V4)));
+                for family in FAMILIES {
+                    all.push(serves(bed, tenant, (delivery, policy, family)));
+                }
             }
         }
     }
@@ -75,7 +81,7 @@ async fn serves(bed: &Bed, tenant: &Tenant, kind: (Delivery, Policy, Family)) ->
     let tcp = bed.answers(address).await.with_context(what)?;
     let udp = wait::until("an answer by UDP", SOON, || traffic::udp(client, address, 80));
     for answer in [tcp, udp.await.with_context(what)?] {
-        let seen = client.addresses().contains(&answer.client_address.ip());
+        let seen = is_the_clients(answer.client_address.ip());
         match policy {
             // It may have come from the other machine.
             Policy::Cluster => {}
@@ -178,21 +184,22 @@ async fn neighbour_of(bed: &Bed, node: &Node) -> Result<Ipv4Addr> {
 
 pub(crate) async fn packet_to_a_closed_port_is_seen_once() -> Result<()> {
     let bed = bed().await?;
-    let (client, web) = (bed.client()?, bed.web()?);
-    let owner = bed.owner(web).await?;
     let bridge = bed.lab.tenant("a")?.lan()?.bridge();
-    let filter = format!("tcp dst port 81 and dst host {web}");
-    let at = (bridge.name(), owner.node());
-    let (to_speaker, to_machines) = (
-        Capture::start(&bed.lab, at, &filter).await?,
-        Capture::start(&bed.lab, (bridge.name(), "a-vm1"), &filter).await?,
-    );
-    // The first packet, and no second one of the same connection.
-    let dialled = client.netns().dial(SocketAddr::from((web, 81)), Duration::from_millis(900));
-    ensure!(dialled.await.is_err(), "a closed port is open");
-    let (seen, through) = (to_speaker.stop().await?, to_machines.stop().await?);
-    ensure!(seen.len() == 1, "{seen:#?}");
-    ensure!(through.is_empty(), "{through:#?}");
+    for web in [IpAddr::from(bed.web()?), bed.web6()?.into()] {
+        let owner = bed.owner(web).await?;
+        let filter = format!("tcp dst port 81 and dst host {web}");
+        let at = (bridge.name(), owner.node());
+        let (to_speaker, to_machines) = (
+            Capture::start(&bed.lab, at, &filter).await?,
+            Capture::start(&bed.lab, (bridge.name(), "a-vm1"), &filter).await?,
+        );
+        // The first packet, and no second one of the same connection.
+        let dialled = bed.client()?.netns().dial(SocketAddr::new(web, 81), FIRST);
+        ensure!(dialled.await.is_err(), "a closed port is open");
+        let (seen, through) = (to_speaker.stop().await?, to_machines.stop().await?);
+        ensure!(seen.len() == 1, "{web}: {seen:#?}");
+        ensure!(through.is_empty(), "{web}: {through:#?}");
+    }
     Ok(())
 }
 

@@ -17,8 +17,25 @@ pub(crate) async fn foreign_host_with_the_address_is_named_and_left_alone() -> R
     let bed = bed().await?;
     let tenant = bed.lab.tenant("a")?;
     let lan = tenant.lan()?;
-    let address = lan.address(79);
-    let stranger = lan.host(bed.lab.space(), "stranger", 79).await?;
+    let address = lan.address(90);
+    let stranger = lan.host(bed.lab.space(), "stranger", 90).await?;
+    // Speakers ask ahead for what a pool has: it is there before them.
+    for (kind, spec) in [
+        ("L2Advertisement", json!({"ipAddressPools": ["foreign"]})),
+        (
+            "AddressPool",
+            json!({
+                "addresses": [address.to_string()], "autoAssign": false, "quarantineSeconds": 3,
+                "tenants": {"names": ["a"]},
+            }),
+        ),
+    ] {
+        let object = json!({
+            "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": kind,
+            "metadata": {"name": "foreign"}, "spec": spec,
+        });
+        bed.lab.under().apply(&object).await?;
+    }
     let foreign = service("foreign").port(80).address(&address.to_string()).build();
     services(tenant).create(&PostParams::default(), &foreign).await?;
     let status = bed
