@@ -219,6 +219,14 @@ pub async fn grant_namespaces(tenant: &Tenant) -> Result<()> {
     tenant.cluster().apply_path(&manifests().join("tenant-rbac-namespaces.yaml")).await
 }
 
+/// Gives the product its rights on the under cluster's own Services.
+///
+/// # Errors
+/// When the manifest is missing or refused.
+pub async fn grant_in_cluster(lab: &Lab) -> Result<()> {
+    lab.under().apply_path(&manifests().join("in-cluster-rbac.yaml")).await
+}
+
 /// Gives the product the right to write what a tenant's own MetalLB is told, in a namespace of the
 /// under cluster.
 ///

@@ -7,6 +7,8 @@ mod bed;
 mod capture;
 #[path = "vlan/families.rs"]
 mod families;
+#[path = "vlan/in_cluster.rs"]
+mod in_cluster;
 #[path = "vlan/leftovers.rs"]
 mod leftovers;
 #[path = "vlan/life.rs"]
@@ -33,6 +35,7 @@ use std::process::ExitCode;
 use lab::{harness, tests};
 
 use families::*;
+use in_cluster::*;
 use leftovers::*;
 use life::*;
 use mtu::*;
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         address_that_is_a_machines_or_the_gateways_is_refused,
         what_a_killed_speaker_left_is_taken_over_or_swept,
         speaker_that_is_removed_leaves_the_node_as_it_was,
+        the_under_clusters_own_services_are_announced_and_taken_by_its_nodes,
         speakers_have_the_rights_they_need_and_no_others,
     ])
 }

@@ -41,9 +41,14 @@ async fn answers(bed: &Bed, address: IpAddr, port: u16) -> Result<()> {
     let what = format!("an answer from {address}, port {port}");
     let url = url(address, port);
     let answer = wait::until(&what, SOON, || traffic::get(client, &url)).await?;
+    // It has more addresses than one of its own network.
+    let network = |address: IpAddr| match address {
+        IpAddr::V4(v4) => v4.octets().get(..3).map(<[u8]>::to_vec),
+        IpAddr::V6(v6) => v6.octets().get(..8).map(<[u8]>::to_vec),
+    };
+    let seen = answer.client_address.ip();
     let ours = client.addresses();
-    let seen = answer.client_address.ip().to_canonical();
-    ensure!(ours.contains(&seen), "the pod saw {answer:?}, none of {ours:?}");
+    ensure!(ours.iter().any(|own| network(*own) == network(seen)), "the pod saw {answer:?}");
     Ok(())
 }
 
