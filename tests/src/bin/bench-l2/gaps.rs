@@ -37,11 +37,13 @@ pub(crate) async fn measure(report: &mut Report, bed: &Bed, runs: usize) -> Resu
         for _ in 0..runs {
             gaps.push(killed(bed, who, &asker, address).await?);
         }
+        eprintln!("bench: killed, {who:?}: {gaps:.0?}");
         kills.push(gaps);
         let mut gaps = Vec::new();
         for _ in 0..MOVES {
             gaps.push(moved(bed, who, &asker, address).await?);
         }
+        eprintln!("bench: moved, {who:?}: {gaps:.1?}");
         moves.push(gaps);
     }
     let (mut kills, mut moves) = (kills.into_iter(), moves.into_iter());
