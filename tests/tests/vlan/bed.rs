@@ -83,7 +83,9 @@ impl Bed {
         let bed = Self { lab, speakers, before, _proxies: proxies, _cpo: cpo };
         let addresses = (0..CLIENTS).map(|n| {
             let [v4, v6] = FAMILIES.map(|family| client(family, n));
-            format!("address add {v4}/24 dev eth0\naddress add {v6}/64 dev eth0 nodad")
+            // Of IPv6 none is to be chosen that nobody asks from.
+            let v6 = format!("{v6}/64 dev eth0 nodad preferred_lft 0");
+            format!("address add {v4}/24 dev eth0\naddress add {v6}")
         });
         let addresses = addresses.collect::<Vec<_>>().join("\n");
         bed.client()?.netns().ip(&addresses).await?;
@@ -293,14 +295,6 @@ pub(crate) async fn go_on(sessions: &mut [Session]) -> Result<Vec<String>> {
         pods.push(session.ask().await.context("a connection of before")?.pod);
     }
     Ok(pods)
-}
-
-/// Whether an address is one of the client's behind the router, which has many.
-pub(crate) fn is_the_clients(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.octets().starts_with(&[203, 0, 113]),
-        IpAddr::V6(v6) => v6.segments().starts_with(&[0x2001, 0xdb8, 0, 0xffff]),
-    }
 }
 
 /// The address of a client behind the router.

@@ -144,13 +144,9 @@ pub(crate) async fn a_narrow_link_on_the_way_is_told_to_the_machine_that_sends()
         ensure!(addresses.len() == 2, "{addresses:?}");
         for address in &addresses {
             bed.answers(*address).await?;
-            if address.is_ipv6() && machines > 1 {
-                let mut passed = 0;
-                for n in 0..CLIENTS {
-                    passed +=
-                        u8::from(behind.transfers(client(Family::V6, n), *address).await.is_ok());
-                }
-                eprintln!("IPv6, routed: {passed} of {CLIENTS}");
+            // Of IPv6 the kernel chooses a machine for an error by who sends the error: of several
+            // it is not always the one that the error is for.
+            if Family::of(*address) == Family::V6 && machines > 1 {
                 continue;
             }
             let busy = all_pass(bed, &behind, app, *address).await?;

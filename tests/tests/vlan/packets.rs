@@ -14,9 +14,7 @@ use lab::overlay::{Node, Tenant};
 use lab::{traffic, wait};
 use serde_json::json;
 
-use crate::bed::{
-    Bed, FAMILIES, Family, SOON, TENANTS, bed, direct, is_the_clients, mac_of, services, url,
-};
+use crate::bed::{Bed, FAMILIES, Family, SOON, TENANTS, bed, direct, mac_of, services, url};
 use crate::capture::Capture;
 
 /// How long one waits for a connection that nobody is to answer.
@@ -81,7 +79,7 @@ async fn serves(bed: &Bed, tenant: &Tenant, kind: (Delivery, Policy, Family)) ->
     let tcp = bed.answers(address).await.with_context(what)?;
     let udp = wait::until("an answer by UDP", SOON, || traffic::udp(client, address, 80));
     for answer in [tcp, udp.await.with_context(what)?] {
-        let seen = is_the_clients(answer.client_address.ip());
+        let seen = client.addresses().contains(&answer.client_address.ip());
         match policy {
             // It may have come from the other machine.
             Policy::Cluster => {}
