@@ -52,7 +52,13 @@ pub(crate) async fn adopt(args: &AdoptArgs) -> anyhow::Result<()> {
     let pools = look::list::<AddressPool>(&Api::all(client.clone())).await?;
     let api = Api::<Eip>::all(client.clone());
     let known = look::list::<Eip>(&Api::all(client)).await?;
-    let adopted = adopted(&under_cluster(&tenants)?, services, &pools, &known);
+    let tenant = under_cluster(&tenants)?;
+    ensure!(
+        tenant.suspended || args.dry_run,
+        "TenantCluster {} has not spec.suspend true: set it until MetalLB is gone, or both announce",
+        tenant.name
+    );
+    let adopted = adopted(&tenant, services, &pools, &known);
     for note in &adopted.notes {
         eprintln!("cpo: {note}");
     }
@@ -144,9 +150,15 @@ fn record(
     }
     let holds = |pool: &&AddressPool| {
         let ranges = pool.spec.addresses.iter().flatten();
-        ranges.filter_map(|text| text.parse::<AddressRange>().ok()).any(|r| r.contains(address))
+        let mut ranges = ranges.filter_map(|text| text.parse::<AddressRange>().ok());
+        !pool.spec.delegated && ranges.any(|range| range.contains(address))
     };
-    let Some(pool) = pools.iter().find(holds) else {
+    // Of several the oldest counts.
+    let age = |pool: &&AddressPool| {
+        let created = pool.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (created, pool.name_any())
+    };
+    let Some(pool) = pools.iter().filter(holds).min_by_key(age) else {
         let remedy = "make one that holds it (`cpo import metallb`)";
         return Err(format!("is in no AddressPool, and {all} has it: {remedy}"));
     };

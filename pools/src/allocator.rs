@@ -35,8 +35,8 @@ pub use record::{Bound, Conflict, Entry, Owner, Record, RecordError, State};
 pub use tenants::{TenantSpec, TenantUsage};
 
 use crate::{
-    AddressRange, Afterwards, Assigned, Family, Forbidden, Given, PerFamily, PoolFigures, PoolSpec,
-    Refusal, Request, Service,
+    AddressRange, AddressSet, Afterwards, Assigned, Family, Forbidden, Given, PerFamily,
+    PoolFigures, PoolSpec, Refusal, Request, Service,
 };
 
 const BOTH: [Family; 2] = [Family::V4, Family::V6];
@@ -175,6 +175,13 @@ impl Allocator {
     /// other: so many of a family at most.
     pub fn next(&self, pool: &str, family: Family, most: usize) -> Vec<IpAddr> {
         self.catalog.named(pool).map(|(_, pool)| pool.next(family, most)).unwrap_or_default()
+    }
+
+    /// The addresses of a pool that nothing uses, whoever may have them.
+    pub fn left_of(&self, pool: &str) -> AddressSet {
+        let Some((_, pool)) = self.catalog.named(pool) else { return AddressSet::default() };
+        let used = self.table.ascending().into_iter().map(|slot| slot.address);
+        pool.contents().minus(&used.map(AddressRange::single).collect())
     }
 
     /// The figures of all pools, by name; also of those that are gone while addresses of them are

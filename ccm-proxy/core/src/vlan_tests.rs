@@ -513,11 +513,38 @@ fn what_was_asked_ahead_in_vain_is_announced_at_once() {
     one.set_order(eip(1), Some(order([1, 2])), ms(201));
     assert!(announces(one.standing(eip(1))));
     one.set_ahead(ahead([1, 3]), ms(201));
-    assert_eq!(one.poll(ms(201), 0, true).len(), 3, "two announcements, and a question about 3");
+    assert_eq!(
+        one.poll(ms(201), 0, true).len(),
+        4,
+        "two announcements, a question, and one about 3"
+    );
     one.set_order(eip(2), Some(order([1, 2])), ms(201));
     assert_eq!(one.standing(eip(2)), Some(Standing::Probing), "nobody asked for it");
     one.set_order(eip(1), Some(Order { uid: "another".into(), ..order([1]) }), ms(202));
     assert_eq!(one.standing(eip(1)), Some(Standing::Probing), "that was for the one before");
+}
+
+#[test]
+fn who_came_since_it_was_asked_ahead_is_left_the_address() {
+    let question = Send::Frame(l2::frame::probe(mac(1), eip(1)));
+    let stranger = mac(9);
+    let claim = l2::Claim { address: eip(1), mac: stranger };
+    let reply = l2::frame::announce(stranger, claim).pop().unwrap();
+    let mut one = asked_ahead();
+    one.set_order(eip(1), Some(order([1])), ms(201));
+    for (at, asks) in [(201, true), (251, true), (301, true), (401, false), (451, false)] {
+        assert_eq!(one.poll(ms(at), 0, true).contains(&question), asks, "{at}");
+    }
+    one.hear(&reply, ms(500));
+    let contested = |announced: Announced| announced.contested == Some(stranger);
+    let stands = one.standing(eip(1));
+    assert!(matches!(stands, Some(Standing::Announcing(by)) if contested(by)), "{stands:?}");
+
+    let mut one = asked_ahead();
+    one.set_order(eip(1), Some(order([1])), ms(201));
+    one.poll(ms(201), 0, true);
+    one.hear(&reply, ms(202));
+    assert_eq!(one.standing(eip(1)), Some(Standing::Conflict { with: stranger }));
 }
 
 #[test]

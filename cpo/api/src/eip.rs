@@ -194,6 +194,24 @@ pub struct OvnStatus {
     pub load_balancers: Vec<String>,
 }
 
+impl EipSpec {
+    /// The merge patch (RFC 7396) that replaces a spec: what this one has not is taken away. A router
+    /// that is not known stays as it was.
+    #[must_use]
+    pub fn merge_patch(&self) -> serde_json::Value {
+        let mut patch = serde_json::json!({"overlay": null, "vlan": null, "sharing": null});
+        let own = serde_json::json!(self);
+        if let (Some(patch), serde_json::Value::Object(own)) = (patch.as_object_mut(), own) {
+            patch.extend(own);
+        }
+        let vlan = patch.get_mut("vlan").and_then(serde_json::Value::as_object_mut);
+        if let Some(vlan) = vlan {
+            vlan.entry("probe").or_insert(serde_json::Value::Null);
+        }
+        patch
+    }
+}
+
 impl Eip {
     /// The object name of an address: IPv4 as written, IPv6 fully expanded with `-` for `:`.
     #[must_use]

@@ -89,6 +89,12 @@ impl Assignments {
         self.faults.get(pool).map_or(&[], Vec::as_slice)
     }
 
+    /// What a pool may give, but for what is in use.
+    #[must_use]
+    pub fn left_of(&self, pool: &str) -> AddressSet {
+        self.allocator.left_of(pool)
+    }
+
     /// The older pool that a pool overlaps, and where: while it does, it gives nothing.
     #[must_use]
     pub fn conflict(&self, pool: &str) -> Option<(&str, pools::AddressRange)> {

@@ -159,6 +159,10 @@ fn none_of(tenant: &Tenant, family: Family) -> Problem {
         "no node of the cluster can receive {family} traffic: none has an {family} address that is \
          known to the provider"
     );
+    if tenant.spec.is_under_cluster() {
+        let why = format!("no Node has an {family} address in its status.addresses");
+        return Problem::warning(Reason::NoEligibleNodes, text).for_operator(why);
+    }
     Problem::warning(Reason::NoEligibleNodes, text).for_operator(format!(
         "no VirtualMachine of tenant {} in namespace {} has an {family} address in a Subnet of {}",
         tenant.spec.name,

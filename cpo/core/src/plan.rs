@@ -33,7 +33,7 @@ pub(crate) use counts::not_shown;
 pub use counts::{pool_status, tenant_status};
 pub(crate) use holders::Holders;
 pub use holders::{is_ovn_eip_of, ovn_eip_name, reserved_ovn_eip_name};
-pub use metallb::render as render_metallb;
+pub use metallb::{nothing as render_nothing, render as render_metallb};
 pub use report::notice;
 pub use reserved::step as reserved_step;
 

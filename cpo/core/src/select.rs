@@ -135,7 +135,7 @@ fn problem(world: &World, wish: &Wish, refusal: &Refusal) -> Problem {
         Refusal::Unavailable {
             address,
             why: why @ (Unavailable::NotShared(_) | Unavailable::Port { .. }),
-        } if shares(world, wish, *address) => not_shared(wish, *address, why),
+        } if shares(world, wish, *address) => not_shared(*address, why),
         Refusal::Unavailable { address, why } => unavailable(world, *address, why),
         Refusal::Quota { resource, limit, used } => over_quota(tenant, *resource, *limit, *used),
         Refusal::OneFamily(..) => Problem::refused(Reason::RequestConflict, refusal.to_string()),
@@ -204,17 +204,14 @@ fn shares(world: &World, wish: &Wish, address: IpAddr) -> bool {
 }
 
 /// Those who have the address are of the same tenant, which may read who.
-fn not_shared(wish: &Wish, address: IpAddr, why: &Unavailable) -> Problem {
-    let tenant = format!("{}/", wish.key.tenant());
+fn not_shared(address: IpAddr, why: &Unavailable) -> Problem {
     let text = match why {
         Unavailable::Port { port, service } => format!(
-            "{} has port {port} of address {address}: take another port, or another address",
-            service.trim_start_matches(&tenant)
+            "{service} has port {port} of address {address}: take another port, or another address"
         ),
         other => format!(
-            "address {address} cannot be shared: {}; all that share it need the same annotation {}, \
-             and externalTrafficPolicy Cluster, or Local with the same selector",
-            other.to_string().replace(&tenant, ""),
+            "address {address} cannot be shared: {other}; all that share it need the same annotation \
+             {}, and externalTrafficPolicy Cluster, or Local with the same selector",
             names::ANNOTATION_SHARE
         ),
     };

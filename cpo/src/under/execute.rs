@@ -263,14 +263,12 @@ fn replace_status(status: Value) -> Value {
 /// A merge patch (RFC 7396) that replaces the spec of an `Eip`: what it has not is removed. What an
 /// operator said of speakers holds for one withdrawal.
 fn eip_spec(version: Version, spec: &EipSpec) -> Value {
-    let mut absent = json!({"overlay": null, "vlan": null, "sharing": null});
-    extend(&mut absent, json!(spec));
     json!({
         "metadata": {
             "resourceVersion": version.to_string(),
             "annotations": {(names::ANNOTATION_WITHDRAWN): null},
         },
-        "spec": absent,
+        "spec": spec.merge_patch(),
     })
 }
 
@@ -344,6 +342,7 @@ mod tests {
         let patch = eip_spec(Version::parse(Some("7")), &object.spec);
         assert_eq!(patch.pointer("/spec/overlay"), Some(&Value::Null));
         assert_eq!(patch.pointer("/spec/sharing"), Some(&Value::Null));
+        assert_eq!(patch.pointer("/spec/vlan/probe"), Some(&Value::Null));
         assert_eq!(patch.pointer("/spec/vlan/announce/l2"), Some(&json!([])));
         assert_eq!(patch.pointer("/metadata/resourceVersion"), Some(&json!("7")));
         let said = patch.pointer("/metadata/annotations").and_then(Value::as_object).unwrap();

@@ -6,9 +6,10 @@
 //!   │          another claims│  │after a while              │
 //!   │                        ▼  │                           │
 //!   │                      Conflict                         │
-//!   └──────────────────elected, taken over──────────────────┘
+//!   └───────────elected, taken over or asked ahead──────────┘
 //! ```
-//! From everywhere back to Silent when another speaker is elected.
+//! From everywhere back to Silent when another speaker is elected. What was asked ahead is asked for
+//! once more while it is announced: who answers then has it, and it is a Conflict.
 
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::net::IpAddr;
@@ -107,6 +108,15 @@ struct Announcing {
     /// Who claimed it first of those who do lately, and when one did last.
     contested: Option<(MacAddress, Duration)>,
     defended: Option<Duration>,
+    /// It was announced since nobody had it a while ago, and is asked for once more.
+    trial: Option<Trial>,
+}
+
+/// Questions about an address that is announced already.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    asked: u32,
+    next: Duration,
 }
 
 /// What is to be sent.
@@ -180,10 +190,23 @@ impl Address {
         self.announced = true;
     }
 
+    /// It is announced since nobody had it when it was asked ahead: somebody may have come since.
+    pub(super) const fn ask_once_more(&mut self, now: Duration) {
+        if let State::Announcing(announcing) = &mut self.state {
+            announcing.trial = Some(Trial { asked: 0, next: now });
+        }
+    }
+
     /// Somebody who is none of the speakers says that it has the address.
     pub(super) fn claimed(&mut self, by: MacAddress, now: Duration) -> Say {
         match &mut self.state {
             State::Probing { mac, .. } if *mac != by => {
+                let until = now + CONFLICT_FOR;
+                self.state = State::Conflict { mac: *mac, with: by, until };
+                Say::Nothing
+            }
+            // Who answers has it for longer than we have.
+            State::Announcing(Announcing { mac, trial: Some(_), .. }) if *mac != by => {
                 let until = now + CONFLICT_FOR;
                 self.state = State::Conflict { mac: *mac, with: by, until };
                 Say::Nothing
@@ -222,9 +245,10 @@ impl Address {
             State::Silent => None,
             State::Probing { next, .. } => Some(next),
             State::Conflict { until, .. } => Some(until),
-            State::Announcing(Announcing { next, contested, .. }) => {
+            State::Announcing(Announcing { next, contested, trial, .. }) => {
                 let calm = contested.map(|(_, at)| at + CONTESTED_FOR);
-                Some(calm.map_or(next, |calm| next.min(calm)))
+                let asks = trial.map(|trial| trial.next);
+                [Some(next), calm, asks].into_iter().flatten().min()
             }
         }
     }
@@ -276,13 +300,14 @@ impl State {
 
 impl Announcing {
     const fn new(mac: MacAddress, now: Duration) -> Self {
-        Self { mac, begun: now, told: 0, next: now, contested: None, defended: None }
+        let (contested, defended, trial) = (None, None, None);
+        Self { mac, begun: now, told: 0, next: now, contested, defended, trial }
     }
 
     fn act(&mut self, address: IpAddr, refresh: Duration, now: Duration) -> Say {
         self.contested = self.contested.filter(|(_, at)| now < *at + CONTESTED_FOR);
         if now < self.next {
-            return Say::Nothing;
+            return self.ask(now);
         }
         let burst = now + BURST_GAP <= self.begun + BURST_FOR;
         let refresh = refresh.max(BURST_GAP);
@@ -290,6 +315,22 @@ impl Announcing {
         self.next = now + gap;
         self.told = self.told.saturating_add(1);
         Say::Announce(self.mac)
+    }
+}
+
+impl Announcing {
+    /// The next question of a trial, if one is due; after the last it is over.
+    fn ask(&mut self, now: Duration) -> Say {
+        let Some(trial) = self.trial.as_mut().filter(|trial| trial.next <= now) else {
+            return Say::Nothing;
+        };
+        if trial.asked == PROBES {
+            self.trial = None;
+            return Say::Nothing;
+        }
+        trial.asked += 1;
+        trial.next = now + if trial.asked < PROBES { PROBE_GAP } else { PROBE_WAIT };
+        Say::Ask
     }
 }
 

@@ -53,10 +53,12 @@ impl Link {
     }
 
     /// Sets what is to be done about an address. One that was asked ahead in vain is announced at
-    /// once.
+    /// once, and asked for once more meanwhile.
     pub fn order(&mut self, address: IpAddr, mut order: Order, now: Duration) {
+        let mut asked_ahead = false;
         if let Role::Announce { fresh, .. } = &mut order.role {
-            *fresh &= !self.ahead.is_free(address, now);
+            asked_ahead = *fresh && self.ahead.is_free(address, now);
+            *fresh &= !asked_ahead;
             self.ahead.forget(address);
         }
         if self.alter(address, |known| known.set(order, now)).is_none() {
@@ -64,6 +66,9 @@ impl Link {
             self.due.extend(known.due().map(|due| (due, address)));
             self.addresses.insert(address, known);
             self.changed.insert(address);
+        }
+        if asked_ahead {
+            self.alter(address, |known| known.ask_once_more(now));
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
-use pools::{AddressRange, AddressSet, PerFamily, PoolSpec, Quota, Source, TenantSpec};
+use pools::{AddressRange, AddressSet, Labels, PerFamily, PoolSpec, Quota, Source, TenantSpec};
 
 use super::Reserved;
 use crate::ids::TenantName;
@@ -113,8 +113,27 @@ impl World {
                 faults.extend(ranges.iter().filter_map(|range| self.off_network(range)));
             }
         }
+        faults.extend(self.left_to_several(pool));
         spec.broken = !faults.is_empty();
         (spec, faults)
+    }
+
+    /// Two that announce the same range by themselves would give it twice.
+    fn left_to_several(&self, pool: &Pool) -> Option<Fault> {
+        let tenants = pool.tenants.as_ref().filter(|_| pool.delegated)?;
+        let selects =
+            |labels: &Labels| tenants.selector.as_ref().is_some_and(|all| all.matches(labels));
+        let unmanaged = self.under.unmanaged.iter().filter(|(_, tenant)| selects(&tenant.labels));
+        let unmanaged = unmanaged.map(|(name, _)| name.to_string());
+        let of: BTreeSet<String> = self.selected(tenants).into_iter().chain(unmanaged).collect();
+        (of.len() > 1).then(|| {
+            let of = of.into_iter().collect::<Vec<_>>().join(", ");
+            let text = format!(
+                "spec.delegated leaves the addresses to one tenant, and spec.tenants is {of}: name \
+                 one of them"
+            );
+            Fault::new("DelegatedToSeveral", text)
+        })
     }
 
     /// Fills in a pool that Kube-OVN hands out.

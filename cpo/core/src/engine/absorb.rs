@@ -93,7 +93,9 @@ impl Engine {
         let under = &mut self.world.under;
         match object {
             UnderObject::TenantCluster(name, spec) => {
-                under.unmanaged.remove(&name);
+                if let Some(before) = under.unmanaged.remove(&name).filter(|_| spec.is_some()) {
+                    self.chores.rendered_no_more(name.clone(), before);
+                }
                 self.tenant_cluster(name, spec);
             }
             UnderObject::Unmanaged(name, tenant) => self.unmanaged(name, tenant),
@@ -168,12 +170,22 @@ impl Engine {
         let near = addresses.copied().any(|address| under.in_a_pool(address));
         let gone = |node: Option<&Node>| node.is_none_or(|node| node.out_of_service);
         let turned = gone(node.as_ref()) != gone(under.nodes.get(&name));
-        if put(&mut under.nodes, name.clone(), node) && near {
-            self.pools_changed();
+        if put(&mut under.nodes, name.clone(), node) {
+            if near {
+                self.pools_changed();
+            }
+            self.soil_under_cluster();
         }
         if turned {
             self.soil_announced_by(&name);
         }
+    }
+
+    /// Every Service of the under cluster itself, whose machines its nodes are.
+    fn soil_under_cluster(&mut self) {
+        let tenants = self.world.tenants.values().filter(|tenant| tenant.spec.is_under_cluster());
+        let names: Vec<_> = tenants.map(|tenant| tenant.spec.name.clone()).collect();
+        names.iter().for_each(|name| self.soil_tenant(name));
     }
 
     /// Every Service with an address of which a speaker of this node says something: it counts no
@@ -211,6 +223,13 @@ impl Engine {
         let selects = |of: &Advertisement| !of.service_selectors.is_empty();
         if self.world.under.advertisements.values().any(selects) {
             self.chores.advertisements_changed(&self.world);
+        }
+        let delegated = |(_, pool): &(_, String)| {
+            self.world.under.pools.get(pool).is_some_and(|pool| pool.delegated)
+        };
+        if tenants.iter().any(delegated) {
+            // What is left to a tenant's own MetalLB is what nobody has.
+            self.chores.rendered_changed(&self.world);
         }
         for (tenant, pool) in tenants {
             tenant.into_iter().for_each(|tenant| self.chores.tenant_changed(tenant));
@@ -308,6 +327,7 @@ impl Engine {
             self.tenant_cluster(name.clone(), None);
         }
         if put(&mut self.world.under.unmanaged, name, Some(tenant)) {
+            self.pools_changed();
             self.chores.rendered_changed(&self.world);
         }
     }

@@ -16,6 +16,7 @@ use crate::plan;
 use crate::rows;
 use crate::tenant::{Link, Tenant};
 use crate::time::Now;
+use crate::under::Unmanaged;
 use crate::under::{Eip, Shield};
 use crate::world::World;
 
@@ -70,6 +71,9 @@ pub(super) struct Chores {
     counted: BTreeSet<Chore>,
     rows_changed: bool,
     deleted: BTreeMap<TenantName, u64>,
+    /// Tenants that served their Services themselves before, and are to be told that nothing is left
+    /// to them.
+    formerly: BTreeMap<TenantName, Unmanaged>,
 }
 
 impl Chores {
@@ -117,6 +121,12 @@ impl Chores {
     pub(super) fn advertisements_changed(&mut self, world: &World) {
         let all = world.under.advertisements.keys();
         all.for_each(|name| self.counted(Chore::Advertisement(name.clone())));
+    }
+
+    /// Nothing is left any more to a tenant that served its Services itself.
+    pub(super) fn rendered_no_more(&mut self, name: TenantName, tenant: Unmanaged) {
+        self.formerly.insert(name.clone(), tenant);
+        self.counted(Chore::Render(name));
     }
 
     pub(super) fn reserved_changed(&mut self, address: IpAddr) {
@@ -196,7 +206,7 @@ impl Engine {
                     self.feed();
                     None
                 }
-                Chore::Render(name) => plan::render_metallb(&self.world, name).map(Effect::Under),
+                Chore::Render(name) => self.render_chore(name).map(Effect::Under),
                 Chore::Deletions(tenant) => self.tell_deletions(tenant),
             };
             if let Some(effect) = effect {
@@ -327,6 +337,12 @@ impl Engine {
         let name = name.to_owned();
         let effect = UnderEffect::PatchAdvertisementStatus { name, status };
         differs.then_some(Effect::Under(effect))
+    }
+
+    fn render_chore(&self, name: &TenantName) -> Option<UnderEffect> {
+        let now = plan::render_metallb(&self.world, name);
+        let before = || Some(plan::render_nothing(name, self.chores.formerly.get(name)?));
+        now.or_else(before)
     }
 
     fn pool_chore(&self, name: &str, now: Now) -> Option<Effect> {

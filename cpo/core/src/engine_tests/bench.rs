@@ -254,7 +254,9 @@ fn changes(known: &World, truth: &World) -> Vec<Input> {
     );
     under.extend(differ(&k.eips, &t.eips).map(|(n, v)| UnderObject::Eip(n.clone(), v.cloned())));
     under.extend((k.shield != t.shield).then_some(UnderObject::Shield(t.shield)));
+    // One that is ours to serve from now on is told of below, and at once.
     let unmanaged = differ(&k.unmanaged, &t.unmanaged);
+    let unmanaged = unmanaged.filter(|(name, _)| !truth.tenants.contains_key(*name));
     under.extend(unmanaged.map(|(name, tenant)| match tenant {
         Some(tenant) => UnderObject::Unmanaged(name.clone(), tenant.clone()),
         None => UnderObject::TenantCluster(name.clone(), None),

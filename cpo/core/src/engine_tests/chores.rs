@@ -221,5 +221,7 @@ fn a_tenant_with_a_metallb_of_its_own_is_told_when_its_pools_change() {
         w.tenants.insert("m".parse().unwrap(), tenant);
     });
     bench.wait(2);
+    assert_eq!(rendered(&mut bench), [0], "nothing is left to it");
+    bench.wait(120);
     assert!(rendered(&mut bench).is_empty());
 }

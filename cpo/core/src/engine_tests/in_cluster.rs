@@ -82,3 +82,15 @@ fn of_two_that_are_the_under_cluster_the_older_counts() {
     world.tenant_a().spec.deleting = true;
     assert_eq!(world.rival(&second), None, "it may take over");
 }
+
+#[test]
+fn a_node_whose_address_comes_late_takes_part_then() {
+    let mut world = world().with_service(WEB, *new_service());
+    let late = world.under.nodes.insert("node2".into(), crate::under::Node::default());
+    let mut bench = Bench::told(world);
+    settle(&mut bench, Some("node1"));
+    assert_eq!(nodes(&bench), ["node1"]);
+    bench.when(|w| drop(w.under.nodes.insert("node2".into(), late.unwrap())));
+    bench.wait(2);
+    assert_eq!(nodes(&bench), ["node1", "node2"]);
+}

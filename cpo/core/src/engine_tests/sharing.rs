@@ -170,3 +170,26 @@ fn an_address_that_is_shared_is_kept_for_the_last_that_asked_for_that() {
     settle(&mut bench, Some("node1"));
     assert!(!vlan::eip(&bench, "10.205.0.50").spec.keep, "who asked for it is gone");
 }
+
+#[test]
+fn who_shares_and_wishes_for_what_is_not_to_be_had_changes_nothing_for_the_others() {
+    let changes: [fn(&mut Service); 3] = [
+        |service| drop(service.annotations.remove(names::ANNOTATION_SHARE)),
+        |service| drop(service.annotations.insert(names::ANNOTATION_SHARE.into(), "k2".into())),
+        |service| service.ports.push(testing::port(Protocol::Tcp, 53, 30_053)),
+    ];
+    for change in changes {
+        let mut bench = shared();
+        bench.when(|w| {
+            let service = w.service(HTTP);
+            service.load_balancer_ip = Some("203.0.113.9".into());
+            change(service);
+        });
+        settle(&mut bench, Some("node1"));
+        assert_eq!((published(&bench, HTTP), published(&bench, DNS)), (only(80), only(53)));
+        assert_eq!(complaint(&mut bench, DNS).0, "Programmed", "it is none of its business");
+        bench.log.clear();
+        bench.wait(120);
+        assert!(bench.log.is_empty(), "nothing flips: {:?}", bench.log);
+    }
+}

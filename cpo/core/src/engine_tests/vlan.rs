@@ -528,3 +528,22 @@ fn a_clock_that_is_set_back_makes_nobody_forget_who_announces() {
     bench.wait(2);
     assert!(!bench.truth.under.eips.contains_key("10.205.0.50"));
 }
+
+#[test]
+fn machines_are_asked_no_more_when_nobody_wants_that() {
+    let mut bench = served();
+    let probed = |w: &mut World, probe| {
+        let all = Advertisement { probe, ..Advertisement::default() };
+        w.under.advertisements.insert("all".into(), all);
+    };
+    bench.when(|w| probed(w, Probe::KubeProxy));
+    settle(&mut bench, Some("node1"));
+    let asked = |bench: &Bench| eip(bench, "10.205.0.50").spec.vlan.clone().unwrap().probe;
+    assert!(asked(&bench).is_some());
+    bench.when(|w| probed(w, Probe::None));
+    settle(&mut bench, Some("node1"));
+    assert_eq!(asked(&bench), None);
+    bench.log.clear();
+    bench.wait(120);
+    assert!(bench.log.is_empty(), "the steady state writes nothing: {:?}", bench.log);
+}

@@ -207,11 +207,13 @@ fn refuse(serving: &Serving<'_>, request: &Request, problem: Problem, plan: &mut
         plan.promise = Promise::Withdrawn;
         return Step::Refused(problem);
     }
-    let shared = serving.eips.iter().any(|(_, eip)| eip.spec.sharing.is_some());
+    // Nobody asked for others what it wants of an address that is theirs as well.
+    let with_others = serving.eips.iter().any(|(_, eip)| eip.owners.len() > 1);
+    let may_share = serving.eips.iter().any(|(_, eip)| eip.spec.sharing.is_some());
     let limited = match problem.reason {
         Reason::QuotaExceeded => true,
-        Reason::SharingConflict => shared,
-        _ => false,
+        Reason::SharingConflict => may_share,
+        _ => with_others,
     };
     let before = serving.as_before(request);
     let request = if limited { &before } else { request };

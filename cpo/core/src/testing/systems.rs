@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cpo_api::{AnnouncementState, Condition, EipAnnouncement, EipSpec, EipStatus, names};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{key, version};
@@ -251,14 +251,25 @@ fn owners(spec: &EipSpec) -> Vec<ServiceKey> {
     all.map(|of| key(&format!("{}/{}", spec.tenant.name, of.key))).collect()
 }
 
-/// A merge patch leaves what it does not name.
+/// What the API server makes of a merge patch (RFC 7396).
 fn merged(before: &EipSpec, patch: &EipSpec) -> EipSpec {
-    let mut spec = patch.clone();
-    let router = before.overlay.as_ref().and_then(|overlay| overlay.router.clone());
-    if let Some(overlay) = &mut spec.overlay {
-        overlay.router = overlay.router.take().or(router);
+    let mut whole = json!(before);
+    merge(&mut whole, &patch.merge_patch());
+    serde_json::from_value(whole).unwrap()
+}
+
+fn merge(into: &mut Value, patch: &Value) {
+    let Some(patch) = patch.as_object() else { return into.clone_from(patch) };
+    if !into.is_object() {
+        *into = json!({});
     }
-    spec
+    let into = into.as_object_mut().unwrap();
+    for (key, value) in patch {
+        match value.is_null() {
+            true => drop(into.remove(key)),
+            false => merge(into.entry(key).or_insert(Value::Null), value),
+        }
+    }
 }
 
 fn marked(eip: OvnEip, purpose: &Purpose) -> OvnEip {

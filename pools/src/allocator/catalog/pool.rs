@@ -60,6 +60,11 @@ pub(in crate::allocator) enum Fresh {
 }
 
 impl Pool {
+    /// The addresses that it may give.
+    pub(in crate::allocator) const fn contents(&self) -> &AddressSet {
+        &self.contents
+    }
+
     pub(super) fn new(name: SmolStr) -> Self {
         Self {
             name,
