@@ -19,6 +19,7 @@ mod namespaces;
 mod orders;
 mod services;
 mod standby;
+mod tenants;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};

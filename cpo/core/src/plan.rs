@@ -11,6 +11,8 @@ mod advertisements;
 mod counts;
 mod holders;
 mod metallb;
+mod outcome;
+mod program;
 mod release;
 mod report;
 mod reserved;

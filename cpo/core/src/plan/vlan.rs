@@ -19,7 +19,7 @@ use cpo_api::Reason;
 use pools::{Assigned, Given, Target};
 
 use super::address::{self, Address, bind, differs, spec};
-use super::report::Report;
+use super::outcome::Report;
 use super::serve::{RETRY, Serving};
 use super::{Plan, Promise, Since, Wait, release};
 use crate::assignments::Wish;

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use cpo_api::{AnnouncementState, EipAnnouncement, Reason};
 use pools::Family;
 
-use super::super::report::{Announced, Report, Served};
+use super::super::outcome::{Announced, Report, Served};
 use super::super::serve::Serving;
 use super::super::{Plan, Since, Wait};
 use super::withdrawal::counts;
