@@ -234,11 +234,12 @@ fn lie(bench: &mut Bench, name: &str, node: &str, word: Word) {
     }
 }
 
-/// The address that is published on each Service, by its UID.
+/// The address that is published on each Service, by its UID; one that is being deleted shows what it
+/// had until its end.
 fn published(bench: &Bench) -> BTreeMap<String, String> {
     let services = bench.truth.tenants[&"a".parse().unwrap()].services.values();
     let of = |s: &Service| Some((s.uid.to_string(), s.status.ingress.first()?.ip.clone()));
-    services.filter_map(of).collect()
+    services.filter(|service| !service.deleting).filter_map(of).collect()
 }
 
 /// The UIDs of the Services that a step itself asks to move, or to lose their address.
