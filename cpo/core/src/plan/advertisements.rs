@@ -10,7 +10,7 @@ use pools::Labels;
 use super::report;
 use crate::ids::ServiceKey;
 use crate::time::Now;
-use crate::under::{Advertisement, Pool, PoolSource};
+use crate::under::{Advertisement, Pool};
 use crate::world::World;
 
 /// An advertisement and its name.
@@ -60,23 +60,13 @@ fn of_pool(world: &World, name: &str, of: &Advertisement) -> Option<Fault> {
         cpo_api::Delivery::Routed | cpo_api::Delivery::Local => "",
     };
     // What is left to a tenant's own MetalLB is announced by that.
-    (!pool.delegated && !is_on_a_vlan(world, pool)).then(|| {
+    (!pool.delegated && !world.is_on_a_vlan(pool)).then(|| {
         let text = format!(
             "spec.ipAddressPools: not all addresses of AddressPool {name} lie in spec.vlan.cidrs of \
              a TenantCluster{direct}: put them there, or take its name out"
         );
         ("PoolNotInVlan", text)
     })
-}
-
-/// Whether all addresses of a pool are on the link of a tenant.
-fn is_on_a_vlan(world: &World, pool: &Pool) -> bool {
-    let ranges = match &pool.source {
-        PoolSource::Ranges(ranges) => ranges,
-        PoolSource::Subnet(_) => return false,
-    };
-    let mut vlans = world.tenants.values().filter_map(|tenant| tenant.spec.vlan.as_ref());
-    vlans.any(|vlan| ranges.iter().all(|range| vlan.holds(range)))
 }
 
 fn of_pool_selectors(world: &World, of: &Advertisement) -> Option<Fault> {

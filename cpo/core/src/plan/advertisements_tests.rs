@@ -4,6 +4,7 @@ use pools::{AddressRange, Selector};
 use super::*;
 use crate::tenant::Vlan;
 use crate::testing;
+use crate::under::PoolSource;
 
 /// A tenant on a VLAN by `eth1`, a pool of its, one that is on no VLAN, and an advertisement.
 fn world(of: Advertisement) -> World {
