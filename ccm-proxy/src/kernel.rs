@@ -305,6 +305,9 @@ impl Place {
     ) -> Option<BTreeSet<IpAddr>> {
         let index = self.interface.index;
         failed.extend(self.netlink.set_sender(index, self.mac).err());
+        // Known before anything is led to them.
+        let machines = wanted.values().flatten().copied().collect();
+        failed.extend(self.netlink.keep_resolved(index, &machines).err());
         let fib = match self.netlink.fib() {
             Ok(fib) => fib,
             Err(error) => {

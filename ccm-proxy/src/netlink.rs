@@ -6,6 +6,7 @@ mod elements;
 pub mod events;
 mod fib;
 mod interface;
+mod neighbours;
 mod next_hop;
 
 use std::io;

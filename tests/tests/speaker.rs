@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     harness::run(tests![
         address_is_probed_announced_and_leads_through_the_speaker,
         ipv6_address_leads_through_the_speaker,
+        machines_are_known_before_a_packet_comes_and_those_left_are_forgotten,
         two_speakers_share_addresses_and_one_that_ends_is_replaced,
         every_question_has_one_answer_while_speakers_come_and_go,
         address_that_a_host_has_is_left_to_it,

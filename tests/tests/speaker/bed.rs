@@ -184,7 +184,7 @@ impl Bed {
     }
 
     /// The virtual machines by their addresses of a family.
-    fn machines(&self, v4: bool) -> BTreeSet<IpAddr> {
+    pub(crate) fn machines(&self, v4: bool) -> BTreeSet<IpAddr> {
         let address = |vm: &Vm| match vm.host.address().octets() {
             _ if v4 => IpAddr::V4(vm.host.address()),
             [.., last] => IpAddr::V6(eip6(last)),

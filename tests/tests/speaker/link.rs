@@ -59,6 +59,36 @@ pub(crate) async fn ipv6_address_leads_through_the_speaker() -> Result<()> {
     Ok(())
 }
 
+pub(crate) async fn machines_are_known_before_a_packet_comes_and_those_left_are_forgotten()
+-> Result<()> {
+    let bed = Bed::new("known", 2, &[50]).await?;
+    let node = bed.node(1).await?;
+    bed.let_through(std::slice::from_ref(&node), &[50])?;
+    let kept = async || {
+        let shown = node.ip("neigh show dev vlan nud all").await?;
+        let managed = shown.lines().filter(|line| line.contains(" managed "));
+        let reached = managed.filter(|line| line.contains(" lladdr "));
+        let words = reached.filter_map(|line| line.split_whitespace().next());
+        words.map(|word| Ok(word.parse::<IpAddr>()?)).collect::<Result<BTreeSet<_>>>()
+    };
+    let of = |v4| bed.machines(v4);
+    let all = of(true).union(&of(false)).copied().collect::<BTreeSet<_>>();
+    becomes("all are known", || async {
+        let kept = kept().await?;
+        ensure!(kept == all, "{kept:?} of {all:?}");
+        Ok(())
+    })
+    .await?;
+    let one: BTreeSet<IpAddr> = of(true).into_iter().take(1).collect();
+    node.lead([(eip(50).into(), one.clone())].into());
+    becomes("the others are forgotten", || async {
+        let kept = kept().await?;
+        ensure!(kept == one, "{kept:?} instead of {one:?}");
+        Ok(())
+    })
+    .await
+}
+
 pub(crate) async fn two_speakers_share_addresses_and_one_that_ends_is_replaced() -> Result<()> {
     let eips: Vec<u8> = (50..60).collect();
     let bed = Bed::new("two", 2, &eips).await?;

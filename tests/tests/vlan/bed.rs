@@ -159,16 +159,21 @@ impl Bed {
         Ok(())
     }
 
-    /// Connections from as many clients, each of which has had an answer.
-    pub(crate) async fn sessions(&self, to: impl Into<IpAddr>) -> Result<Vec<Session>> {
-        let (host, to) = (self.client()?, to.into());
-        let open = (0..CLIENTS).map(|number| {
-            let from = client(Family::of(to), number);
-            Session::open_from(host, Some(from), SocketAddr::new(to, 80), SESSION)
-        });
-        let mut sessions = try_join_all(open).await?;
-        let pods: BTreeSet<_> = go_on(&mut sessions).await?.into_iter().collect();
-        ensure!(pods.len() == 2, "all connections to {to} are with one machine: {pods:?}");
+    /// Connections to the Service that is always there from as many clients of each family; each
+    /// has had an answer.
+    pub(crate) async fn sessions(&self) -> Result<Vec<Session>> {
+        let host = self.client()?;
+        let mut sessions = Vec::new();
+        for to in [IpAddr::from(self.web()?), self.web6()?.into()] {
+            let open = (0..CLIENTS).map(|number| {
+                let from = client(Family::of(to), number);
+                Session::open_from(host, Some(from), SocketAddr::new(to, 80), SESSION)
+            });
+            let mut opened = try_join_all(open).await?;
+            let pods: BTreeSet<_> = go_on(&mut opened).await?.into_iter().collect();
+            ensure!(pods.len() == 2, "all connections to {to} are with one machine: {pods:?}");
+            sessions.extend(opened);
+        }
         Ok(sessions)
     }
 

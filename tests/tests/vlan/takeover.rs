@@ -26,7 +26,7 @@ fn stream(bed: &Bed, rate: u32) -> Result<Stream> {
 /// The pods that the connections of all clients lead to stay the same.
 macro_rules! connections_go_on {
     ($bed:expr, $while:block) => {{
-        let mut sessions = $bed.sessions($bed.web()?).await?;
+        let mut sessions = $bed.sessions().await?;
         let before = go_on(&mut sessions).await?;
         let outcome = $while;
         ensure!(before == go_on(&mut sessions).await?, "connections moved");
