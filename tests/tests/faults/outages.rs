@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::bed::{self, Bed, SOON, answers, serve};
 use crate::look;
-use crate::stage::{TRIED_AGAIN, bed, connected, delete, kill, pause, unbroken};
+use crate::stage::{TRIED_AGAIN, bed, connected, delete, kill, pause, settled, unbroken};
 
 /// How long the product is watched for a write that must not come.
 const WATCHED: Duration = Duration::from_secs(3);
@@ -101,6 +101,7 @@ pub(crate) async fn overlay_writes_nothing_without_the_under_cluster() -> Result
     let tenant = lab.tenant("a")?;
     let stays = serve(lab, tenant, &web("stays")).await?;
     serve(lab, tenant, &web("leaves")).await?;
+    settled(bed).await?;
     let stream = traffic::Stream::start(lab.near(), &format!("http://{stays}/"), 50, 180);
     let rows = look::rows(lab).await?;
     let killed = kill(lab.under().api_server()).await?;

@@ -11,13 +11,10 @@ use lab::{Lab, traffic, wait};
 
 use crate::bed::{self, Bed, SOON, serve};
 use crate::look::{self, Row};
-use crate::stage::{bed, delete, pause, unbroken};
+use crate::stage::{QUIET, bed, delete, pause, settled, unbroken};
 
 /// kube-ovn-controller waits for the Lease of its killed predecessor before it collects.
 const COLLECTED: Duration = Duration::from_secs(60);
-/// How long the product is watched for a write that should not come: longer than every wait of
-/// its own that a start could begin.
-const QUIET: Duration = Duration::from_secs(4);
 
 pub(crate) async fn overlay_survives_kube_ovn_restart() -> Result<()> {
     let bed = bed().await?;
@@ -134,15 +131,6 @@ pub(crate) async fn overlay_restart_of_cpo_writes_nothing() -> Result<()> {
         delete(tenant, &name).await?;
     }
     Ok(())
-}
-
-/// Waits until nothing is left to do: every address quiet, the last quarantine over.
-async fn settled(bed: &Bed) -> Result<()> {
-    wait::until("the product to have nothing to do", SOON, || async {
-        let mark = mark(&bed.lab)?;
-        wait::throughout("silence", QUIET, || async { mark.nothing_written() }).await
-    })
-    .await
 }
 
 async fn all_connected(bed: &Bed, tenants: u64) -> Result<()> {

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use kube::api::DeleteParams;
 use lab::overlay::Tenant;
 use lab::process::Process;
+use lab::writes::mark;
 use lab::{Lab, traffic, wait};
 use tokio::sync::OnceCell;
 
@@ -14,6 +15,10 @@ use crate::look;
 
 /// The longest wait between two tries of a watch or a tenant, and time to list.
 pub(crate) const TRIED_AGAIN: Duration = Duration::from_secs(60);
+
+/// How long the product is watched for a write that should not come: longer than every wait of
+/// its own that a start could begin.
+pub(crate) const QUIET: Duration = Duration::from_secs(4);
 
 static BED: OnceCell<Bed> = OnceCell::const_new();
 
@@ -68,6 +73,16 @@ impl Drop for Killed<'_> {
         // What does not start is missed by whoever waits for it.
         let _ = self.0.start_again();
     }
+}
+
+/// Waits until nothing is left to do: every address quiet, the last quarantine over, every Event
+/// written, which follow what they tell of.
+pub(crate) async fn settled(bed: &Bed) -> Result<()> {
+    wait::until("the product to have nothing to do", SOON, || async {
+        let mark = mark(&bed.lab)?;
+        wait::throughout("silence", QUIET, || async { mark.nothing_written() }).await
+    })
+    .await
 }
 
 /// Deletes a Service and waits until it is gone.
