@@ -2,7 +2,6 @@
 
 mod announcements;
 mod cli;
-mod client;
 mod differences;
 mod heart;
 mod input;

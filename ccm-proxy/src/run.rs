@@ -21,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::RunArgs;
-use crate::client;
 use crate::heart::{self, Heart};
 use crate::input::{Input, Kind, Object};
 use crate::lease::{self, Keeper, Own};
@@ -74,7 +73,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
         only = only::only_one(&args.socket.path) => only?,
     }
     let config = config(args.kubeconfig.as_deref()).await?;
-    let client = client::connect(config).context("make a client of the under cluster")?;
+    let client = cpo_client::connect(config).context("make a client of the under cluster")?;
     let (node, namespace) = (args.node_name.clone(), args.namespace());
     let (told, inputs) = mpsc::channel(INPUTS);
     let (own, owned) = watch::channel(Own::default());

@@ -17,7 +17,7 @@ use cpo_core::service::Service;
 use cpo_core::tenant::{Mode, TenantSpec};
 use k8s_openapi::api::core::v1;
 use kube::api::PostParams;
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, ResourceExt as _};
 use pools::AddressRange;
 
 use crate::{look, tenant, under};
@@ -46,7 +46,7 @@ struct Adopted {
 /// Records what the under cluster's Services have.
 pub(crate) async fn adopt(args: &AdoptArgs) -> anyhow::Result<()> {
     let config = crate::run::under_config(args.kubeconfig.as_deref()).await?;
-    let client = Client::try_from(config).context("make a client of the under cluster")?;
+    let client = cpo_client::connect(config).context("make a client of the under cluster")?;
     let tenants = look::list::<TenantCluster>(&Api::all(client.clone())).await?;
     let services = look::list::<v1::Service>(&Api::all(client.clone())).await?;
     let pools = look::list::<AddressPool>(&Api::all(client.clone())).await?;

@@ -54,7 +54,7 @@ impl LookArgs {
     }
 
     async fn client(&self) -> anyhow::Result<Client> {
-        Client::try_from(self.config().await?).context("make a client of the under cluster")
+        cpo_client::connect(self.config().await?).context("make a client of the under cluster")
     }
 
     fn print<T: Serialize + ?Sized>(

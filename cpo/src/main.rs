@@ -2,7 +2,6 @@
 
 mod adopt;
 mod cli;
-mod client;
 mod clock;
 mod heart;
 mod http;

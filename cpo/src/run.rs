@@ -25,7 +25,7 @@ use crate::lease::{Keeper, Place, Signals};
 use crate::metrics::Snapshot;
 use crate::tenant::{Registry, Routes};
 use crate::under::UnderExecutor;
-use crate::{client, http, outbox, ovn, under};
+use crate::{http, outbox, ovn, under};
 
 /// Observations that may wait, of each source.
 const INPUTS: usize = 4096;
@@ -63,7 +63,7 @@ fn log_to_stderr(json: bool) {
 async fn serve(args: RunArgs) -> anyhow::Result<()> {
     let config = under_config(args.kubeconfig.as_deref()).await?;
     let under_server = server_of(&config)?;
-    let client = client::connect(config).context("make a client of the under cluster")?;
+    let client = cpo_client::connect(config).context("make a client of the under cluster")?;
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("listen on {} (--listen)", args.listen))?;

@@ -333,5 +333,5 @@ async fn client(kubeconfig: &str) -> Result<Client> {
     let options = KubeConfigOptions::default();
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
     config.connect_timeout = Some(Duration::from_secs(5));
-    Ok(Client::try_from(config)?)
+    Ok(cpo_client::connect(config)?)
 }

@@ -38,7 +38,7 @@ pub(super) async fn gather(
     key: &ServiceKey,
 ) -> anyhow::Result<Found> {
     let server = crate::run::server_of(&config)?;
-    let client = Client::try_from(config).context("make a client of the under cluster")?;
+    let client = cpo_client::connect(config).context("make a client of the under cluster")?;
     let tenants = list::<TenantCluster>(&Api::all(client.clone())).await?;
     let named = tenants.iter().any(|tenant| tenant.name_any() == key.tenant().as_str());
     feed(&mut engine, tenants.iter().filter_map(parse::tenant_cluster));

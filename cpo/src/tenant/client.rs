@@ -14,7 +14,6 @@ use http_body_util::Limited;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
-use hyper_util::rt::TokioExecutor;
 use kube::client::ConfigExt as _;
 use kube::config::AuthInfo;
 use kube::{Client, Config};
@@ -58,14 +57,13 @@ pub(super) fn connect(kubeconfig: &Kubeconfig, under: &Server) -> Result<Client,
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
     connector.set_read_timeout(Some(READ_TIMEOUT));
     connector.set_write_timeout(Some(WRITE_TIMEOUT));
-    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
     let auth = config.auth_layer().map_err(|_| ClientError::Credential)?;
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(auth)
         .layer(MapResponseBodyLayer::new(|body| Limited::new(body, MAX_ANSWER)))
         .map_err(BoxError::from)
-        .service(client.build::<_, kube::client::Body>(connector));
+        .service(cpo_client::connections().build::<_, kube::client::Body>(connector));
     Ok(Client::new(service, "default"))
 }
 
