@@ -21,6 +21,9 @@ use crate::components::{self, Components};
 
 /// Address of the management bridge, where API servers answer the VMs.
 pub const MANAGEMENT_ADDRESS: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 250, 0, 1);
+/// Its Ethernet address. A bridge without one of its own takes the lowest of its ports', and another
+/// one when a lower one joins: who knows the old one speaks to nobody then, until it asks anew.
+const MANAGEMENT_ETHERNET_ADDRESS: &str = "02:00:00:00:00:01";
 /// Name of the management bridge.
 pub const MANAGEMENT_BRIDGE: &str = "mgmt";
 
@@ -119,7 +122,7 @@ fn inside(run_dir: PathBuf) -> Result<Sandbox> {
 fn network() -> Result<()> {
     let bridge = MANAGEMENT_BRIDGE;
     ip(&["link", "set", "lo", "up"])?;
-    ip(&["link", "add", bridge, "type", "bridge"])?;
+    ip(&["link", "add", bridge, "address", MANAGEMENT_ETHERNET_ADDRESS, "type", "bridge"])?;
     ip(&["address", "add", &format!("{MANAGEMENT_ADDRESS}/16"), "dev", bridge])?;
     ip(&["link", "set", bridge, "up"])?;
     for table in ["ip", "ip6", "arp"] {
