@@ -164,6 +164,12 @@ const fn name(protocol: Protocol) -> &'static str {
 /// The rules; what comes and goes is in the sets. Of a machine that we ask its answers come in, and
 /// no connection that it opens. A fragment that is not the first has no ports,
 /// and is let through to an address of ours: without its first it is nothing.
+///
+/// An IPv6 error that is about a packet of an address of ours gets that packet's receiver for its
+/// sender: the kernel leads it by its outer addresses alone, and so it comes to the machine that the
+/// client is with. The sender is set by way of the destination, which is the quoted packet's sender
+/// before and after: what is set from a named field is reckoned into the checksum, and what is set
+/// from a place in the packet is not.
 const RULES: &str = r#"table inet %table {
 	set services4 { type ipv4_addr . inet_proto . inet_service; }
 	set services6 { type ipv6_addr . inet_proto . inet_service; }
@@ -177,6 +183,10 @@ const RULES: &str = r#"table inet %table {
 	counter refused { comment "packets to what is no Service" }
 	counter strayed { comment "packets that would leave the link" }
 	counter unwelcome { comment "packets to the speaker that it has no use for" }
+	chain lead {
+		type filter hook prerouting priority mangle; policy accept;
+		iifname "%interface" icmpv6 type { destination-unreachable, packet-too-big, parameter-problem } ip6 daddr @addresses6 @nh,192,128 set @th,256,128 ip6 saddr set ip6 daddr @nh,192,128 set @th,128,128
+	}
 	chain forward {
 		type filter hook forward priority filter; policy drop;
 		iifname != "%interface" counter name strayed drop
@@ -274,7 +284,7 @@ mod tests {
         let script = gate(&[("198.51.100.9", Protocol::Tcp, 80)], &[]).load("vlan205");
         let begin = "table inet cloud-provider-ovn\ndelete table inet cloud-provider-ovn\n";
         assert!(script.starts_with(begin), "{script}");
-        assert_eq!(script.matches(r#""vlan205""#).count(), 2);
+        assert_eq!(script.matches(r#""vlan205""#).count(), 3);
         assert!(!script.contains('%'), "{script}");
         assert!(script.ends_with("services4 { 198.51.100.9 . tcp . 80 }\n"), "{script}");
     }

@@ -144,11 +144,6 @@ pub(crate) async fn a_narrow_link_on_the_way_is_told_to_the_machine_that_sends()
         ensure!(addresses.len() == 2, "{addresses:?}");
         for address in &addresses {
             bed.answers(*address).await?;
-            // Of IPv6 the kernel chooses a machine for an error by who sends the error: of several
-            // it is not always the one that the error is for.
-            if Family::of(*address) == Family::V6 && machines > 1 {
-                continue;
-            }
             let busy = all_pass(bed, &behind, app, *address).await?;
             ensure!(busy == machines, "{address}: clients are with {busy} machines");
         }
