@@ -92,8 +92,8 @@ pub fn metallb_peer() -> Result<PathBuf> {
 }
 
 /// Builds, if they are missing, MetalLB's `controller` and `speaker`, beside its `crds`; gives their
-/// directory. Only the benchmark of VLAN mode needs them. Call it outside of the sandbox first, which
-/// has no network.
+/// directory. Only who looks at addresses of MetalLB needs them. Call it outside of the sandbox first,
+/// which has no network.
 ///
 /// # Errors
 /// When Go is missing or the build fails.

@@ -17,6 +17,7 @@ pub mod cpo;
 pub mod exec;
 pub mod harness;
 pub mod kube_ovn;
+pub mod metallb;
 pub mod netns;
 pub mod overlay;
 pub mod ovn;

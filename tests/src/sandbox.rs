@@ -63,6 +63,8 @@ pub enum Beside {
     Nothing,
     /// The older OVN. If it is not to be had, that is said, and whatever needs it fails.
     OlderOvn,
+    /// MetalLB, found by [`components::metallb`]; the same holds for it.
+    MetalLb,
 }
 
 /// As [`enter`], with more in the sandbox.
@@ -90,11 +92,14 @@ pub fn current() -> Result<&'static Sandbox> {
 
 fn outside(beside: Beside) -> Result<Sandbox> {
     let components = components::ensure()?;
+    let missing = |what| move |error: &_| eprintln!("lab: {what} is not to be had: {error:#}");
     let older = match beside {
         Beside::Nothing => None,
-        Beside::OlderOvn => components::ensure_older()
-            .inspect_err(|error| eprintln!("lab: the older OVN is not to be had: {error:#}"))
-            .ok(),
+        Beside::OlderOvn => components::ensure_older().inspect_err(missing("the older OVN")).ok(),
+        Beside::MetalLb => {
+            let _ = components::metallb().inspect_err(missing("MetalLB"));
+            None
+        }
     };
     let run_dir = run_dirs::create(&components.cache)?;
     let status = Command::new("setpriv")

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use lab::sandbox::Beside;
 use lab::{harness, tests};
 
 #[allow(dead_code, reason = "shared with the target overlay, which uses the rest")]
@@ -31,13 +32,16 @@ use restore::under_cluster_set_back_tears_nothing_down;
 use shares::{quota_holds_for_services_at_once, reserved_address_is_for_who_asks_for_it};
 
 fn main() -> ExitCode {
-    harness::run(tests![
-        pool_edited_under_use_keeps_what_is_assigned,
-        quota_holds_for_services_at_once,
-        reserved_address_is_for_who_asks_for_it,
-        labels_of_namespaces_choose_the_pool,
-        cloned_tenant_gets_nothing_of_its_original,
-        tenants_own_metallb_is_told_of_the_pools_that_are_left_to_it,
-        under_cluster_set_back_tears_nothing_down,
-    ])
+    harness::run_with(
+        Beside::MetalLb,
+        tests![
+            pool_edited_under_use_keeps_what_is_assigned,
+            quota_holds_for_services_at_once,
+            reserved_address_is_for_who_asks_for_it,
+            labels_of_namespaces_choose_the_pool,
+            cloned_tenant_gets_nothing_of_its_original,
+            tenants_own_metallb_is_told_of_the_pools_that_are_left_to_it,
+            under_cluster_set_back_tears_nothing_down,
+        ],
+    )
 }

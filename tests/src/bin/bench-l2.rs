@@ -20,8 +20,6 @@ mod bed;
 mod gaps;
 #[path = "bench-l2/many.rs"]
 mod many;
-#[path = "bench-l2/metallb.rs"]
-mod metallb;
 #[path = "bench-l2/services.rs"]
 mod services;
 #[path = "bench-l2/throughput.rs"]

@@ -69,7 +69,7 @@ pub(super) fn metallb_allocator(cache: &Path) -> Result<PathBuf> {
     })
 }
 
-/// MetalLB's controller and speaker, with its CRDs. For the benchmark of VLAN mode alone.
+/// MetalLB's controller and speaker, with its CRDs.
 pub(super) fn metallb(cache: &Path) -> Result<PathBuf> {
     cached(cache, "metallb-programs", &[METALLB_VERSION], |dir| {
         let module = metallb_module(dir)?;

@@ -32,6 +32,9 @@ impl Capture {
                 "root",
                 "-B",
                 "16384",
+                // Of each packet there is room for as much in that buffer, and its headers are shorter.
+                "-s",
+                "256",
                 "--immediate-mode",
                 "-l",
                 "-tt",

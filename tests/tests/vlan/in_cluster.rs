@@ -3,14 +3,16 @@
 use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, ensure};
-use cpo_api::EipStatus;
+use cpo_api::{Eip, EipStatus, TenantCluster};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use lab::builders::service;
+use lab::exec::{Exec, Place};
+use lab::metallb::{self, Environment};
 use lab::overlay::Node;
 use lab::traffic::WhoAmI;
-use lab::{cpo, wait};
+use lab::{components, cpo, wait};
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, SOON, bed, mac_of, published};
@@ -52,8 +54,14 @@ fn endpoints(nodes: &[(&Node, IpAddr)]) -> Value {
     })
 }
 
+/// The range of the under cluster's own pool.
+fn range(bed: &Bed) -> Result<String> {
+    let lan = bed.lab.tenant("a")?.lan()?;
+    Ok(format!("{}-{}", lan.address(140), lan.address(149)))
+}
+
 /// The under cluster, as an operator registers it.
-fn objects(bed: &Bed) -> Result<[Value; 3]> {
+fn objects(bed: &Bed, suspended: bool) -> Result<[Value; 3]> {
     let lan = bed.lab.tenant("a")?.lan()?;
     let of = |kind: &str, spec: Value| {
         json!({
@@ -65,7 +73,7 @@ fn objects(bed: &Bed) -> Result<[Value; 3]> {
         of(
             "AddressPool",
             json!({
-                "addresses": [format!("{}-{}", lan.address(140), lan.address(149))],
+                "addresses": [range(bed)?],
                 "quarantineSeconds": 3, "tenants": {"names": ["under"]},
             }),
         ),
@@ -73,7 +81,7 @@ fn objects(bed: &Bed) -> Result<[Value; 3]> {
         of(
             "TenantCluster",
             json!({
-                "inCluster": true, "mode": "Vlan",
+                "inCluster": true, "mode": "Vlan", "suspend": suspended,
                 "vlan": {
                     "cidrs": [lan.cidr()], "gateway": lan.gateway(),
                     "interfaces": [{"name": lan.interface()}],
@@ -94,7 +102,7 @@ pub(crate) async fn the_under_clusters_own_services_are_announced_and_taken_by_i
     for (node, _) in [first, second] {
         pods.push(WhoAmI::start(node.netns(), PORT, &format!("own-{}", node.name()), node.name())?);
     }
-    for object in objects(bed)? {
+    for object in objects(bed, false)? {
         lab.under().apply(&object).await?;
     }
     let own = service("own").port(80).local().spec(|spec| spec.selector = None).build();
@@ -129,7 +137,71 @@ pub(crate) async fn the_under_clusters_own_services_are_announced_and_taken_by_i
 
     api.delete("own", &DeleteParams::default()).await?;
     bed.gone(address).await?;
-    let tenants: Api<cpo_api::TenantCluster> = Api::all(lab.under().client());
+    let tenants: Api<TenantCluster> = Api::all(lab.under().client());
+    tenants.delete("under", &DeleteParams::default()).await?;
+    connect(bed, false).await.map(drop)
+}
+
+/// Replaces MetalLB as docs/vlan.md says it.
+pub(crate) async fn addresses_that_metallb_gave_are_kept_when_it_is_replaced() -> Result<()> {
+    let bed = bed().await?;
+    let lab = &bed.lab;
+    let nodes = connect(bed, true).await?;
+    let [first, ..] = nodes[..] else { anyhow::bail!("a node is needed") };
+    let node = first.0;
+    let _pod = WhoAmI::start(node.netns(), PORT, "own", node.name())?;
+    let programs = components::metallb()?;
+    metallb::define(&programs, lab.under()).await?;
+    metallb::add_pool(lab.under(), &range(bed)?).await?;
+    let environment =
+        Environment { programs: &programs, cluster: lab.under(), dir: lab.space().dir() };
+    let controller = environment.controller(&[]).await?;
+    let api: Api<Service> = Api::namespaced(lab.under().client(), "default");
+    // The second one's address is not what would be given first.
+    for name in ["before", "own"] {
+        let wanted = service(name).port(80).local().spec(|spec| spec.selector = None).build();
+        api.create(&PostParams::default(), &wanted).await?;
+        let has = |service: &Service| published(service).is_some();
+        wait::for_object(&api, name, "an address of MetalLB's", SOON, has).await?;
+    }
+    api.delete("before", &DeleteParams::default()).await?;
+    lab.under().apply(&endpoints(&[first])).await?;
+    let given = published(&api.get("own").await?).context("no address")?;
+    ensure!(given == IpAddr::from(lab.tenant("a")?.lan()?.address(141)), "MetalLB gave {given}");
+
+    cpo::grant_in_cluster(lab).await?;
+    for object in objects(bed, true)? {
+        lab.under().apply(&object).await?;
+    }
+    let adopt = || {
+        let exec = Exec::new(Place::Sandbox, cpo::binary()?);
+        let exec = exec.args(["adopt", "--from-metallb", "--kubeconfig"]);
+        anyhow::Ok(exec.arg(lab.under().admin_kubeconfig().display().to_string()))
+    };
+    let dry = adopt()?.arg("--dry-run").output().await?;
+    ensure!(dry.contains(&format!("address: \"{given}\"")), "{dry}");
+    ensure!(bed.eips().get_opt(&Eip::name_of(given)).await?.is_none(), "a dry run wrote");
+    let adopted = adopt()?.output().await?;
+    ensure!(adopted.trim() == format!("Eip {given} for default/own created"), "{adopted}");
+    ensure!(adopt()?.output().await?.is_empty(), "what is recorded is recorded again");
+    controller.stop().await?;
+
+    let tenants: Api<TenantCluster> = Api::all(lab.under().client());
+    let go_on = Patch::Merge(json!({"spec": {"suspend": false}}));
+    tenants.patch("under", &PatchParams::default(), &go_on).await?;
+    let owner = bed.owner(given).await?;
+    ensure!(owner.node() == node.name(), "{} announces it", owner.node());
+    bed.answers(given).await?;
+    ensure!(published(&api.get("own").await?) == Some(given), "it moved");
+
+    // What was recorded so stays set aside until the operator thinks otherwise.
+    api.delete("own", &DeleteParams::default()).await?;
+    wait::for_object(&bed.eips(), &Eip::name_of(given), "no Service", SOON, |eip: &Eip| {
+        eip.spec.reserved && eip.spec.services.is_empty()
+    })
+    .await?;
+    bed.eips().delete(&Eip::name_of(given), &DeleteParams::default()).await?;
+    bed.gone(given).await?;
     tenants.delete("under", &DeleteParams::default()).await?;
     connect(bed, false).await.map(drop)
 }

@@ -11,13 +11,13 @@ use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::ListParams;
 use lab::builders::service;
+use lab::metallb::MetalLb;
 use lab::overlay::Tenant;
 use lab::speaker::Speaker;
 use lab::{Lab, cpo, wait};
 use serde_json::json;
 
 use crate::asker::Asker;
-use crate::metallb::MetalLb;
 
 /// How long anything that should happen soon may take.
 pub(crate) const SOON: Duration = Duration::from_secs(60);

@@ -15,6 +15,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use lab::cluster::{Cluster, Controllers};
 use lab::cpo;
+use lab::metallb::{Environment, add_pod, add_pool, define};
 use lab::netns::{Host, Netns};
 use lab::process::Process;
 use lab::report::{Figure, Report, Target, percentile};
@@ -24,7 +25,6 @@ use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::asker::Asker;
-use crate::metallb::{self, Environment};
 
 /// Questions a second, and for how long.
 const RATE: u32 = 5_000;
@@ -89,7 +89,8 @@ impl Bed {
         lan.ip("link add br0 type bridge\nlink set br0 up").await?;
         let bed = Self { space, cluster, lan, addresses };
         cpo::install_into(&bed.cluster).await?;
-        metallb::install(metallb, &bed.cluster, "10.205.1.0-10.205.60.255").await?;
+        define(metallb, &bed.cluster).await?;
+        add_pool(&bed.cluster, "10.205.1.0-10.205.60.255").await?;
         for node in ["node1", "node2"] {
             let node = json!({
                 "apiVersion": "v1", "kind": "Node",
@@ -235,9 +236,9 @@ impl Bed {
     async fn theirs(&self, programs: &Path) -> Result<Figures> {
         let (asker, node) = (self.asker("asker-b").await?, self.node("node2", 3).await?);
         eprintln!("bench: MetalLB's speaker begins");
-        metallb::add_pod(&self.cluster, "speaker-node2", "speaker", "10.205.0.3").await?;
-        let environment = Environment { programs, cluster: &self.cluster, keys: self.space.dir() };
-        std::fs::write(environment.keys.join("secretkey"), "a key that all speakers have")?;
+        add_pod(&self.cluster, "speaker-node2", "speaker", "10.205.0.3").await?;
+        let environment = Environment { programs, cluster: &self.cluster, dir: self.space.dir() };
+        std::fs::write(environment.dir.join("secretkey"), "a key that all speakers have")?;
         let speaker = environment.speaker("node2", &node)?;
         let fresh = announced(&asker, self.addresses, Instant::now()).await?;
         eprintln!("bench: all are announced for the first time after {fresh:.1?}");
