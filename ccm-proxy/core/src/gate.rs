@@ -1,7 +1,8 @@
 //! What a speaker lets through its namespace: packets of assigned Services and nothing else
 //! (invariant 14: it is no router between tenants, nor into the node).
 //!
-//! The gate is one nftables table, loaded whole once, and changed by its elements afterwards.
+//! The gate is an nftables table of each family, loaded whole once, and changed by their elements
+//! afterwards. Of one table for both, each rule would ask each packet of which family it is.
 //! Nothing in it looks at connections: replies go past the speaker, so there is no connection to
 //! be seen.
 
@@ -14,8 +15,36 @@ use pools::{Port, Protocol};
 
 use crate::health::Target;
 
-/// Name of the table, of family `inet`.
+/// Name of the tables.
 pub const TABLE: &str = "cloud-provider-ovn";
+
+/// The family of a table, as `nft` calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// `ip`.
+    V4,
+    /// `ip6`.
+    V6,
+}
+
+impl Family {
+    const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+}
+
+/// As `nft` reads it.
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "ip",
+            Self::V6 => "ip6",
+        })
+    }
+}
 
 /// What may pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,8 +63,11 @@ impl Gate {
     #[must_use]
     pub fn load(&self, interface: &str) -> String {
         let mut script = String::new();
-        // Adding a table that is there changes nothing; deleting one that is not there fails.
-        let _ = writeln!(script, "table inet {TABLE}\ndelete table inet {TABLE}");
+        // Adding a table that is there changes nothing; deleting one that is not there fails. That
+        // for both families is of earlier versions.
+        for family in ["inet", "ip", "ip6"] {
+            let _ = writeln!(script, "table {family} {TABLE}\ndelete table {family} {TABLE}");
+        }
         script.push_str(&RULES.replace("%table", TABLE).replace("%interface", interface));
         script.push_str(&Self::default().change(self));
         script
@@ -47,15 +79,15 @@ impl Gate {
         let mut script = String::new();
         let Change { less, more } = self.difference(to);
         for (verb, elements) in [("delete", less), ("add", more)] {
-            let mut sets: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+            let mut sets: BTreeMap<(Family, &str), Vec<String>> = BTreeMap::new();
             for element in elements {
                 sets.entry(element.set()).or_default().push(element.to_string());
             }
-            for (set, elements) in sets {
+            for ((family, set), elements) in sets {
                 // Long lines are read slowly.
                 for some in elements.chunks(1_000) {
                     let some = some.join(", ");
-                    let _ = writeln!(script, "{verb} element inet {TABLE} {set} {{ {some} }}");
+                    let _ = writeln!(script, "{verb} element {family} {TABLE} {set} {{ {some} }}");
                 }
             }
         }
@@ -124,17 +156,14 @@ pub enum Element {
 }
 
 impl Element {
-    /// The set that it is of.
+    /// The family of its table, and the set there that it is of.
     #[must_use]
-    pub const fn set(&self) -> &'static str {
+    pub const fn set(&self) -> (Family, &'static str) {
         match self {
-            Self::Service(IpAddr::V4(_), _) => "services4",
-            Self::Service(IpAddr::V6(_), _) => "services6",
-            Self::Address(IpAddr::V4(_)) => "addresses4",
-            Self::Address(IpAddr::V6(_)) => "addresses6",
-            Self::Peer(_) => "peers",
-            Self::Probed(Target { machine: IpAddr::V4(_), .. }) => "probed4",
-            Self::Probed(Target { machine: IpAddr::V6(_), .. }) => "probed6",
+            Self::Service(address, _) => (Family::of(*address), "services"),
+            Self::Address(address) => (Family::of(*address), "addresses"),
+            Self::Peer(_) => (Family::V6, "peers"),
+            Self::Probed(Target { machine, .. }) => (Family::of(*machine), "probed"),
         }
     }
 }
@@ -170,14 +199,38 @@ const fn name(protocol: Protocol) -> &'static str {
 /// client is with. The sender is set by way of the destination, which is the quoted packet's sender
 /// before and after: what is set from a named field is reckoned into the checksum, and what is set
 /// from a place in the packet is not.
-const RULES: &str = r#"table inet %table {
-	set services4 { type ipv4_addr . inet_proto . inet_service; }
-	set services6 { type ipv6_addr . inet_proto . inet_service; }
-	set addresses4 { type ipv4_addr; }
-	set addresses6 { type ipv6_addr; }
+const RULES: &str = r#"table ip %table {
+	set services { type ipv4_addr . inet_proto . inet_service; }
+	set addresses { type ipv4_addr; }
+	set probed { type ipv4_addr . inet_service; }
+	counter passed { comment "packets to a Service" }
+	counter errors { comment "errors about packets of a Service" }
+	counter refused { comment "packets to what is no Service" }
+	counter strayed { comment "packets that would leave the link" }
+	counter unwelcome { comment "packets to the speaker that it has no use for" }
+	chain forward {
+		type filter hook forward priority filter; policy drop;
+		iif != "%interface" counter name strayed drop
+		oif != "%interface" counter name strayed drop
+		ip daddr . ip protocol . th dport @services counter name passed accept
+		ip frag-off & 0x1fff != 0 ip daddr @addresses counter name passed accept
+		icmp type { destination-unreachable, time-exceeded, parameter-problem } ip daddr @addresses counter name errors accept
+		counter name refused
+	}
+	chain input {
+		type filter hook input priority filter; policy drop;
+		iif "lo" accept
+		icmp type { echo-request, echo-reply, destination-unreachable, time-exceeded, parameter-problem } accept
+		tcp flags & (syn | ack) == syn counter name unwelcome drop
+		ip saddr . tcp sport @probed accept
+		counter name unwelcome
+	}
+}
+table ip6 %table {
+	set services { type ipv6_addr . inet_proto . inet_service; }
+	set addresses { type ipv6_addr; }
 	set peers { type ipv6_addr; }
-	set probed4 { type ipv4_addr . inet_service; }
-	set probed6 { type ipv6_addr . inet_service; }
+	set probed { type ipv6_addr . inet_service; }
 	counter passed { comment "packets to a Service" }
 	counter errors { comment "errors about packets of a Service" }
 	counter refused { comment "packets to what is no Service" }
@@ -185,31 +238,26 @@ const RULES: &str = r#"table inet %table {
 	counter unwelcome { comment "packets to the speaker that it has no use for" }
 	chain lead {
 		type filter hook prerouting priority mangle; policy accept;
-		iifname "%interface" icmpv6 type { destination-unreachable, packet-too-big, parameter-problem } ip6 daddr @addresses6 @nh,192,128 set @th,256,128 ip6 saddr set ip6 daddr @nh,192,128 set @th,128,128
+		iif "%interface" icmpv6 type { destination-unreachable, packet-too-big, parameter-problem } ip6 daddr @addresses @nh,192,128 set @th,256,128 ip6 saddr set ip6 daddr @nh,192,128 set @th,128,128
 	}
 	chain forward {
 		type filter hook forward priority filter; policy drop;
-		iifname != "%interface" counter name strayed drop
-		oifname != "%interface" counter name strayed drop
-		ip daddr . meta l4proto . th dport @services4 counter name passed accept
-		ip6 daddr . meta l4proto . th dport @services6 counter name passed accept
-		ip frag-off & 0x1fff != 0 ip daddr @addresses4 counter name passed accept
-		frag frag-off != 0 ip6 daddr @addresses6 counter name passed accept
-		icmp type { destination-unreachable, time-exceeded, parameter-problem } ip daddr @addresses4 counter name errors accept
-		icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ip6 daddr @addresses6 counter name errors accept
+		iif != "%interface" counter name strayed drop
+		oif != "%interface" counter name strayed drop
+		ip6 daddr . meta l4proto . th dport @services counter name passed accept
+		frag frag-off != 0 ip6 daddr @addresses counter name passed accept
+		icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ip6 daddr @addresses counter name errors accept
 		counter name refused
 	}
 	chain input {
 		type filter hook input priority filter; policy drop;
-		iifname "lo" accept
+		iif "lo" accept
 		icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query } ip6 hoplimit 255 accept
 		icmpv6 type mld-listener-query accept
-		icmp type { echo-request, echo-reply, destination-unreachable, time-exceeded, parameter-problem } accept
 		icmpv6 type { echo-request, echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
 		udp dport 3784 ip6 hoplimit 255 ip6 saddr @peers accept
 		tcp flags & (syn | ack) == syn counter name unwelcome drop
-		ip saddr . tcp sport @probed4 accept
-		ip6 saddr . tcp sport @probed6 accept
+		ip6 saddr . tcp sport @probed accept
 		counter name unwelcome
 	}
 }
@@ -248,10 +296,10 @@ mod tests {
         );
         assert_eq!(
             one.change(&other),
-            "delete element inet cloud-provider-ovn services4 { 198.51.100.9 . udp . 53 }\n\
-             add element inet cloud-provider-ovn addresses6 { 2001:db8::9 }\n\
-             add element inet cloud-provider-ovn peers { fe80::3 }\n\
-             add element inet cloud-provider-ovn services6 { 2001:db8::9 . sctp . 7 }\n"
+            "delete element ip cloud-provider-ovn services { 198.51.100.9 . udp . 53 }\n\
+             add element ip6 cloud-provider-ovn addresses { 2001:db8::9 }\n\
+             add element ip6 cloud-provider-ovn peers { fe80::3 }\n\
+             add element ip6 cloud-provider-ovn services { 2001:db8::9 . sctp . 7 }\n"
         );
     }
 
@@ -262,8 +310,8 @@ mod tests {
         let script = Gate::default().change(&Gate { probed, ..Gate::default() });
         assert_eq!(
             script,
-            "add element inet cloud-provider-ovn probed4 { 10.205.0.1 . 10256 }\n\
-             add element inet cloud-provider-ovn probed6 { 2001:db8::1 . 30000 }\n"
+            "add element ip cloud-provider-ovn probed { 10.205.0.1 . 10256 }\n\
+             add element ip6 cloud-provider-ovn probed { 2001:db8::1 . 30000 }\n"
         );
     }
 
@@ -282,11 +330,13 @@ mod tests {
     #[test]
     fn a_gate_that_is_loaded_replaces_what_was_there_and_names_its_interface() {
         let script = gate(&[("198.51.100.9", Protocol::Tcp, 80)], &[]).load("vlan205");
-        let begin = "table inet cloud-provider-ovn\ndelete table inet cloud-provider-ovn\n";
-        assert!(script.starts_with(begin), "{script}");
-        assert_eq!(script.matches(r#""vlan205""#).count(), 3);
+        for family in ["inet", "ip", "ip6"] {
+            let gone = format!("table {family} {TABLE}\ndelete table {family} {TABLE}\n");
+            assert!(script.contains(&gone), "{script}");
+        }
+        assert_eq!(script.matches(r#""vlan205""#).count(), 5);
         assert!(!script.contains('%'), "{script}");
-        assert!(script.ends_with("services4 { 198.51.100.9 . tcp . 80 }\n"), "{script}");
+        assert!(script.ends_with("services { 198.51.100.9 . tcp . 80 }\n"), "{script}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 use pools::{Port, Protocol};
-use speaker_core::gate::{Change, Element, TABLE};
+use speaker_core::gate::{Change, Element, Family, TABLE};
 use speaker_core::health::Target;
 
 use super::parts;
@@ -19,7 +19,8 @@ const NEW_ELEMENT: u16 = SUBSYSTEM << 8 | 12;
 const DELETE_ELEMENT: u16 = SUBSYSTEM << 8 | 14;
 
 const FAMILY_NONE: u8 = 0;
-const FAMILY_INET: u8 = 1;
+const FAMILY_IPV4: u8 = 2;
+const FAMILY_IPV6: u8 = 10;
 
 const REQUEST: u16 = 0x1;
 const ACK: u16 = 0x4;
@@ -103,7 +104,10 @@ fn answer(bytes: &[u8]) -> Option<(u32, i32)> {
 fn messages(change: &Change, first: u32) -> Vec<Vec<u8>> {
     let frame = |kind: u16| (kind, REQUEST, FAMILY_NONE, SUBSYSTEM, Vec::new());
     let of = |kind: u16, flags: u16| {
-        move |element: &Element| (kind, REQUEST | ACK | flags, FAMILY_INET, 0, list(element))
+        move |element: &Element| {
+            let (family, set) = element.set();
+            (kind, REQUEST | ACK | flags, number_of_family(family), 0, list(set, element))
+        }
     };
     let less = change.less.iter().map(of(DELETE_ELEMENT, 0));
     let more = change.more.iter().map(of(NEW_ELEMENT, CREATE));
@@ -130,11 +134,11 @@ fn written(
 }
 
 /// The attributes that name one element of a set.
-fn list(element: &Element) -> Vec<u8> {
+fn list(set: &str, element: &Element) -> Vec<u8> {
     let text = |kind, text: &str| attribute(kind, [text.as_bytes(), &[0]].concat());
     let key = attribute(ELEMENT_KEY | NESTED, attribute(DATA_VALUE, key(element)));
     let elements = attribute(LIST_ELEMENTS | NESTED, attribute(LIST_ELEMENT | NESTED, key));
-    [text(LIST_TABLE, TABLE), text(LIST_SET, element.set()), elements].concat()
+    [text(LIST_TABLE, TABLE), text(LIST_SET, set), elements].concat()
 }
 
 fn attribute(kind: u16, value: Vec<u8>) -> Vec<u8> {
@@ -169,6 +173,13 @@ fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(v4) => v4.octets().to_vec(),
         IpAddr::V6(v6) => v6.octets().to_vec(),
+    }
+}
+
+const fn number_of_family(family: Family) -> u8 {
+    match family {
+        Family::V4 => FAMILY_IPV4,
+        Family::V6 => FAMILY_IPV6,
     }
 }
 

@@ -20,7 +20,7 @@ use lab::wait;
 use pools::{Port, Protocol};
 use speaker_core::bfd::{Profile, State};
 use speaker_core::fib::{Fib, Wanted};
-use speaker_core::gate::Gate;
+use speaker_core::gate::{Family, Gate};
 use speaker_core::health::Target;
 use speaker_core::l2::Standing;
 use speaker_core::node::NodeName;
@@ -353,7 +353,7 @@ impl Node {
     /// Takes its gate away, as somebody else might.
     pub(crate) async fn without_gate(&self) -> Result<()> {
         let nft = lab::exec::Exec::new(lab::exec::Place::NamespaceRoot(self.pin.clone()), "nft");
-        nft.args(["delete", "table", "inet", speaker_core::gate::TABLE]).output().await.map(drop)
+        nft.args(["delete", "table", "ip", speaker_core::gate::TABLE]).output().await.map(drop)
     }
 
     /// Runs `ip` commands in its namespace.
@@ -367,11 +367,12 @@ impl Node {
         Ok(self.namespace.run(|| Netlink::open()?.fib())?)
     }
 
-    /// The packets that a counter of its gate has counted.
-    pub(crate) async fn counted(&self, counter: &str) -> Result<u64> {
+    /// The packets of a family that a counter of its gate has counted.
+    pub(crate) async fn counted(&self, family: Family, counter: &str) -> Result<u64> {
         let nft = lab::exec::Exec::new(lab::exec::Place::NamespaceRoot(self.pin.clone()), "nft");
         let table = speaker_core::gate::TABLE;
-        let told = nft.args(["list", "counter", "inet", table, counter]).output().await?;
+        let told = nft.args(["list", "counter", &family.to_string(), table, counter]);
+        let told = told.output().await?;
         let mut words = told.split_whitespace().skip_while(|word| *word != "packets");
         words.nth(1).context("no figure")?.parse().context("no figure")
     }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use speaker_core::fib::Fib;
+use speaker_core::gate::Family;
 use speaker_core::l2::{Standing, solicited_node};
 
 use crate::bed::{Bed, PORT, PORT6, becomes, connects, eip, eip6};
@@ -33,7 +34,10 @@ pub(crate) async fn address_is_probed_announced_and_leads_through_the_speaker() 
         pods.insert(bed.ask(50).await?.pod);
     }
     ensure!(pods.len() == 2, "both machines get traffic: {pods:?}");
-    ensure!(nodes[0].counted("passed").await? > 0 && nodes[0].counted("refused").await? == 0);
+    ensure!(
+        nodes[0].counted(Family::V4, "passed").await? > 0
+            && nodes[0].counted(Family::V4, "refused").await? == 0
+    );
     Ok(())
 }
 
@@ -51,11 +55,11 @@ pub(crate) async fn ipv6_address_leads_through_the_speaker() -> Result<()> {
         Ok(())
     })
     .await?;
-    ensure!(nodes[0].counted("passed").await? > 0);
+    ensure!(nodes[0].counted(Family::V6, "passed").await? > 0);
     let closed = SocketAddr::from((eip6(50), PORT6 + 1));
-    let before = nodes[0].counted("refused").await?;
+    let before = nodes[0].counted(Family::V6, "refused").await?;
     ensure!(!connects(&bed.client, closed).await, "no port of a Service");
-    ensure!(nodes[0].counted("refused").await? > before);
+    ensure!(nodes[0].counted(Family::V6, "refused").await? > before);
     Ok(())
 }
 
@@ -177,16 +181,16 @@ pub(crate) async fn gate_lets_nothing_else_through() -> Result<()> {
     nodes[0].announces(eip(50)).await?;
     becomes("an answer", || bed.ask(50)).await?;
     ensure!(!connects(&bed.client, SocketAddr::from((eip(50), 81))).await, "no port of a Service");
-    ensure!(nodes[0].counted("refused").await? > 0);
+    ensure!(nodes[0].counted(Family::V4, "refused").await? > 0);
     // What is no address of a Service does not pass, though there is a way and somebody sends it.
     let mac = nodes[0].interface.mac.context("no Ethernet address")?;
     let vm = bed.machines.first().context("no machine")?.host.address();
     let client = bed.client.netns();
     client.ip(&format!("neigh replace {vm} lladdr {mac} dev eth0 nud permanent")).await?;
     nodes[0].ip(&format!("route add {vm}/32 dev vlan")).await?;
-    let before = nodes[0].counted("refused").await?;
+    let before = nodes[0].counted(Family::V4, "refused").await?;
     ensure!(!connects(&bed.client, SocketAddr::from((vm, PORT))).await, "it is no router");
-    ensure!(nodes[0].counted("refused").await? > before);
+    ensure!(nodes[0].counted(Family::V4, "refused").await? > before);
     Ok(())
 }
 
@@ -199,7 +203,7 @@ pub(crate) async fn what_fails_later_takes_no_address_back() -> Result<()> {
     // The next change of the gate is refused; it is loaded whole then.
     nodes[0].without_gate().await?;
     bed.let_through(&nodes, &[50, 51])?;
-    becomes("the gate is back", || nodes[0].counted("refused")).await?;
+    becomes("the gate is back", || nodes[0].counted(Family::V4, "refused")).await?;
     bed.ask(50).await?;
     ensure!(!withdrawn.is_finished(), "it was withdrawn for a moment");
     withdrawn.abort();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use ccm_proxy::probe::{Asked, Prober};
 use lab::traffic::WhoAmI;
+use speaker_core::gate::Family;
 use speaker_core::health::{Failing, Target};
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
@@ -51,13 +52,13 @@ pub(crate) async fn only_answers_come_from_a_machine_that_is_asked() -> Result<(
     let why = all.get(&target(1)).context("it is in")?;
     ensure!(why.contains("refused"), "it was heard to have nothing there: {why}");
 
-    let before = node.counted("unwelcome").await?;
+    let before = node.counted(Family::V4, "unwelcome").await?;
     let socket = at(1)?.netns().inside(|| Ok(TcpSocket::new_v4()?))?;
     socket.set_reuseaddr(true)?;
     socket.bind(SocketAddr::from((eip(1), PORT)))?;
     let dialled = timeout(Duration::from_secs(1), socket.connect((ours, 9).into())).await;
     ensure!(dialled.is_err(), "the machine is answered: {dialled:?}");
-    ensure!(node.counted("unwelcome").await? > before);
+    ensure!(node.counted(Family::V4, "unwelcome").await? > before);
     prober.abort();
     Ok(())
 }
