@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use kube::ResourceExt as _;
+use k8s_openapi::api::core::v1::Service;
 use kube::api::{DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};
+use kube::{Api, ResourceExt as _};
 use lab::report::{Report, percentile};
 use lab::{traffic, wait};
 use tokio::sync::oneshot;
@@ -183,21 +184,7 @@ pub(crate) async fn crowds(report: &mut Report, bed: &Bed) -> Result<()> {
 async fn crowd(bed: &Bed, who: Who) -> Result<Duration> {
     let api = bed.services(who)?;
     let version = api.list(&ListParams::default().limit(1)).await?.metadata.resource_version;
-    let watched = api.clone();
-    let version = version.unwrap_or_default();
-    let last = tokio::spawn(async move {
-        let mut events = pin!(watched.watch(&WatchParams::default().timeout(290), &version).await?);
-        let mut served = BTreeSet::new();
-        while served.len() < CROWD {
-            let event = events.try_next().await?.context("the watch ended")?;
-            if let WatchEvent::Modified(service) = event
-                && published(&service).is_some()
-            {
-                served.insert(service.name_any());
-            }
-        }
-        anyhow::Ok(Instant::now())
-    });
+    let last = tokio::spawn(all_served(api.clone(), version.unwrap_or_default()));
     let begin = Instant::now();
     let create = |number| {
         let (api, service) = (api.clone(), balanced(&format!("crowd-{number}")));
@@ -207,6 +194,30 @@ async fn crowd(bed: &Bed, who: Who) -> Result<Duration> {
     let created = Instant::now();
     eprintln!("bench: created within {:.0?}", created - begin);
     Ok(last.await??.saturating_duration_since(created))
+}
+
+/// Waits until so many Services have an address. An API server that has much to do ends watches, which
+/// go on from where they were.
+async fn all_served(api: Api<Service>, mut version: String) -> Result<Instant> {
+    let params = WatchParams::default();
+    let mut served = BTreeSet::new();
+    loop {
+        let mut events = pin!(api.watch(&params, &version).await?);
+        while let Some(event) = events.try_next().await? {
+            let service = match event {
+                WatchEvent::Added(service) | WatchEvent::Modified(service) => service,
+                WatchEvent::Error(status) => bail!("the watch: {status:?}"),
+                WatchEvent::Deleted(_) | WatchEvent::Bookmark(_) => continue,
+            };
+            version = service.resource_version().context("no version")?;
+            if published(&service).is_some() {
+                served.insert(service.name_any());
+            }
+            if served.len() == CROWD {
+                return Ok(Instant::now());
+            }
+        }
+    }
 }
 
 async fn delete_all(bed: &Bed, who: Who) -> Result<()> {
