@@ -54,7 +54,8 @@ pub(crate) enum Written {
 #[derive(Debug, Default)]
 pub(crate) struct Announcements {
     seen: BTreeMap<IpAddr, Seen>,
-    wanted: BTreeMap<IpAddr, BTreeMap<VlanName, Entry>>,
+    /// What the VLANs' speakers say of an address: one of them, of nearly all.
+    wanted: BTreeMap<IpAddr, Vec<(VlanName, Entry)>>,
     /// Whether it is known which VLANs are ours.
     planned: bool,
     /// Nobody speaks any more; what comes late is not listened to.
@@ -124,9 +125,12 @@ impl Announcements {
             return;
         }
         let said = self.wanted.entry(address).or_default();
-        match entry {
-            Some(entry) => drop(said.insert(vlan.clone(), entry)),
-            None => drop(said.remove(vlan)),
+        said.retain(|(by, _)| by != vlan);
+        if let Some(entry) = entry {
+            // There is seldom another one to come.
+            said.reserve_exact(1);
+            said.push((vlan.clone(), entry));
+            said.sort_by(|(one, _), (other, _)| one.cmp(other));
         }
         if said.is_empty() {
             self.wanted.remove(&address);
@@ -217,7 +221,7 @@ impl Announcements {
     /// What is to be written of an address.
     fn difference(&self, address: IpAddr) -> Option<Write> {
         let seen = self.seen.get(&address)?;
-        let said = self.wanted.get(&address).into_iter().flat_map(BTreeMap::values);
+        let said = self.wanted.get(&address).into_iter().flatten().map(|(_, entry)| entry);
         let entry = said.into_iter().find(|entry| entry.uid == seen.uid).cloned();
         let same = match (&entry, &seen.ours) {
             (None, None) => true,

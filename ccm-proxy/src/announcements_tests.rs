@@ -29,7 +29,7 @@ fn eip(uid: &str, version: u64, ours: Option<Entry>) -> Box<SeenEip> {
         uid: uid.into(),
         vlan: vlan(),
         tenant: "t1".into(),
-        advertised: BTreeSet::new(),
+        advertised: Arc::default(),
         delivery: Delivery::Local { nodes: BTreeSet::new() },
         ports: BTreeSet::new(),
         probe: None,

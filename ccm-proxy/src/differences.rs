@@ -125,8 +125,8 @@ mod tests {
         let order = |(last, uid): &(u8, &str)| {
             let order = Order {
                 uid: (*uid).into(),
-                delivery: Delivery::Routed { machines: BTreeSet::new() },
-                nodes: BTreeSet::new(),
+                delivery: Delivery::Routed { machines: Arc::default() },
+                nodes: Arc::default(),
                 refresh: Duration::from_secs(60),
                 announced: false,
             };
@@ -148,7 +148,8 @@ mod tests {
     fn routed(orders: &[(u8, &str)], machine: u8) -> Arc<Part> {
         let mut part = Part::clone(&part(orders, &[]));
         let machine = IpAddr::from([10, 205, 0, machine]);
-        part.routes = part.orders.keys().map(|address| (*address, [machine].into())).collect();
+        part.routes =
+            part.orders.keys().map(|address| (*address, Arc::new([machine].into()))).collect();
         Arc::new(part)
     }
 

@@ -163,9 +163,10 @@ impl Heart {
         }
     }
 
-    fn object(&mut self, object: Object, source: Source) {
-        match &object {
+    fn object(&mut self, mut object: Object, source: Source) {
+        match &mut object {
             Object::Eip(address, seen) => {
+                seen.iter_mut().for_each(|seen| self.store.share(&mut seen.eip));
                 if !self.announcements.see(*address, seen.as_deref(), source) {
                     return;
                 }
@@ -277,7 +278,8 @@ impl Heart {
     fn written(&mut self, ended: Result<(Write, Written), JoinError>) -> anyhow::Result<()> {
         let (write, ended) = ended.context("a write into an Eip panicked")?;
         let now = self.start.elapsed();
-        if let Some(eip) = self.announcements.ended(&write, ended, now) {
+        if let Some(mut eip) = self.announcements.ended(&write, ended, now) {
+            self.store.share(&mut eip.eip);
             self.store.take(Object::Eip(write.address, Some(eip)));
         }
         Ok(())

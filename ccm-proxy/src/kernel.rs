@@ -306,7 +306,7 @@ impl Place {
         let index = self.interface.index;
         failed.extend(self.netlink.set_sender(index, self.mac).err());
         // Known before anything is led to them.
-        let machines = wanted.values().flatten().copied().collect();
+        let machines = wanted.values().flat_map(|machines| machines.iter().copied()).collect();
         failed.extend(self.netlink.keep_resolved(index, &machines).err());
         let fib = match self.netlink.fib() {
             Ok(fib) => fib,

@@ -8,7 +8,8 @@ fn ip(text: &str) -> IpAddr {
 
 fn order(addresses: &[&str], port: u16) -> Order {
     let port = Port { protocol: Protocol::Tcp, number: port };
-    let routes = addresses.iter().map(|address| (ip(address), [ip("10.0.0.1")].into())).collect();
+    let routes =
+        addresses.iter().map(|address| (ip(address), Arc::new([ip("10.0.0.1")].into()))).collect();
     let services = addresses.iter().map(|address| (ip(address), port)).collect();
     Order { routes, gate: Gate { services, ..Gate::default() }, ..Order::default() }
 }
@@ -28,7 +29,7 @@ fn a_way_is_there_once_a_pass_made_it_as_it_is_wanted() {
     assert!(there(&passed(held(&[OTHER])), &both), "what fails of another changes nothing");
     assert!(!there(&passed(held(&[ONE])), &both));
     let mut elsewhere = both.clone();
-    elsewhere.routes.insert(ip(ONE), [ip("10.0.0.2")].into());
+    elsewhere.routes.insert(ip(ONE), Arc::new([ip("10.0.0.2")].into()));
     assert!(!there(&passed(held(&[])), &elsewhere), "it leads to other machines");
     assert!(!there(&passed(held(&[])), &order(&[ONE], 81)), "its port is closed");
     assert!(there(&Passed::default(), &Order::default()), "it needs none");

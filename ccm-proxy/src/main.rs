@@ -9,6 +9,7 @@ mod lease;
 mod only;
 mod parse;
 mod run;
+mod shared;
 mod status;
 mod store;
 mod vlan;

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cpo_api::{AnnouncementState, EipMode, InterfaceKind, TenantMode, VlanInterface, names};
@@ -117,11 +118,13 @@ pub(crate) fn eip(object: cpo_api::Eip, us: &NodeName) -> Parsed {
     // Of what is served elsewhere by now our entry is left, and to be removed.
     let nowhere = Delivery::Local { nodes: BTreeSet::new() };
     let (mut advertised, mut ports, mut delivery, mut probe) =
-        (BTreeSet::new(), BTreeSet::new(), nowhere, None);
+        (Arc::default(), BTreeSet::new(), nowhere, None);
     if let Some(vlan) = vlan {
         let hops = vlan.next_hops.iter();
-        let mut machines =
-            || hops.clone().filter_map(|hop| machine(hop, &mut complaints)).collect();
+        let mut machines = || {
+            let machines = hops.clone().filter_map(|hop| machine(hop, &mut complaints));
+            Arc::new(machines.collect())
+        };
         delivery = match vlan.delivery {
             cpo_api::Delivery::Routed => Delivery::Routed { machines: machines() },
             cpo_api::Delivery::Direct => Delivery::Direct { machines: machines() },
@@ -131,7 +134,7 @@ pub(crate) fn eip(object: cpo_api::Eip, us: &NodeName) -> Parsed {
         };
         let all = spec.services.iter().flat_map(|service| &service.ports);
         ports = all.filter_map(|p| port(p, &mut complaints)).collect();
-        advertised = vlan.announce.l2.into_iter().collect();
+        advertised = Arc::new(vlan.announce.l2.into_iter().collect());
         probe = vlan.probe.map(|probe| probe.port).filter(|port| *port != 0);
     }
     let (vlan, tenant) = (spec.tenant.name.into(), spec.tenant.uid.into());

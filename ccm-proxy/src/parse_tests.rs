@@ -57,8 +57,8 @@ fn an_address_is_read_with_what_speakers_say_of_this_very_object() {
         uid: "u1".into(),
         vlan: VlanName::from("a"),
         tenant: "t1".into(),
-        advertised: ["all".to_owned()].into(),
-        delivery: Delivery::Routed { machines: [machine].into() },
+        advertised: Arc::new(["all".to_owned()].into()),
+        delivery: Delivery::Routed { machines: Arc::new([machine].into()) },
         ports: [Port { protocol: Protocol::Tcp, number: 80 }].into(),
         probe: Some(10_256),
         announced: true,
@@ -121,7 +121,11 @@ fn a_next_hop_that_no_machine_can_have_is_named_and_passed_over() {
             ]);
         }));
         let left = Machine { address: "10.205.0.2".parse().unwrap(), mac: None };
-        assert_eq!(seen.eip.delivery, Delivery::Routed { machines: [left].into() }, "{address}");
+        assert_eq!(
+            seen.eip.delivery,
+            Delivery::Routed { machines: Arc::new([left].into()) },
+            "{address}"
+        );
         assert_eq!(complaints, [format!("next hop {address} is no address of one machine")]);
     }
 }
@@ -136,7 +140,7 @@ fn what_cannot_be_read_of_an_address_is_named_and_the_rest_is_served() {
         eip["spec"]["services"][0]["ports"][0]["protocol"] = json!("ICMP");
     }));
     let left = Machine { address: "10.205.0.2".parse().unwrap(), mac: None };
-    assert_eq!(seen.eip.delivery, Delivery::Routed { machines: [left].into() });
+    assert_eq!(seen.eip.delivery, Delivery::Routed { machines: Arc::new([left].into()) });
     assert_eq!(seen.eip.ports, BTreeSet::new());
     assert_eq!(complaints.len(), 3, "{complaints:?}");
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use speaker_core::bfd::Diagnostic;
 use speaker_core::mac::MacAddress;
@@ -21,8 +21,8 @@ fn address() -> IpAddr {
 fn part(nodes: &[u8], members: &[u8]) -> Part {
     let order = Order {
         uid: "u1".into(),
-        delivery: Delivery::Routed { machines: BTreeSet::new() },
-        nodes: nodes.iter().map(|number| node(*number)).collect(),
+        delivery: Delivery::Routed { machines: Arc::default() },
+        nodes: Arc::new(nodes.iter().map(|number| node(*number)).collect()),
         refresh: Duration::from_secs(60),
         announced: true,
     };

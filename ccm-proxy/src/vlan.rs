@@ -377,7 +377,7 @@ mod tests {
         let order = |uid: &str, node: &str, announced| Order {
             uid: uid.into(),
             delivery: Delivery::Local { nodes: BTreeSet::new() },
-            nodes: [node.parse().unwrap()].into(),
+            nodes: Arc::new([node.parse().unwrap()].into()),
             refresh: Duration::from_secs(60),
             announced,
         };

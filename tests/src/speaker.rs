@@ -71,6 +71,9 @@ impl Speaker {
             .args(args)
             .arg("--status-socket")
             .arg(&socket)
+            // As its manifest has it.
+            .env("MALLOC_ARENA_MAX", "1")
+            .env("MALLOC_MMAP_THRESHOLD_", "131072")
             .env("RUST_LOG", level);
         let log = dir.join(format!("ccm-proxy-{name}.log"));
         let process = Process::start(format!("ccm-proxy on {name}"), exec, log);

@@ -9,13 +9,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Number of a next hop or of a group of them, in the kernel of one namespace.
 pub type NextHopId = u32;
 
-/// The routes that should be: the virtual machines behind each address. Packets to those without
-/// any go nowhere.
-pub type Wanted = BTreeMap<IpAddr, BTreeSet<IpAddr>>;
+/// The routes that should be: the virtual machines behind each address, in one set for all addresses
+/// that have the same. Packets to those without any go nowhere.
+pub type Wanted = BTreeMap<IpAddr, Arc<BTreeSet<IpAddr>>>;
 
 /// What the kernel has of ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,14 +63,18 @@ pub struct Changes {
     pub sweep: Vec<Change>,
 }
 
+/// The sets of machines that are wanted.
+fn sets(wanted: &Wanted) -> BTreeSet<&BTreeSet<IpAddr>> {
+    wanted.values().map(|machines| &**machines).filter(|machines| !machines.is_empty()).collect()
+}
+
 impl Fib {
     /// What makes this what is wanted.
     #[must_use]
     pub fn changes(&self, wanted: &Wanted) -> Changes {
         let mut planned = Planned::new(self);
         let mut groups = self.reusable(wanted);
-        let sets: BTreeSet<&BTreeSet<IpAddr>> =
-            wanted.values().filter(|machines| !machines.is_empty()).collect();
+        let sets = sets(wanted);
         for machines in sets {
             let hops: Vec<NextHopId> = machines.iter().map(|m| planned.next_hop(*m)).collect();
             let id = *groups.entry(machines).or_insert_with(|| planned.unused());
@@ -78,7 +83,7 @@ impl Fib {
             }
         }
         for (address, machines) in wanted {
-            let way = groups.get(machines).map_or(Way::Unreachable, |id| Way::Group(*id));
+            let way = groups.get(&**machines).map_or(Way::Unreachable, |id| Way::Group(*id));
             if self.routes.get(address) != Some(&way) {
                 planned.apply(Change::SetRoute(*address, way));
             }
@@ -96,13 +101,13 @@ impl Fib {
     /// each address.
     fn reusable<'w>(&self, wanted: &'w Wanted) -> BTreeMap<&'w BTreeSet<IpAddr>, NextHopId> {
         let mut found = BTreeMap::new();
-        let sets: BTreeSet<&BTreeSet<IpAddr>> =
-            wanted.values().filter(|machines| !machines.is_empty()).collect();
+        let sets = sets(wanted);
         let mut users: BTreeMap<NextHopId, BTreeSet<Option<&'w BTreeSet<IpAddr>>>> =
             BTreeMap::new();
         for (address, way) in &self.routes {
             if let Way::Group(id) = way {
-                let machines = wanted.get(address).filter(|machines| !machines.is_empty());
+                let machines = wanted.get(address).map(|machines| &**machines);
+                let machines = machines.filter(|machines| !machines.is_empty());
                 users.entry(*id).or_default().insert(machines);
             }
         }

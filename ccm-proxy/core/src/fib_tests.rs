@@ -11,7 +11,7 @@ fn vm(number: u8) -> IpAddr {
 }
 
 fn wanted(all: &[(u8, &[u8])]) -> Wanted {
-    let machines = |numbers: &[u8]| numbers.iter().map(|number| vm(*number)).collect();
+    let machines = |numbers: &[u8]| Arc::new(numbers.iter().map(|number| vm(*number)).collect());
     all.iter().map(|(address, numbers)| (eip(*address), machines(numbers))).collect()
 }
 
@@ -114,7 +114,7 @@ fn what_is_left_of_another_run_goes() {
 fn some() -> impl Strategy<Value = Wanted> {
     prop::collection::btree_map(
         (1_u8..12).prop_map(eip),
-        prop::collection::btree_set((1_u8..6).prop_map(vm), 0..4),
+        prop::collection::btree_set((1_u8..6).prop_map(vm), 0..4).prop_map(Arc::new),
         0..10,
     )
 }

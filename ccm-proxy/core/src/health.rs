@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// From the beginning of a round to that of the next, unless it takes longer.
@@ -184,13 +185,14 @@ impl State {
 
 /// The machines that are kept of those behind an address: those that are not out, or all.
 pub fn kept<M: Clone + Ord>(
-    machines: &BTreeSet<M>,
+    machines: &Arc<BTreeSet<M>>,
     address: impl Fn(&M) -> IpAddr,
     (port, failing): (u16, &Failing),
-) -> BTreeSet<M> {
+) -> Arc<BTreeSet<M>> {
     let is_out = |machine: &&M| failing.contains_key(&Target { machine: address(machine), port });
     let kept: BTreeSet<M> = machines.iter().filter(|machine| !is_out(machine)).cloned().collect();
-    if kept.is_empty() { machines.clone() } else { kept }
+    let all = kept.is_empty() || kept.len() == machines.len();
+    if all { machines.clone() } else { Arc::new(kept) }
 }
 
 #[cfg(test)]

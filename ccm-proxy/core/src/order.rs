@@ -15,8 +15,8 @@ pub struct Order {
     pub uid: Arc<str>,
     /// How its packets come to the Service.
     pub delivery: Delivery,
-    /// The nodes that may announce it.
-    pub nodes: BTreeSet<NodeName>,
+    /// The nodes that may announce it; one set for all addresses that are announced alike.
+    pub nodes: Arc<BTreeSet<NodeName>>,
     /// How often it is announced anew.
     pub refresh: Duration,
     /// A speaker announced it before: nobody else on the link can have it.
@@ -29,7 +29,7 @@ pub struct Ahead {
     /// The addresses.
     pub addresses: BTreeSet<IpAddr>,
     /// The nodes that may announce them, for each thing by which they may be announced.
-    pub nodes: BTreeSet<BTreeSet<NodeName>>,
+    pub nodes: BTreeSet<Arc<BTreeSet<NodeName>>>,
 }
 
 /// How packets come from the link to the Service.
@@ -37,13 +37,13 @@ pub struct Ahead {
 pub enum Delivery {
     /// Through the speaker, to any of these virtual machines.
     Routed {
-        /// The machines.
-        machines: BTreeSet<Machine>,
+        /// The machines; one set for all addresses that have the same.
+        machines: Arc<BTreeSet<Machine>>,
     },
     /// Past the speaker, to one of these virtual machines.
     Direct {
-        /// The machines.
-        machines: BTreeSet<Machine>,
+        /// The machines; one set for all addresses that have the same.
+        machines: Arc<BTreeSet<Machine>>,
     },
     /// To the node of the speaker itself, whose own kube-proxy takes them.
     Local {

@@ -49,8 +49,8 @@ fn speaker(number: usize, now: Duration) -> Vlan {
 fn order(nodes: impl IntoIterator<Item = usize>) -> Order {
     Order {
         uid: "uid".into(),
-        delivery: Delivery::Routed { machines: BTreeSet::new() },
-        nodes: nodes.into_iter().map(node).collect(),
+        delivery: Delivery::Routed { machines: Arc::default() },
+        nodes: Arc::new(nodes.into_iter().map(node).collect()),
         refresh: Duration::from_secs(60),
         announced: false,
     }
@@ -169,7 +169,7 @@ fn direct_delivery_leads_to_one_machine_that_is_known() {
     one.set_members([member(1)].into(), ms(0));
     let machine = |number: usize, mac| Machine { address: eip(100 + number), mac };
     let direct = |machines: BTreeSet<Machine>| Order {
-        delivery: Delivery::Direct { machines },
+        delivery: Delivery::Direct { machines: Arc::new(machines) },
         announced: true,
         ..order([1])
     };
@@ -490,7 +490,7 @@ proptest! {
 /// What is to be asked of some addresses that nodes 1 and 2 may announce.
 fn ahead(addresses: impl IntoIterator<Item = usize>) -> Ahead {
     let addresses = addresses.into_iter().map(eip).collect();
-    Ahead { addresses, nodes: [[node(1), node(2)].into()].into() }
+    Ahead { addresses, nodes: [Arc::new([node(1), node(2)].into())].into() }
 }
 
 /// A speaker on node 1, alone, that has asked ahead for an address.

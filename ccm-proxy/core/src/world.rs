@@ -130,8 +130,9 @@ pub struct Eip {
     pub vlan: VlanName,
     /// UID of the tenant that owns it.
     pub tenant: Arc<str>,
-    /// The names of the `L2Advertisement`s that it is announced by.
-    pub advertised: BTreeSet<String>,
+    /// The names of the `L2Advertisement`s that it is announced by; one set for all that are announced
+    /// alike.
+    pub advertised: Arc<BTreeSet<String>>,
     /// How its packets come to the Service.
     pub delivery: Delivery,
     /// The ports of its Services.
@@ -200,14 +201,19 @@ impl World {
         // Of a tenant that is another one by now nothing is served.
         let ours = |eip: &Eip| eip.vlan == *name && eip.tenant == vlan.tenant;
         let eips = self.eips.iter().filter(|(_, eip)| ours(eip));
+        let mut same = Same::default();
         for (address, eip) in eips {
             if let Delivery::Routed { machines } = &eip.delivery {
-                let alike = |machine: &&Machine| machine.address.is_ipv4() == address.is_ipv4();
-                let machines = machines.iter().filter(alike).map(|machine| machine.address);
-                part.routes.insert(*address, machines.collect());
+                let (of_v4, machines) = (address.is_ipv4(), machines.as_ref());
+                let ways = same.ways.entry((of_v4, machines)).or_insert_with(|| {
+                    let alike = |machine: &&Machine| machine.address.is_ipv4() == of_v4;
+                    let alike = machines.iter().filter(alike);
+                    Arc::new(alike.map(|machine| machine.address).collect())
+                });
+                part.routes.insert(*address, ways.clone());
                 part.gate.services.extend(eip.ports.iter().map(|port| (*address, *port)));
             }
-            part.orders.extend(self.order(vlan, eip).map(|order| (*address, order)));
+            part.orders.extend(self.order(vlan, eip, &mut same).map(|order| (*address, order)));
             part.probes.extend(eip.probe.map(|port| (*address, port)));
         }
         part.ahead = self.ahead(vlan);
@@ -232,7 +238,23 @@ impl World {
     }
 
     /// What is to be announced of an address; nothing where no advertisement is for it.
-    fn order(&self, vlan: &VlanSpec, eip: &Eip) -> Option<Order> {
+    fn order<'w>(&'w self, vlan: &VlanSpec, eip: &'w Eip, same: &mut Same<'w>) -> Option<Order> {
+        let announced = same.announced.entry(&eip.advertised);
+        let (nodes, refresh) = announced.or_insert_with(|| self.announced(vlan, eip)).clone()?;
+        let nodes = match &eip.delivery {
+            Delivery::Routed { .. } | Delivery::Direct { .. } => nodes,
+            // Who announces an address gets its packets.
+            Delivery::Local { nodes: takes } => {
+                Arc::new(nodes.intersection(takes).cloned().collect())
+            }
+        };
+        let (uid, delivery) = (eip.uid.clone(), eip.delivery.clone());
+        Some(Order { uid, delivery, nodes, refresh, announced: eip.announced })
+    }
+
+    /// The nodes that the advertisements of an address let announce it, and how often; nothing where
+    /// there is no advertisement.
+    fn announced(&self, vlan: &VlanSpec, eip: &Eip) -> Option<Announced> {
         let advertised = eip.advertised.iter().filter_map(|name| self.advertisements.get(name));
         let advertised: Vec<&Advertisement> = advertised.collect();
         if advertised.is_empty() {
@@ -240,13 +262,7 @@ impl World {
         }
         let may = |node: &&NodeName| advertised.iter().any(|a| self.may_announce(vlan, a, node));
         let refresh = advertised.iter().filter_map(|a| a.refresh).min().unwrap_or(REFRESH);
-        Some(Order {
-            uid: eip.uid.clone(),
-            delivery: eip.delivery.clone(),
-            nodes: self.speakers.keys().filter(may).filter(|n| takes(eip, n)).cloned().collect(),
-            refresh,
-            announced: eip.announced,
-        })
+        Some((Arc::new(self.speakers.keys().filter(may).cloned().collect()), refresh))
     }
 
     /// What may be given next on a VLAN. Which advertisements it will be announced by is not known
@@ -262,7 +278,7 @@ impl World {
         }
         let may = |by: &Advertisement| {
             let nodes = self.speakers.keys().filter(|node| self.may_announce(vlan, by, node));
-            nodes.cloned().collect()
+            Arc::new(nodes.cloned().collect())
         };
         Ahead { addresses, nodes: self.advertisements.values().map(may).collect() }
     }
@@ -282,18 +298,22 @@ impl World {
     }
 }
 
-/// Whether a node that announces an address may get its packets.
-fn takes(eip: &Eip, node: &NodeName) -> bool {
-    match &eip.delivery {
-        Delivery::Local { nodes } => nodes.contains(node),
-        Delivery::Routed { .. } | Delivery::Direct { .. } => true,
-    }
+/// What was found for one address, and is the same for others.
+#[derive(Default)]
+struct Same<'w> {
+    /// The ways to machines, by the family of the address.
+    ways: BTreeMap<(bool, &'w BTreeSet<Machine>), Arc<BTreeSet<IpAddr>>>,
+    /// Who may announce, and how often, by the names of the advertisements.
+    announced: BTreeMap<&'w BTreeSet<String>, Option<Announced>>,
 }
+
+/// The nodes that may announce an address, and how often they do.
+type Announced = (Arc<BTreeSet<NodeName>>, Duration);
 
 /// The speakers that take part: of those that may announce something so many, and of those that may
 /// announce an address one at least.
 fn chosen(vlan: &VlanName, part: &Part) -> BTreeSet<NodeName> {
-    let groups: BTreeSet<&BTreeSet<NodeName>> = part.orders.values().map(|o| &o.nodes).collect();
+    let groups: BTreeSet<&BTreeSet<NodeName>> = part.orders.values().map(|o| &*o.nodes).collect();
     let may = |node: &&NodeName| groups.is_empty() || groups.iter().any(|g| g.contains(*node));
     let members = || part.members.keys();
     let firsts = groups.iter().flat_map(|group| {

@@ -25,12 +25,12 @@ const HTTP: Port = Port { protocol: Protocol::Tcp, number: 80 };
 
 fn eip() -> Eip {
     let machine = |address| Machine { address: ip(address), mac: None };
-    let machines = ["10.0.0.1", "10.0.0.2", "2001:db8::1"].map(machine).into();
+    let machines = Arc::new(["10.0.0.1", "10.0.0.2", "2001:db8::1"].map(machine).into());
     Eip {
         uid: "uid".into(),
         vlan: "a".into(),
         tenant: "tenant-a".into(),
-        advertised: ["all".to_owned()].into(),
+        advertised: Arc::new(["all".to_owned()].into()),
         delivery: Delivery::Routed { machines },
         ports: [HTTP].into(),
         probe: None,
@@ -70,14 +70,17 @@ fn part(world: &World) -> Part {
 
 fn announcers(world: &World) -> Vec<NodeName> {
     let orders = part(world).orders;
-    orders.values().flat_map(|order| order.nodes.clone()).collect()
+    orders.values().flat_map(|order| order.nodes.iter().cloned()).collect()
 }
 
 #[test]
 fn an_address_leads_to_the_machines_of_its_family_and_its_ports_are_open() {
     let part = part(&world());
     let address = ip("198.51.100.9");
-    assert_eq!(part.routes, Wanted::from([(address, [ip("10.0.0.1"), ip("10.0.0.2")].into())]));
+    assert_eq!(
+        part.routes,
+        Wanted::from([(address, Arc::new([ip("10.0.0.1"), ip("10.0.0.2")].into()))])
+    );
     assert_eq!(part.gate.services, [(address, HTTP)].into());
     assert_eq!(part.gate.peers, (1..=3).map(|n| member(n).address).collect());
     assert_eq!(part.connection.interface, "eth1");
@@ -113,7 +116,7 @@ fn of_many_speakers_eight_take_part_and_for_each_address_one_at_least() {
     world.advertisements.insert("b".to_owned(), rack_b);
     assert_eq!(part(&world).members.len(), 8);
     // The only one of its rack.
-    let only = Eip { advertised: ["b".to_owned()].into(), ..eip() };
+    let only = Eip { advertised: Arc::new(["b".to_owned()].into()), ..eip() };
     world.eips.insert(ip("198.51.100.10"), only);
     let members = part(&world).members;
     assert_eq!((members.len(), members.contains_key(&node(3))), (8, true));
@@ -163,7 +166,8 @@ fn advertisements_choose_nodes_and_interfaces_and_how_often() {
     for (name, refresh) in [("one", 30), ("two", 20)] {
         let often = Advertisement { refresh: seconds(refresh), ..Advertisement::default() };
         world.advertisements.insert(name.to_owned(), often);
-        world.eips.get_mut(&ip("198.51.100.9")).unwrap().advertised.insert(name.to_owned());
+        let eip = world.eips.get_mut(&ip("198.51.100.9")).unwrap();
+        Arc::make_mut(&mut eip.advertised).insert(name.to_owned());
     }
     let order = part(&world).orders.remove(&ip("198.51.100.9")).unwrap();
     assert_eq!(order.refresh, Duration::from_secs(20));
@@ -190,7 +194,7 @@ fn of_a_tenant_that_is_another_by_now_nothing_is_served() {
 #[test]
 fn direct_delivery_needs_no_way_through_the_speaker() {
     let mut world = world();
-    let machines = [Machine { address: ip("10.0.0.1"), mac: Some(member(9).mac) }].into();
+    let machines = Arc::new([Machine { address: ip("10.0.0.1"), mac: Some(member(9).mac) }].into());
     world.eips.get_mut(&ip("198.51.100.9")).unwrap().delivery = Delivery::Direct { machines };
     let part = part(&world);
     assert_eq!((part.orders.len(), part.routes.len()), (1, 0));
@@ -218,7 +222,10 @@ fn what_pools_on_a_vlan_give_next_is_asked_ahead_by_whoever_may_announce_it() {
     let ahead = part(&world).ahead;
     let expected = ["198.51.100.9", "198.51.100.10"].map(ip).into();
     assert_eq!(ahead.addresses, expected, "one was given, and has no order with its speaker yet");
-    assert_eq!(ahead.nodes, [(1..=3).map(node).collect(), [node(3)].into()].into());
+    assert_eq!(
+        ahead.nodes,
+        [Arc::new((1..=3).map(node).collect()), Arc::new([node(3)].into())].into()
+    );
 }
 
 /// One whose first machine is out.
@@ -255,7 +262,7 @@ fn a_machine_that_is_out_is_led_to_by_no_address_that_is_probed() {
     world.eips.insert(ip("198.51.100.10"), eip());
     let part = part(&world);
     let healthy = part.without(&failing(10_256));
-    assert_eq!(healthy.routes[&ip("198.51.100.9")], [ip("10.0.0.2")].into());
+    assert_eq!(*healthy.routes[&ip("198.51.100.9")], [ip("10.0.0.2")].into());
     assert_eq!(healthy.routes[&ip("198.51.100.10")], part.routes[&ip("198.51.100.10")]);
     assert_eq!(part.without(&failing(30_000)), part, "it is out at another port");
     assert_eq!(part.without(&Failing::new()), part);
@@ -265,7 +272,7 @@ fn a_machine_that_is_out_is_led_to_by_no_address_that_is_probed() {
 fn direct_delivery_chooses_among_the_machines_that_are_in_and_all_if_none_is() {
     let mut world = world();
     let machine = |address| Machine { address: ip(address), mac: None };
-    let both: BTreeSet<Machine> = ["10.0.0.1", "10.0.0.2"].map(machine).into();
+    let both: Arc<BTreeSet<Machine>> = Arc::new(["10.0.0.1", "10.0.0.2"].map(machine).into());
     let delivery = Delivery::Direct { machines: both.clone() };
     let eip = Eip { probe: Some(10_256), delivery, ..eip() };
     world.eips.insert(ip("198.51.100.9"), eip);
@@ -274,7 +281,7 @@ fn direct_delivery_chooses_among_the_machines_that_are_in_and_all_if_none_is() {
         Delivery::Direct { machines } => machines.clone(),
         other => panic!("{other:?}"),
     };
-    assert_eq!(machines(&part.without(&failing(10_256))), [machine("10.0.0.2")].into());
+    assert_eq!(*machines(&part.without(&failing(10_256))), [machine("10.0.0.2")].into());
     let mut all = failing(10_256);
     all.insert(Target { machine: ip("10.0.0.2"), port: 10_256 }, String::new());
     assert_eq!(machines(&part.without(&all)), both);

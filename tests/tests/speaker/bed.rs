@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -216,8 +217,8 @@ impl Bed {
         let machine = |address| Machine { address, mac: None };
         let order = Order {
             uid: address.to_string().into(),
-            delivery: Delivery::Routed { machines: machines.map(machine).collect() },
-            nodes: names.clone(),
+            delivery: Delivery::Routed { machines: Arc::new(machines.map(machine).collect()) },
+            nodes: Arc::new(names.clone()),
             refresh: Duration::from_secs(60),
             announced,
         };
@@ -231,7 +232,7 @@ impl Bed {
     pub(crate) fn let_through(&self, nodes: &[Node], eips: &[u8]) -> Result<()> {
         let both = |last: &u8| [IpAddr::from(eip(*last)), IpAddr::from(eip6(*last))];
         let addresses: BTreeSet<IpAddr> = eips.iter().flat_map(both).collect();
-        let machines = |address: &IpAddr| (*address, self.machines(address.is_ipv4()));
+        let machines = |address: &IpAddr| (*address, Arc::new(self.machines(address.is_ipv4())));
         let wanted: Wanted = addresses.iter().map(machines).collect();
         let port = |address: &IpAddr| (*address, tcp(if address.is_ipv4() { PORT } else { PORT6 }));
         let peers: BTreeSet<Ipv6Addr> = nodes.iter().map(Node::address).collect::<Result<_>>()?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use speaker_core::fib::Fib;
@@ -84,7 +85,7 @@ pub(crate) async fn machines_are_known_before_a_packet_comes_and_those_left_are_
     })
     .await?;
     let one: BTreeSet<IpAddr> = of(true).into_iter().take(1).collect();
-    node.lead([(eip(50).into(), one.clone())].into());
+    node.lead([(eip(50).into(), Arc::new(one.clone()))].into());
     becomes("the others are forgotten", || async {
         let kept = kept().await?;
         ensure!(kept == one, "{kept:?} instead of {one:?}");
@@ -217,7 +218,8 @@ pub(crate) async fn refused_route_leaves_the_one_before_and_keeps_no_other() -> 
     becomes("an answer", || bed.ask(50)).await?;
     // Its own address is nobody's gateway; a later route is made all the same.
     let own = nodes[0].sender().await?;
-    nodes[0].lead([(eip(50).into(), [own].into()), (eip(51).into(), BTreeSet::new())].into());
+    nodes[0]
+        .lead([(eip(50).into(), Arc::new([own].into())), (eip(51).into(), Arc::default())].into());
     becomes("the other route", || async {
         ensure!(nodes[0].fib()?.routes.contains_key(&eip(51).into()));
         Ok(())

@@ -35,13 +35,13 @@ impl Part {
 
     /// The machines behind an address.
     fn machines(&self, address: IpAddr) -> BTreeSet<IpAddr> {
-        let routed = self.routes.get(&address).into_iter().flatten().copied();
+        let routed = self.routes.get(&address).into_iter().flat_map(|all| all.iter().copied());
         let direct = match self.orders.get(&address).map(|order| &order.delivery) {
             Some(Delivery::Direct { machines }) => Some(machines),
             Some(Delivery::Routed { .. } | Delivery::Local { .. }) | None => None,
         };
         let alike = |machine: &IpAddr| machine.is_ipv4() == address.is_ipv4();
-        let direct = direct.into_iter().flatten().map(|machine| machine.address);
+        let direct = direct.into_iter().flat_map(|all| all.iter().map(|machine| machine.address));
         routed.chain(direct).filter(alike).collect()
     }
 
