@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         address_that_a_host_has_is_left_to_it,
         routes_come_back_after_an_outage_of_the_link,
         gate_lets_nothing_else_through,
+        errors_are_led_by_what_they_quote_and_no_farther,
         what_fails_later_takes_no_address_back,
         refused_route_leaves_the_one_before_and_keeps_no_other,
         interface_that_vanishes_withdraws_what_it_announced,

@@ -76,7 +76,7 @@ fn main() -> ExitCode {
             interface_that_is_missing_is_told_and_harms_no_other_vlan,
             address_of_a_speaker_that_is_cut_off_is_given_to_nobody,
             advertisement_that_cannot_be_followed_says_why_and_harms_no_other,
-            address_that_is_a_machines_or_the_gateways_is_refused,
+            address_that_is_a_nodes_a_machines_or_the_gateways_is_refused,
             what_a_killed_speaker_left_is_taken_over_or_swept,
             speaker_that_is_removed_leaves_the_node_as_it_was,
             the_under_clusters_own_services_are_announced_and_taken_by_its_nodes,

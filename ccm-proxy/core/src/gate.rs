@@ -196,9 +196,11 @@ const fn name(protocol: Protocol) -> &'static str {
 ///
 /// An IPv6 error that is about a packet of an address of ours gets that packet's receiver for its
 /// sender: the kernel leads it by its outer addresses alone, and so it comes to the machine that the
-/// client is with. The sender is set by way of the destination, which is the quoted packet's sender
-/// before and after: what is set from a named field is reckoned into the checksum, and what is set
-/// from a place in the packet is not.
+/// client is with. The sender is set by way of the destination, since what is set from a named field
+/// is reckoned into the checksum, and what is set from a place in the packet is not. Afterwards the
+/// destination is the quoted packet's sender, which is no other than before, or the error is
+/// dropped: else whoever sends it would choose where it goes. That a hop limit was exceeded is not
+/// led: a traceroute is about who says so.
 const RULES: &str = r#"table ip %table {
 	set services { type ipv4_addr . inet_proto . inet_service; }
 	set addresses { type ipv4_addr; }
@@ -238,7 +240,13 @@ table ip6 %table {
 	counter unwelcome { comment "packets to the speaker that it has no use for" }
 	chain lead {
 		type filter hook prerouting priority mangle; policy accept;
-		iif "%interface" icmpv6 type { destination-unreachable, packet-too-big, parameter-problem } ip6 daddr @addresses @nh,192,128 set @th,256,128 ip6 saddr set ip6 daddr @nh,192,128 set @th,128,128
+		meta l4proto != icmpv6 accept
+		iif != "%interface" accept
+		icmpv6 type != { destination-unreachable, packet-too-big, parameter-problem } accept
+		ip6 daddr != @addresses accept
+		@nh,192,128 set @th,256,128 ip6 saddr set ip6 daddr @nh,192,128 set @th,128,128
+		ip6 daddr != @addresses counter name refused drop
+		ip6 saddr { ::, ::1, fe80::/10, ff00::/8 } counter name refused drop
 	}
 	chain forward {
 		type filter hook forward priority filter; policy drop;
@@ -330,10 +338,9 @@ mod tests {
     #[test]
     fn a_gate_that_is_loaded_replaces_what_was_there_and_names_its_interface() {
         let script = gate(&[("198.51.100.9", Protocol::Tcp, 80)], &[]).load("vlan205");
-        for family in ["inet", "ip", "ip6"] {
-            let gone = format!("table {family} {TABLE}\ndelete table {family} {TABLE}\n");
-            assert!(script.contains(&gone), "{script}");
-        }
+        let gone = |family| format!("table {family} {TABLE}\ndelete table {family} {TABLE}\n");
+        let before = ["inet", "ip", "ip6"].map(gone).concat();
+        assert!(script.starts_with(&before), "{script}");
         assert_eq!(script.matches(r#""vlan205""#).count(), 5);
         assert!(!script.contains('%'), "{script}");
         assert!(script.ends_with("services { 198.51.100.9 . tcp . 80 }\n"), "{script}");

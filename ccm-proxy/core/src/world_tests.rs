@@ -74,6 +74,27 @@ fn announcers(world: &World) -> Vec<NodeName> {
 }
 
 #[test]
+fn addresses_share_what_they_have_alike_and_nothing_else() {
+    let mut world = world();
+    let nodes = [node(2)].into();
+    let own = Eip { delivery: Delivery::Local { nodes }, ..eip() };
+    let [one, other, six, local] =
+        ["198.51.100.9", "198.51.100.10", "2001:db8::9", "198.51.100.11"].map(ip);
+    world.eips = [(one, eip()), (other, eip()), (six, eip()), (local, own)].into();
+    let Part { routes, orders, .. } = part(&world);
+    assert_eq!(*routes[&one], [ip("10.0.0.1"), ip("10.0.0.2")].into());
+    assert!(Arc::ptr_eq(&routes[&one], &routes[&other]));
+    assert_eq!(*routes[&six], [ip("2001:db8::1")].into());
+    assert!(Arc::ptr_eq(&orders[&one].nodes, &orders[&six].nodes));
+    assert_eq!((orders[&one].nodes.len(), orders[&local].nodes.len()), (3, 1));
+
+    world.eips.values_mut().for_each(|eip| eip.probe = Some(10_256));
+    let healthy = part(&world).without(&failing(10_256));
+    assert_eq!(*healthy.routes[&one], [ip("10.0.0.2")].into());
+    assert!(Arc::ptr_eq(&healthy.routes[&one], &healthy.routes[&other]));
+}
+
+#[test]
 fn an_address_leads_to_the_machines_of_its_family_and_its_ports_are_open() {
     let part = part(&world());
     let address = ip("198.51.100.9");

@@ -93,7 +93,7 @@ pub(super) fn api_server(name: &str, settings: &Settings) -> Result<Process> {
         // A short life in plenty of memory: less garbage collection, an earlier start. What ten
         // thousand objects take is below that limit: above it, a server does little else.
         .env("GOGC", "400")
-        .env("GOMEMLIMIT", "3GiB");
+        .env("GOMEMLIMIT", "1GiB");
     Process::start(format!("kube-apiserver of {name}"), exec, settings.log("kube-apiserver"))
 }
 

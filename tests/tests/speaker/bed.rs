@@ -309,7 +309,7 @@ impl Node {
     }
 
     /// Its address for BFD.
-    fn address(&self) -> Result<Ipv6Addr> {
+    pub(crate) fn address(&self) -> Result<Ipv6Addr> {
         Ok(self.interface.mac.context("no Ethernet address")?.link_local())
     }
 
@@ -351,10 +351,19 @@ impl Node {
         })
     }
 
-    /// Takes its gate away, as somebody else might.
+    /// Takes its gate away, as somebody else might, and puts that of an earlier version there, which
+    /// lets nothing through.
     pub(crate) async fn without_gate(&self) -> Result<()> {
         let nft = lab::exec::Exec::new(lab::exec::Place::NamespaceRoot(self.pin.clone()), "nft");
-        nft.args(["delete", "table", "ip", speaker_core::gate::TABLE]).output().await.map(drop)
+        let table = speaker_core::gate::TABLE;
+        let script = format!(
+            "delete table ip {table}
+             delete table ip6 {table}
+             table inet {table} {{
+                 chain forward {{ type filter hook forward priority filter; policy drop; }}
+             }}"
+        );
+        nft.args(["-f", "-"]).output_with_input(&script).await.map(drop)
     }
 
     /// Runs `ip` commands in its namespace.
@@ -374,8 +383,10 @@ impl Node {
         let table = speaker_core::gate::TABLE;
         let told = nft.args(["list", "counter", &family.to_string(), table, counter]);
         let told = told.output().await?;
-        let mut words = told.split_whitespace().skip_while(|word| *word != "packets");
-        words.nth(1).context("no figure")?.parse().context("no figure")
+        // What it counts is said in words before.
+        let figures = told.split("packets ").skip(1);
+        let mut figures = figures.filter_map(|rest| rest.split(' ').next()?.parse().ok());
+        figures.next().context("no figure")
     }
 
     /// Ends the speaker as it does when it is told to.

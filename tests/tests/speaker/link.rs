@@ -1,10 +1,12 @@
 //! What happens on the link.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use lab::netns::Host;
+use socket2::{Domain, Protocol, Socket, Type};
 use speaker_core::fib::Fib;
 use speaker_core::gate::Family;
 use speaker_core::l2::{Standing, solicited_node};
@@ -195,13 +197,60 @@ pub(crate) async fn gate_lets_nothing_else_through() -> Result<()> {
     Ok(())
 }
 
+pub(crate) async fn errors_are_led_by_what_they_quote_and_no_farther() -> Result<()> {
+    let (bed, nodes) = Bed::with_one("errors", 1, eip6(50)).await?;
+    Bed::introduce(&nodes).await?;
+    nodes[0].announces(eip6(50)).await?;
+    let to = SocketAddr::from((eip6(50), PORT6));
+    becomes("a connection", || async {
+        ensure!(connects(&bed.client, to).await);
+        Ok(())
+    })
+    .await?;
+    let elsewhere = nodes[0].address()?;
+    let to_link = (eip6(50), "fe80::1".parse()?);
+    for (quoted, counter) in [
+        ((eip6(50), eip6(100)), "errors"),
+        // It would come to the speaker itself, or seem to come from a host on the link.
+        ((elsewhere, eip6(100)), "refused"),
+        (to_link, "refused"),
+    ] {
+        let before = nodes[0].counted(Family::V6, counter).await?;
+        say_unreachable(&bed.client, eip6(50), quoted)?;
+        becomes(&format!("an error about {quoted:?}: {counter}"), || async {
+            ensure!(nodes[0].counted(Family::V6, counter).await? > before);
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Says to an address that a packet did not arrive, with these addresses (RFC 4443, 3.1).
+fn say_unreachable(
+    from: &Host,
+    to: Ipv6Addr,
+    (source, destination): (Ipv6Addr, Ipv6Addr),
+) -> Result<()> {
+    let mut error = vec![1, 0, 0, 0, 0, 0, 0, 0, 0x60, 0, 0, 0, 0, 8, 17, 64];
+    error.extend(source.octets());
+    error.extend(destination.octets());
+    error.extend([0; 8]);
+    from.netns().inside(|| {
+        let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
+        socket.send_to(&error, &SocketAddr::from((to, 0)).into())?;
+        Ok(())
+    })
+}
+
 pub(crate) async fn what_fails_later_takes_no_address_back() -> Result<()> {
     let (bed, nodes) = Bed::with_one("later", 1, eip(50)).await?;
     Bed::introduce(&nodes).await?;
     nodes[0].announces(eip(50)).await?;
     becomes("an answer", || bed.ask(50)).await?;
     let withdrawn = nodes[0].withdraws(50);
-    // The next change of the gate is refused; it is loaded whole then.
+    // The next change of the gate is refused; it is loaded whole then, in place of that which an
+    // earlier version left.
     nodes[0].without_gate().await?;
     bed.let_through(&nodes, &[50, 51])?;
     becomes("the gate is back", || nodes[0].counted(Family::V4, "refused")).await?;

@@ -17,7 +17,7 @@ const MTU: u16 = 1_450;
 /// As much is sent each way.
 const MEBIBYTE: usize = 1 << 20;
 /// As many clients are behind that link.
-const CLIENTS: u8 = 8;
+const CLIENTS: u8 = 16;
 /// How long a transfer may take. One whose packets are all too long takes for ever.
 const TRANSFER: Duration = Duration::from_secs(5);
 

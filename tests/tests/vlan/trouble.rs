@@ -1,12 +1,13 @@
 //! What stands in the way of an address, and who is told.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use cpo_api::{Eip, L2Advertisement};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use lab::builders::service;
 use lab::wait;
 use serde_json::json;
@@ -181,20 +182,31 @@ pub(crate) async fn advertisement_that_cannot_be_followed_says_why_and_harms_no_
     bed.end(tenant, "advertised", address).await
 }
 
-pub(crate) async fn address_that_is_a_machines_or_the_gateways_is_refused() -> Result<()> {
+pub(crate) async fn address_that_is_a_nodes_a_machines_or_the_gateways_is_refused() -> Result<()> {
     let bed = bed().await?;
     let tenant = bed.lab.tenant("a")?;
     let (lan, machine) = (tenant.lan()?, tenant.vm("vm1").await?.address());
-    let pool = json!({
-        "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": "AddressPool",
-        "metadata": {"name": "careless"},
-        "spec": {
-            "addresses": [lan.gateway().to_string(), machine.to_string()], "autoAssign": false,
-            "quarantineSeconds": 3, "tenants": {"names": ["a"]},
-        },
-    });
-    bed.lab.under().apply(&pool).await?;
-    for (name, address) in [("of-gateway", lan.gateway()), ("of-machine", machine)] {
+    let [node, ..] = bed.lab.lans()?.nodes() else { anyhow::bail!("a node is needed") };
+    let nodes: Api<Node> = Api::all(bed.lab.under().client());
+    let addresses = async |addresses: &[Ipv4Addr]| {
+        let address = |address| json!({"type": "InternalIP", "address": address});
+        let addresses: Vec<_> = addresses.iter().map(address).collect();
+        let patch = Patch::Merge(json!({"status": {"addresses": addresses}}));
+        nodes.patch_status(node.name(), &PatchParams::default(), &patch).await
+    };
+    let of_node = lan.address(139);
+    addresses(&[node.address(), of_node]).await?;
+    let all = [("of-gateway", lan.gateway()), ("of-machine", machine), ("of-node", of_node)];
+    for (name, address) in all {
+        let pool = json!({
+            "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": "AddressPool",
+            "metadata": {"name": name},
+            "spec": {
+                "addresses": [address.to_string()], "autoAssign": false, "quarantineSeconds": 3,
+                "tenants": {"names": ["a"]},
+            },
+        });
+        bed.lab.under().apply(&pool).await?;
         let asks = service(name).port(80).address(&address.to_string()).build();
         services(tenant).create(&PostParams::default(), &asks).await?;
         let api = services(tenant);
@@ -211,5 +223,6 @@ pub(crate) async fn address_that_is_a_machines_or_the_gateways_is_refused() -> R
         api.delete(name, &DeleteParams::default()).await?;
         wait::for_absence(&api, name, SOON).await?;
     }
+    addresses(&[node.address()]).await?;
     Ok(())
 }

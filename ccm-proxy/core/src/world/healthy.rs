@@ -1,7 +1,8 @@
 //! A part without the machines that do not answer as they should.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::{Connection, Part};
 use crate::health::{Failing, Target, kept};
@@ -50,18 +51,30 @@ impl Part {
     #[must_use]
     pub fn without(&self, failing: &Failing) -> Self {
         let mut part = self.clone();
+        let (mut ways, mut machines_of) = (BTreeMap::new(), BTreeMap::new());
         for (address, port) in &self.probes {
             let out = (*port, failing);
             if let Some(machines) = part.routes.get_mut(address) {
-                *machines = kept(machines, |machine| *machine, out);
+                *machines = same(&mut ways, machines, |machine| *machine, out);
             }
             match part.orders.get_mut(address).map(|order| &mut order.delivery) {
                 Some(Delivery::Routed { machines } | Delivery::Direct { machines }) => {
-                    *machines = kept(machines, |machine| machine.address, out);
+                    *machines = same(&mut machines_of, machines, |machine| machine.address, out);
                 }
                 Some(Delivery::Local { .. }) | None => {}
             }
         }
         part
     }
+}
+
+/// What is kept of machines that many addresses have alike, and have alike afterwards.
+fn same<M: Clone + Ord>(
+    found: &mut BTreeMap<(*const BTreeSet<M>, u16), Arc<BTreeSet<M>>>,
+    machines: &Arc<BTreeSet<M>>,
+    address: impl Fn(&M) -> IpAddr,
+    (port, failing): (u16, &Failing),
+) -> Arc<BTreeSet<M>> {
+    let found = found.entry((Arc::as_ptr(machines), port));
+    found.or_insert_with(|| kept(machines, address, (port, failing))).clone()
 }
