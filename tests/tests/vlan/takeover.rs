@@ -17,9 +17,8 @@ use crate::bed::{Bed, EXCLUDED, bed, go_on};
 const GAP: Duration = Duration::from_secs(1);
 
 /// How long the API server answers nothing before a node dies, and how long there is none
-/// afterwards: longer than a call to it may take, than the wait between two tries, and than a
-/// connection is kept that is not used.
-const AWAY: Duration = Duration::from_secs(60);
+/// afterwards.
+const AWAY: Duration = Duration::from_secs(5);
 
 /// How long a carrier is away that flaps.
 const FLAP: Duration = Duration::from_millis(300);
@@ -159,7 +158,7 @@ pub(crate) async fn api_server_away_changes_nothing_and_speakers_go_on_alone() -
     let tenant = bed.lab.tenant("a")?;
     let owner = bed.owner(bed.web()?).await?;
     let server = bed.lab.under().api_server();
-    let stream = Stream::start(bed.client()?, &format!("http://{}/", bed.web()?), 100, 240);
+    let stream = Stream::start(bed.client()?, &format!("http://{}/", bed.web()?), 100, 120);
     let bridge = bed.lab.tenant("a")?.lan()?.bridge();
     server.pause()?;
     bed.answers_from_now_on(bed.web()?, AWAY).await?;
