@@ -16,8 +16,7 @@ use crate::bed::{Bed, EXCLUDED, bed, go_on};
 /// The longest time without an answer that a take-over may cause.
 const GAP: Duration = Duration::from_secs(1);
 
-/// How long the API server answers nothing before a node dies, and how long there is none
-/// afterwards.
+/// How long the API server answers nothing before a node dies, and how long afterwards.
 const AWAY: Duration = Duration::from_secs(5);
 
 /// How long a carrier is away that flaps.
@@ -165,16 +164,13 @@ pub(crate) async fn api_server_away_changes_nothing_and_speakers_go_on_alone() -
     // A dead node: its kernel would go on without its speaker.
     bridge.ip(&format!("link set {} nomaster", owner.node())).await?;
     owner.process().kill().await?;
-    // What only waited is refused from now on: every watch ends.
-    server.kill().await?;
     bed.answers_from_now_on(bed.web()?, AWAY).await?;
-    server.start_again()?;
-    bed.lab.under().ready().await?;
+    server.resume()?;
     let report = stream.stop().await?;
     eprintln!("longest gap without the API server for {:?}: {:?}", AWAY * 2, report.longest_gap);
     ensure!(report.longest_gap < GAP + Duration::from_millis(200), "{report:?}");
     bed.moves_from(bed.web()?, owner.node()).await?;
-    // Whoever lost sight of it meanwhile sees again what is wanted.
+    // What is wanted is seen again.
     bed.pods("a", "after").await?;
     let after =
         bed.serve(tenant, &service("after").selector("app", "after").port(80).build()).await?;
