@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::announcements::{Announcements, Write, Written};
 use crate::input::{Input, Kind, Object, Source, Told};
 use crate::lease::Own;
+use crate::shared::Alike;
 use crate::status::Status;
 use crate::store::Store;
 use crate::vlan::Wanted;
@@ -56,6 +57,7 @@ pub(crate) struct Heart {
     us: NodeName,
     /// Namespaces are removed at the end.
     remove: bool,
+    alike: Alike,
     store: Store,
     announcements: Announcements,
     vlans: Vlans,
@@ -82,6 +84,7 @@ impl Heart {
     ) -> Self {
         let (places, complained) = Default::default();
         Self {
+            alike: Alike::default(),
             store: Store::new(us.clone()),
             announcements: Announcements::default(),
             vlans: Vlans::new(us.clone(), ground, told),
@@ -166,7 +169,7 @@ impl Heart {
     fn object(&mut self, mut object: Object, source: Source) {
         match &mut object {
             Object::Eip(address, seen) => {
-                seen.iter_mut().for_each(|seen| self.store.share(&mut seen.eip));
+                seen.iter_mut().for_each(|seen| self.alike.share(&mut seen.eip));
                 if !self.announcements.see(*address, seen.as_deref(), source) {
                     return;
                 }
@@ -279,7 +282,7 @@ impl Heart {
         let (write, ended) = ended.context("a write into an Eip panicked")?;
         let now = self.start.elapsed();
         if let Some(mut eip) = self.announcements.ended(&write, ended, now) {
-            self.store.share(&mut eip.eip);
+            self.alike.share(&mut eip.eip);
             self.store.take(Object::Eip(write.address, Some(eip)));
         }
         Ok(())

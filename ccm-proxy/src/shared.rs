@@ -1,12 +1,38 @@
-//! Values that many objects have alike, kept once.
+//! What many `Eip`s have alike, kept once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use speaker_core::order::{Delivery, Machine};
+use speaker_core::world::Eip;
+
+/// What many `Eip`s have alike.
+#[derive(Debug, Default)]
+pub(crate) struct Alike {
+    names: Shared<str>,
+    advertised: Shared<BTreeSet<String>>,
+    machines: Shared<BTreeSet<Machine>>,
+}
+
+impl Alike {
+    /// Has an `Eip` share with the others what they have alike.
+    pub(crate) fn share(&mut self, eip: &mut Eip) {
+        self.names.share(&mut eip.vlan);
+        self.names.share(&mut eip.tenant);
+        self.advertised.share(&mut eip.advertised);
+        match &mut eip.delivery {
+            Delivery::Routed { machines } | Delivery::Direct { machines } => {
+                self.machines.share(machines);
+            }
+            Delivery::Local { .. } => {}
+        }
+    }
+}
+
 /// Kept values. What nobody else has any more is forgotten when there are twice as many as were in
 /// use before.
 #[derive(Debug)]
-pub(crate) struct Shared<T: ?Sized> {
+struct Shared<T: ?Sized> {
     kept: BTreeSet<Arc<T>>,
     most: usize,
 }
@@ -19,7 +45,7 @@ impl<T: ?Sized> Default for Shared<T> {
 
 impl<T: Ord + ?Sized> Shared<T> {
     /// Puts the kept value in the place of one that is equal to it.
-    pub(crate) fn share(&mut self, value: &mut Arc<T>) {
+    fn share(&mut self, value: &mut Arc<T>) {
         if let Some(kept) = self.kept.get(&*value) {
             *value = kept.clone();
             return;

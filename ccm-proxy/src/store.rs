@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use speaker_core::node::NodeName;
-use speaker_core::order::{Delivery, Machine};
 use speaker_core::vlan::Member;
-use speaker_core::world::{Eip, Part, VlanName, World};
+use speaker_core::world::{Part, VlanName, World};
 
 use crate::input::{Kind, Object};
 use crate::lease;
-use crate::shared::Shared;
 
 /// What is known, as a speaker needs it.
 #[derive(Debug)]
@@ -23,44 +21,15 @@ pub(crate) struct Store {
     unreadable: BTreeSet<VlanName>,
     /// The kinds that were listed once.
     listed: BTreeSet<Kind>,
-    alike: Alike,
     /// Something changed since the last plan.
     changed: bool,
-}
-
-/// What many `Eip`s have alike.
-#[derive(Debug, Default)]
-struct Alike {
-    names: Shared<str>,
-    advertised: Shared<BTreeSet<String>>,
-    machines: Shared<BTreeSet<Machine>>,
-}
-
-impl Alike {
-    fn share(&mut self, eip: &mut Eip) {
-        self.names.share(&mut eip.vlan);
-        self.names.share(&mut eip.tenant);
-        self.advertised.share(&mut eip.advertised);
-        match &mut eip.delivery {
-            Delivery::Routed { machines } | Delivery::Direct { machines } => {
-                self.machines.share(machines);
-            }
-            Delivery::Local { .. } => {}
-        }
-    }
 }
 
 impl Store {
     /// One that knows nothing yet.
     pub(crate) fn new(us: NodeName) -> Self {
         let (world, deleting, unreadable, listed) = Default::default();
-        let alike = Alike::default();
-        Self { us, world, deleting, unreadable, listed, alike, changed: false }
-    }
-
-    /// Has an `Eip` share with the others what they have alike.
-    pub(crate) fn share(&mut self, eip: &mut Eip) {
-        self.alike.share(eip);
+        Self { us, world, deleting, unreadable, listed, changed: false }
     }
 
     /// Takes what is known of an object.

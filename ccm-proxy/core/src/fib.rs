@@ -74,8 +74,7 @@ impl Fib {
     pub fn changes(&self, wanted: &Wanted) -> Changes {
         let mut planned = Planned::new(self);
         let mut groups = self.reusable(wanted);
-        let sets = sets(wanted);
-        for machines in sets {
+        for machines in sets(wanted) {
             let hops: Vec<NextHopId> = machines.iter().map(|m| planned.next_hop(*m)).collect();
             let id = *groups.entry(machines).or_insert_with(|| planned.unused());
             if planned.fib.groups.get(&id) != Some(&hops) {

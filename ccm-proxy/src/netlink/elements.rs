@@ -19,8 +19,6 @@ const NEW_ELEMENT: u16 = SUBSYSTEM << 8 | 12;
 const DELETE_ELEMENT: u16 = SUBSYSTEM << 8 | 14;
 
 const FAMILY_NONE: u8 = 0;
-const FAMILY_IPV4: u8 = 2;
-const FAMILY_IPV6: u8 = 10;
 
 const REQUEST: u16 = 0x1;
 const ACK: u16 = 0x4;
@@ -106,7 +104,7 @@ fn messages(change: &Change, first: u32) -> Vec<Vec<u8>> {
     let of = |kind: u16, flags: u16| {
         move |element: &Element| {
             let (family, set) = element.set();
-            (kind, REQUEST | ACK | flags, number_of_family(family), 0, list(set, element))
+            (kind, REQUEST | ACK | flags, protocol_family(family), 0, list(set, element))
         }
     };
     let less = change.less.iter().map(of(DELETE_ELEMENT, 0));
@@ -176,10 +174,11 @@ fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-const fn number_of_family(family: Family) -> u8 {
+/// `NFPROTO_IPV4`, `NFPROTO_IPV6`.
+const fn protocol_family(family: Family) -> u8 {
     match family {
-        Family::V4 => FAMILY_IPV4,
-        Family::V6 => FAMILY_IPV6,
+        Family::V4 => 2,
+        Family::V6 => 10,
     }
 }
 

@@ -157,8 +157,8 @@ pub(crate) async fn api_server_away_changes_nothing_and_speakers_go_on_alone() -
     let tenant = bed.lab.tenant("a")?;
     let owner = bed.owner(bed.web()?).await?;
     let server = bed.lab.under().api_server();
-    let stream = Stream::start(bed.client()?, &format!("http://{}/", bed.web()?), 100, 120);
-    let bridge = bed.lab.tenant("a")?.lan()?.bridge();
+    let stream = stream(bed, 100)?;
+    let bridge = tenant.lan()?.bridge();
     server.pause()?;
     bed.answers_from_now_on(bed.web()?, AWAY).await?;
     // A dead node: its kernel would go on without its speaker.

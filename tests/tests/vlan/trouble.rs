@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use cpo_api::{Eip, L2Advertisement};
+use cpo_api::{AddressPool, Eip, L2Advertisement};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -196,8 +196,16 @@ pub(crate) async fn address_that_is_a_nodes_a_machines_or_the_gateways_is_refuse
     };
     let of_node = lan.address(139);
     addresses(&[node.address(), of_node]).await?;
-    let all = [("of-gateway", lan.gateway()), ("of-machine", machine), ("of-node", of_node)];
-    for (name, address) in all {
+    let text = format!("which is the address of Node {}", node.name());
+    // The gateway and nodes spoil a pool; a machine's address is one of it that is taken. A tenant
+    // is told the same of all.
+    let all = [
+        ("of-gateway", lan.gateway(), "RangeForbidden", "which is the gateway"),
+        ("of-machine", machine, "Ready", ""),
+        ("of-node", of_node, "RangeForbidden", text.as_str()),
+    ];
+    let pools: Api<AddressPool> = Api::all(bed.lab.under().client());
+    for (name, address, ready, text) in all {
         let pool = json!({
             "apiVersion": "cloud-provider-ovn.io/v1alpha1", "kind": "AddressPool",
             "metadata": {"name": name},
@@ -207,21 +215,27 @@ pub(crate) async fn address_that_is_a_nodes_a_machines_or_the_gateways_is_refuse
             },
         });
         bed.lab.under().apply(&pool).await?;
+        let says = |of: &AddressPool| {
+            let conditions = of.status.iter().flat_map(|status| &status.conditions);
+            let mut all = conditions.filter(|condition| condition.type_ == "Ready");
+            all.any(|found| found.reason == ready && found.message.contains(text))
+        };
+        wait::for_object(&pools, name, &format!("{ready} {text}"), SOON, says).await?;
         let asks = service(name).port(80).address(&address.to_string()).build();
         services(tenant).create(&PostParams::default(), &asks).await?;
         let api = services(tenant);
         let refused = |s: &k8s_openapi::api::core::v1::Service| {
-            let conditions = s.status.as_ref().and_then(|s| s.conditions.as_ref());
-            let refusal = |c: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
-                c.type_ == "cloud-provider-ovn.io/AddressAssigned" && c.status == "False"
-            };
-            conditions.into_iter().flatten().any(refusal)
+            let conditions = s.status.iter().flat_map(|status| status.conditions.iter().flatten());
+            let mut assigned =
+                conditions.filter(|c| c.type_ == "cloud-provider-ovn.io/AddressAssigned");
+            assigned.any(|c| c.status == "False" && c.reason == "AddressNotInPool")
         };
         let service = wait::for_object(&api, name, "to be refused", SOON, refused).await?;
         ensure!(published(&service).is_none(), "{service:?}");
         ensure!(bed.eips().get_opt(&address.to_string()).await?.is_none(), "{address} is given");
         api.delete(name, &DeleteParams::default()).await?;
         wait::for_absence(&api, name, SOON).await?;
+        pools.delete(name, &DeleteParams::default()).await?;
     }
     addresses(&[node.address()]).await?;
     Ok(())

@@ -55,11 +55,12 @@ impl Part {
         for (address, port) in &self.probes {
             let out = (*port, failing);
             if let Some(machines) = part.routes.get_mut(address) {
-                *machines = same(&mut ways, machines, |machine| *machine, out);
+                *machines = kept_alike(&mut ways, machines, |machine| *machine, out);
             }
             match part.orders.get_mut(address).map(|order| &mut order.delivery) {
                 Some(Delivery::Routed { machines } | Delivery::Direct { machines }) => {
-                    *machines = same(&mut machines_of, machines, |machine| machine.address, out);
+                    *machines =
+                        kept_alike(&mut machines_of, machines, |machine| machine.address, out);
                 }
                 Some(Delivery::Local { .. }) | None => {}
             }
@@ -69,7 +70,7 @@ impl Part {
 }
 
 /// What is kept of machines that many addresses have alike, and have alike afterwards.
-fn same<M: Clone + Ord>(
+fn kept_alike<M: Clone + Ord>(
     found: &mut BTreeMap<(*const BTreeSet<M>, u16), Arc<BTreeSet<M>>>,
     machines: &Arc<BTreeSet<M>>,
     address: impl Fn(&M) -> IpAddr,
