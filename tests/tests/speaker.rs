@@ -6,8 +6,12 @@ use lab::{harness, tests};
 
 #[path = "speaker/bed.rs"]
 mod bed;
+#[path = "speaker/gate.rs"]
+mod gate;
 #[path = "speaker/link.rs"]
 mod link;
+#[path = "speaker/node.rs"]
+mod node;
 #[path = "speaker/place.rs"]
 mod place;
 #[path = "speaker/probe.rs"]
@@ -15,6 +19,7 @@ mod probe;
 #[path = "speaker/watch.rs"]
 mod watch;
 
+use gate::*;
 use link::*;
 use place::*;
 use probe::*;
@@ -31,6 +36,7 @@ fn main() -> ExitCode {
         routes_come_back_after_an_outage_of_the_link,
         gate_lets_nothing_else_through,
         errors_are_led_by_what_they_quote_and_no_farther,
+        connection_goes_on_when_a_machine_that_sent_it_back_knows_the_address,
         what_fails_later_takes_no_address_back,
         refused_route_leaves_the_one_before_and_keeps_no_other,
         interface_that_vanishes_withdraws_what_it_announced,

@@ -58,6 +58,7 @@ fn main() -> ExitCode {
             a_speaker_is_no_way_for_anything_else,
             machine_whose_kube_proxy_does_not_answer_gets_nothing_unless_all_are_so,
             packet_to_a_closed_port_is_seen_once,
+            connection_begun_before_kube_proxy_knows_the_address_goes_on,
             tenants_with_the_same_addresses_are_kept_apart,
             machines_pods_and_the_client_reach_each_other_by_ipv6,
             a_narrow_link_on_the_way_is_told_to_the_machine_that_sends,

@@ -14,6 +14,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use pools::{Port, Protocol};
 
 use crate::health::Target;
+use crate::mac::MacAddress;
 
 /// Name of the tables.
 pub const TABLE: &str = "cloud-provider-ovn";
@@ -28,7 +29,9 @@ pub enum Family {
 }
 
 impl Family {
-    const fn of(address: IpAddr) -> Self {
+    /// That of an address.
+    #[must_use]
+    pub const fn of(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(_) => Self::V4,
             IpAddr::V6(_) => Self::V6,
@@ -55,6 +58,8 @@ pub struct Gate {
     pub peers: BTreeSet<Ipv6Addr>,
     /// The machines that we ask, and the ports from which they answer.
     pub probed: BTreeSet<Target>,
+    /// The interfaces of machines behind the addresses of a family, as far as they are known.
+    pub machines: BTreeSet<(Family, MacAddress)>,
 }
 
 impl Gate {
@@ -108,7 +113,10 @@ impl Gate {
         let peers = self.peers.difference(&other.peers).copied().map(Element::Peer);
         let ports = services().map(|(address, port)| Element::Service(*address, *port));
         let probed = self.probed.difference(&other.probed).copied().map(Element::Probed);
-        ports.chain(addresses.map(Element::Address)).chain(peers).chain(probed).collect()
+        let machines = self.machines.difference(&other.machines);
+        let machines = machines.map(|(family, mac)| Element::Machine(*family, *mac));
+        let all = ports.chain(addresses.map(Element::Address)).chain(peers);
+        all.chain(probed).chain(machines).collect()
     }
 
     /// The ports of an address that are open.
@@ -153,6 +161,8 @@ pub enum Element {
     Peer(Ipv6Addr),
     /// A machine that we ask, and the port from which it answers.
     Probed(Target),
+    /// The interface of a machine behind addresses of a family.
+    Machine(Family, MacAddress),
 }
 
 impl Element {
@@ -164,6 +174,7 @@ impl Element {
             Self::Address(address) => (Family::of(*address), "addresses"),
             Self::Peer(_) => (Family::V6, "peers"),
             Self::Probed(Target { machine, .. }) => (Family::of(*machine), "probed"),
+            Self::Machine(family, _) => (*family, "machines"),
         }
     }
 }
@@ -178,6 +189,7 @@ impl fmt::Display for Element {
             Self::Address(address) => address.fmt(f),
             Self::Peer(address) => address.fmt(f),
             Self::Probed(Target { machine, port }) => write!(f, "{machine} . {port}"),
+            Self::Machine(_, mac) => mac.fmt(f),
         }
     }
 }
@@ -190,86 +202,8 @@ const fn name(protocol: Protocol) -> &'static str {
     }
 }
 
-/// The rules; what comes and goes is in the sets. Of a machine that we ask its answers come in, and
-/// no connection that it opens. A fragment that is not the first has no ports,
-/// and is let through to an address of ours: without its first it is nothing.
-///
-/// An IPv6 error that is about a packet of an address of ours gets that packet's receiver for its
-/// sender: the kernel leads it by its outer addresses alone, and so it comes to the machine that the
-/// client is with. The sender is set by way of the destination, since what is set from a named field
-/// is reckoned into the checksum, and what is set from a place in the packet is not. Afterwards the
-/// destination is the quoted packet's sender, which is no other than before, or the error is
-/// dropped: else whoever sends it would choose where it goes. That a hop limit was exceeded is not
-/// led: a traceroute is about who says so.
-const RULES: &str = r#"table ip %table {
-	set services { type ipv4_addr . inet_proto . inet_service; }
-	set addresses { type ipv4_addr; }
-	set probed { type ipv4_addr . inet_service; }
-	counter passed { comment "packets to a Service" }
-	counter errors { comment "errors about packets of a Service" }
-	counter refused { comment "packets to what is no Service" }
-	counter strayed { comment "packets that would leave the link" }
-	counter unwelcome { comment "packets to the speaker that it has no use for" }
-	chain forward {
-		type filter hook forward priority filter; policy drop;
-		iif != "%interface" counter name strayed drop
-		oif != "%interface" counter name strayed drop
-		ip daddr . ip protocol . th dport @services counter name passed accept
-		ip frag-off & 0x1fff != 0 ip daddr @addresses counter name passed accept
-		icmp type { destination-unreachable, time-exceeded, parameter-problem } ip daddr @addresses counter name errors accept
-		counter name refused
-	}
-	chain input {
-		type filter hook input priority filter; policy drop;
-		iif "lo" accept
-		icmp type { echo-request, echo-reply, destination-unreachable, time-exceeded, parameter-problem } accept
-		tcp flags & (syn | ack) == syn counter name unwelcome drop
-		ip saddr . tcp sport @probed accept
-		counter name unwelcome
-	}
-}
-table ip6 %table {
-	set services { type ipv6_addr . inet_proto . inet_service; }
-	set addresses { type ipv6_addr; }
-	set peers { type ipv6_addr; }
-	set probed { type ipv6_addr . inet_service; }
-	counter passed { comment "packets to a Service" }
-	counter errors { comment "errors about packets of a Service" }
-	counter refused { comment "packets to what is no Service" }
-	counter strayed { comment "packets that would leave the link" }
-	counter unwelcome { comment "packets to the speaker that it has no use for" }
-	chain lead {
-		type filter hook prerouting priority mangle; policy accept;
-		meta l4proto != icmpv6 accept
-		iif != "%interface" accept
-		icmpv6 type != { destination-unreachable, packet-too-big, parameter-problem } accept
-		ip6 daddr != @addresses accept
-		@nh,192,128 set @th,256,128 ip6 saddr set ip6 daddr @nh,192,128 set @th,128,128
-		ip6 daddr != @addresses counter name refused drop
-		ip6 saddr { ::, ::1, fe80::/10, ff00::/8 } counter name refused drop
-	}
-	chain forward {
-		type filter hook forward priority filter; policy drop;
-		iif != "%interface" counter name strayed drop
-		oif != "%interface" counter name strayed drop
-		ip6 daddr . meta l4proto . th dport @services counter name passed accept
-		frag frag-off != 0 ip6 daddr @addresses counter name passed accept
-		icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ip6 daddr @addresses counter name errors accept
-		counter name refused
-	}
-	chain input {
-		type filter hook input priority filter; policy drop;
-		iif "lo" accept
-		icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query } ip6 hoplimit 255 accept
-		icmpv6 type mld-listener-query accept
-		icmpv6 type { echo-request, echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
-		udp dport 3784 ip6 hoplimit 255 ip6 saddr @peers accept
-		tcp flags & (syn | ack) == syn counter name unwelcome drop
-		ip6 saddr . tcp sport @probed accept
-		counter name unwelcome
-	}
-}
-"#;
+/// The rules; what comes and goes is in the sets.
+const RULES: &str = include_str!("gate.nft");
 
 #[cfg(test)]
 mod tests {
@@ -283,7 +217,7 @@ mod tests {
             })
             .collect();
         let peers = peers.iter().map(|peer| peer.parse().unwrap()).collect();
-        Gate { services, peers, probed: BTreeSet::new() }
+        Gate { services, peers, ..Gate::default() }
     }
 
     #[test]
@@ -320,6 +254,23 @@ mod tests {
             script,
             "add element ip cloud-provider-ovn probed { 10.205.0.1 . 10256 }\n\
              add element ip6 cloud-provider-ovn probed { 2001:db8::1 . 30000 }\n"
+        );
+    }
+
+    #[test]
+    fn machines_are_known_by_family_to_see_what_they_send_back() {
+        let mac: MacAddress = "02:00:00:00:00:01".parse().unwrap();
+        let machines = [(Family::V4, mac), (Family::V6, mac)].into();
+        let known = Gate { machines, ..Gate::default() };
+        assert_eq!(
+            Gate::default().change(&known),
+            "add element ip cloud-provider-ovn machines { 02:00:00:00:00:01 }\n\
+             add element ip6 cloud-provider-ovn machines { 02:00:00:00:00:01 }\n"
+        );
+        let one = Gate { machines: [(Family::V4, mac)].into(), ..Gate::default() };
+        assert_eq!(
+            known.change(&one),
+            "delete element ip6 cloud-provider-ovn machines { 02:00:00:00:00:01 }\n"
         );
     }
 

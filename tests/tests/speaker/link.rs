@@ -1,17 +1,15 @@
 //! What happens on the link.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use lab::netns::Host;
-use socket2::{Domain, Protocol, Socket, Type};
 use speaker_core::fib::Fib;
 use speaker_core::gate::Family;
 use speaker_core::l2::{Standing, solicited_node};
 
-use crate::bed::{Bed, PORT, PORT6, becomes, connects, eip, eip6};
+use crate::bed::{Bed, PORT, PORT6, becomes, connects, eip, eip6, mac_of};
 
 pub(crate) async fn address_is_probed_announced_and_leads_through_the_speaker() -> Result<()> {
     let (bed, nodes) = Bed::with_one("one", 2, eip(50)).await?;
@@ -38,7 +36,7 @@ pub(crate) async fn address_is_probed_announced_and_leads_through_the_speaker() 
     }
     ensure!(pods.len() == 2, "both machines get traffic: {pods:?}");
     ensure!(
-        nodes[0].counted(Family::V4, "passed").await? > 0
+        nodes[0].passed(Family::V4).await? > 0
             && nodes[0].counted(Family::V4, "refused").await? == 0
     );
     Ok(())
@@ -58,7 +56,7 @@ pub(crate) async fn ipv6_address_leads_through_the_speaker() -> Result<()> {
         Ok(())
     })
     .await?;
-    ensure!(nodes[0].counted(Family::V6, "passed").await? > 0);
+    ensure!(nodes[0].passed(Family::V6).await? > 0);
     let closed = SocketAddr::from((eip6(50), PORT6 + 1));
     let before = nodes[0].counted(Family::V6, "refused").await?;
     ensure!(!connects(&bed.client, closed).await, "no port of a Service");
@@ -142,13 +140,11 @@ pub(crate) async fn address_that_a_host_has_is_left_to_it() -> Result<()> {
     bed.let_through(&nodes, &[50])?;
     bed.announce(&nodes, eip(50)).await?;
     Bed::introduce(&nodes).await?;
-    let shown = stranger.ip("link show eth0").await?;
-    let mut words = shown.split_whitespace().skip_while(|word| *word != "link/ether");
-    let mac = words.nth(1).context("no Ethernet address")?.to_owned();
-    let conflict = |standing: Option<&Standing>| matches!(standing, Some(Standing::Conflict { with }) if with.to_string() == mac);
+    let mac = mac_of(&stranger).await?;
+    let conflict = |standing: Option<&Standing>| matches!(standing, Some(Standing::Conflict { with }) if *with == mac);
     nodes[0].stands_as(eip(50), conflict).await?;
     ensure!(!connects(&bed.client, SocketAddr::from((eip(50), PORT))).await);
-    ensure!(bed.resolved(50).await? == Some(mac.clone()), "the stranger's");
+    ensure!(bed.resolved(50).await? == Some(mac.to_string()), "the stranger's");
     Ok(())
 }
 
@@ -176,71 +172,6 @@ pub(crate) async fn routes_come_back_after_an_outage_of_the_link() -> Result<()>
     })
     .await?;
     Ok(())
-}
-
-pub(crate) async fn gate_lets_nothing_else_through() -> Result<()> {
-    let (bed, nodes) = Bed::with_one("gate", 1, eip(50)).await?;
-    Bed::introduce(&nodes).await?;
-    nodes[0].announces(eip(50)).await?;
-    becomes("an answer", || bed.ask(50)).await?;
-    ensure!(!connects(&bed.client, SocketAddr::from((eip(50), 81))).await, "no port of a Service");
-    ensure!(nodes[0].counted(Family::V4, "refused").await? > 0);
-    // What is no address of a Service does not pass, though there is a way and somebody sends it.
-    let mac = nodes[0].interface.mac.context("no Ethernet address")?;
-    let vm = bed.machines.first().context("no machine")?.host.address();
-    let client = bed.client.netns();
-    client.ip(&format!("neigh replace {vm} lladdr {mac} dev eth0 nud permanent")).await?;
-    nodes[0].ip(&format!("route add {vm}/32 dev vlan")).await?;
-    let before = nodes[0].counted(Family::V4, "refused").await?;
-    ensure!(!connects(&bed.client, SocketAddr::from((vm, PORT))).await, "it is no router");
-    ensure!(nodes[0].counted(Family::V4, "refused").await? > before);
-    Ok(())
-}
-
-pub(crate) async fn errors_are_led_by_what_they_quote_and_no_farther() -> Result<()> {
-    let (bed, nodes) = Bed::with_one("errors", 1, eip6(50)).await?;
-    Bed::introduce(&nodes).await?;
-    nodes[0].announces(eip6(50)).await?;
-    let to = SocketAddr::from((eip6(50), PORT6));
-    becomes("a connection", || async {
-        ensure!(connects(&bed.client, to).await);
-        Ok(())
-    })
-    .await?;
-    let elsewhere = nodes[0].address()?;
-    let to_link = (eip6(50), "fe80::1".parse()?);
-    for (quoted, counter) in [
-        ((eip6(50), eip6(100)), "errors"),
-        // It would come to the speaker itself, or seem to come from a host on the link.
-        ((elsewhere, eip6(100)), "refused"),
-        (to_link, "refused"),
-    ] {
-        let before = nodes[0].counted(Family::V6, counter).await?;
-        say_unreachable(&bed.client, eip6(50), quoted)?;
-        becomes(&format!("an error about {quoted:?}: {counter}"), || async {
-            ensure!(nodes[0].counted(Family::V6, counter).await? > before);
-            Ok(())
-        })
-        .await?;
-    }
-    Ok(())
-}
-
-/// Says to an address that a packet did not arrive, with these addresses (RFC 4443, 3.1).
-fn say_unreachable(
-    from: &Host,
-    to: Ipv6Addr,
-    (source, destination): (Ipv6Addr, Ipv6Addr),
-) -> Result<()> {
-    let mut error = vec![1, 0, 0, 0, 0, 0, 0, 0, 0x60, 0, 0, 0, 0, 8, 17, 64];
-    error.extend(source.octets());
-    error.extend(destination.octets());
-    error.extend([0; 8]);
-    from.netns().inside(|| {
-        let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
-        socket.send_to(&error, &SocketAddr::from((to, 0)).into())?;
-        Ok(())
-    })
 }
 
 pub(crate) async fn what_fails_later_takes_no_address_back() -> Result<()> {

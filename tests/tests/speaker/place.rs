@@ -10,7 +10,8 @@ use lab::space::Space;
 use lab::switch::Switch;
 use speaker_core::world::{Connection, ConnectionKind, VlanName};
 
-use crate::bed::{Bed, Node, becomes, by, eip};
+use crate::bed::{Bed, becomes, by, eip};
+use crate::node::Node;
 
 /// An interface of a namespace.
 fn interface(at: &Namespace, name: &str) -> Result<Option<Interface>> {
@@ -44,7 +45,7 @@ pub(crate) async fn moved_interface_serves_is_adopted_and_goes_back_as_it_was() 
         (Namespace::at(format!("/run/netns/{}", netns.name()).into()), bed.ground(&netns, 1)?);
     let before = interface(&host, "eth0")?.context("no eth0")?;
     let (moved, vlan) = (by(ConnectionKind::Moved), VlanName::from("node1"));
-    let mut node = bed.start(1, netns, &ground, &moved).await?;
+    let mut node = Node::start(1, netns, &ground, &moved)?;
     ensure!(interface(&host, "eth0")?.is_none(), "it is on the node still");
     ensure!(node.interface.mac == before.mac, "another interface: {:?}", node.interface);
     serves(&bed, &node).await?;
@@ -138,7 +139,7 @@ pub(crate) async fn port_of_open_vswitch_serves_on_its_vlan_and_is_deleted_at_th
         |tag| Connection { interface: "br-vlan".to_owned(), ..by(ConnectionKind::OvsPort { tag }) };
     let vlan = VlanName::from("node1");
     let name = Ovs::port(&ground.pin(&vlan));
-    let mut node = bed.start(1, netns, &ground, &port(205)).await?;
+    let mut node = Node::start(1, netns, &ground, &port(205))?;
     ensure!(node.interface.name == name, "{:?}", node.interface);
     serves(&bed, &node).await?;
     node.kill().await;

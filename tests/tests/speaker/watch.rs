@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::bed::{Bed, Node, SOON, becomes, eip};
+use crate::bed::{Bed, SOON, becomes, eip};
+use crate::node::Node;
 
 /// How long a question waits for answers, until the next one about the same address.
 const ASKED_EVERY: Duration = Duration::from_millis(10);

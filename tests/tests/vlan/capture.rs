@@ -55,11 +55,26 @@ impl Capture {
         Ok(Self(process))
     }
 
+    /// Waits until so many packets were captured.
+    pub(crate) async fn sees(&self, packets: usize) -> Result<()> {
+        wait::until(&format!("{packets} packets"), SOON, || async {
+            let seen = self.packets()?;
+            ensure!(seen.len() >= packets, "{seen:#?}");
+            Ok(())
+        })
+        .await
+    }
+
     /// Ends the capture; gives a line for each packet.
     pub(crate) async fn stop(self) -> Result<Vec<String>> {
         self.0.stop().await?;
         let text = std::fs::read_to_string(self.0.log())?;
         ensure!(text.contains("\n0 packets dropped by kernel"), "packets are missing");
+        self.packets()
+    }
+
+    fn packets(&self) -> Result<Vec<String>> {
+        let text = std::fs::read_to_string(self.0.log())?;
         let packets = text.lines().filter(|line| line.contains(" > "));
         Ok(packets.map(str::to_owned).collect())
     }

@@ -201,6 +201,53 @@ pub(crate) async fn packet_to_a_closed_port_is_seen_once() -> Result<()> {
     Ok(())
 }
 
+pub(crate) async fn connection_begun_before_kube_proxy_knows_the_address_goes_on() -> Result<()> {
+    let bed = bed().await?;
+    // By nftables, and by iptables.
+    for name in ["a", "b"] {
+        bed.pods(name, "early").await?;
+        for family in FAMILIES {
+            let begun = begun_early(bed, bed.lab.tenant(name)?, family).await;
+            begun.with_context(|| format!("tenant {name}, {family:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+async fn begun_early(bed: &Bed, tenant: &Tenant, family: Family) -> Result<()> {
+    let vms = tenant.vms().await;
+    vms.iter().try_for_each(|vm| vm.proxy().pause())?;
+    let early = service("early").port(80).spec(|spec| {
+        spec.ip_families = Some(vec![family.name().to_owned()]);
+    });
+    let address = bed.create(tenant, &early.build()).await?;
+    let owner = bed.owner(address).await?;
+    // What opens a connection, or resets one.
+    let flags = match family {
+        Family::V4 => "tcp[tcpflags]",
+        Family::V6 => "ip6[53]",
+    };
+    let filter = format!("dst host {address} and tcp and {flags} & (tcp-syn|tcp-rst) != 0");
+    let at = (tenant.lan()?.bridge().name(), owner.node());
+    let capture = Capture::start(&bed.lab, at, &filter).await?;
+    let begins = bed.client()?.netns().dial(SocketAddr::new(address, 80), SOON);
+    let learns = async {
+        // To the speaker, to a machine and back; to the machine and back as a reset.
+        let seen = capture.sees(5).await;
+        vms.iter().try_for_each(|vm| vm.proxy().resume())?;
+        seen
+    };
+    let (connected, learned) = tokio::join!(begins, learns);
+    learned?;
+    connected?;
+    let seen = capture.stop().await?;
+    let count = |flags: &str| seen.iter().filter(|line| line.contains(flags)).count();
+    let (opening, resets) = (count("Flags [S]"), count("Flags [R]"));
+    // Each attempt but the last comes back once as itself, and once as a reset.
+    ensure!(resets >= 2 && 2 * opening == 3 * resets + 4, "{seen:#?}");
+    bed.end(tenant, "early", address).await
+}
+
 pub(crate) async fn machines_pods_and_the_client_reach_each_other_by_ipv6() -> Result<()> {
     let bed = bed().await?;
     let client = bed.client()?;

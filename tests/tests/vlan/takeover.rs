@@ -17,14 +17,14 @@ use crate::bed::{Bed, EXCLUDED, bed, go_on};
 const GAP: Duration = Duration::from_secs(1);
 
 /// How long the API server answers nothing before a node dies, and how long afterwards.
-const AWAY: Duration = Duration::from_secs(5);
+const AWAY: Duration = Duration::from_secs(60);
 
 /// How long a carrier is away that flaps.
 const FLAP: Duration = Duration::from_millis(300);
 
 /// Questions to the Service that is always there, so many a second.
 fn stream(bed: &Bed, rate: u32) -> Result<Stream> {
-    Ok(Stream::start(bed.client()?, &format!("http://{}/", bed.web()?), rate, 120))
+    Ok(Stream::start(bed.client()?, &format!("http://{}/", bed.web()?), rate, 300))
 }
 
 /// The pods that the connections of all clients lead to stay the same.

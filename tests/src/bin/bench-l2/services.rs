@@ -26,14 +26,19 @@ const REST: Duration = Duration::from_millis(150);
 const CROWD: usize = 1_000;
 /// One question by HTTP waits so long for its answer.
 const PATIENCE: Duration = Duration::from_millis(5);
+/// With a client that connects once, and waits for so long.
+const PATIENT: usize = 10;
+const ONCE: Duration = Duration::from_secs(10);
 
 /// How far a Service is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Until {
     /// The first answer by ARP.
     Arp,
-    /// The first answer by HTTP.
+    /// The first answer by HTTP, to a client that asks all the time.
     Http,
+    /// The answer by HTTP to a client that asks once, when it sees the address.
+    Once,
 }
 
 /// What one Service took.
@@ -81,6 +86,11 @@ pub(crate) async fn measure(report: &mut Report, bed: &Bed) -> Result<()> {
         let what = format!("Service created to first answer by HTTP, {name} of {WHOLE}");
         report.time(what, ours, Some(theirs), theirs);
     }
+    eprintln!("bench: {PATIENT} Services each, and a client that connects once");
+    let [mut ours, mut theirs] = many(bed, &mut askers, "once", PATIENT, Until::Once).await?;
+    let (ours, theirs) = (percentile(&mut ours.http, 0.5), percentile(&mut theirs.http, 0.5));
+    let what = format!("the same, connected once (given up after {ONCE:?}), p50 of {PATIENT}");
+    report.time(what, ours, Some(theirs), theirs);
     Ok(())
 }
 
@@ -137,6 +147,7 @@ async fn one(bed: &Bed, who: Who, asker: &mut Asker, name: &str, until: Until) -
         let http = match until {
             Until::Arp => None,
             Until::Http => Some(answers(bed, address).await? - begin),
+            Until::Once => Some(answers_once(bed, address).await? - begin),
         };
         Ok((at - begin, http))
     };
@@ -157,6 +168,15 @@ async fn answers(bed: &Bed, address: Ipv4Addr) -> Result<Instant> {
             bail!("{url} does not answer");
         }
     }
+}
+
+/// Asks by HTTP from behind the router once. Who gives up has waited as long as that.
+async fn answers_once(bed: &Bed, address: Ipv4Addr) -> Result<Instant> {
+    let (client, url) = (bed.lab.lans()?.client(), format!("http://{address}/"));
+    if let Err(error) = traffic::get_within(client, &url, ONCE).await {
+        eprintln!("bench: {error:#}");
+    }
+    Ok(Instant::now())
 }
 
 /// Measures a thousand at once, on each side while the other and kube-proxy rest.
