@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         gate_lets_nothing_else_through,
         errors_are_led_by_what_they_quote_and_no_farther,
         connection_goes_on_when_a_machine_that_sent_it_back_knows_the_address,
+        packet_that_the_link_doubles_is_no_packet_sent_back,
         what_fails_later_takes_no_address_back,
         refused_route_leaves_the_one_before_and_keeps_no_other,
         interface_that_vanishes_withdraws_what_it_announced,

@@ -3,8 +3,8 @@
 //!
 //! The gate is an nftables table of each family, loaded whole once, and changed by their elements
 //! afterwards. Of one table for both, each rule would ask each packet of which family it is.
-//! Nothing in it looks at connections: replies go past the speaker, so there is no connection to
-//! be seen.
+//! Nothing in it keeps track of connections, since replies go past the speaker. What opens one is
+//! remembered for a moment, to know it again when a machine sends it back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,7 +14,6 @@ use std::net::{IpAddr, Ipv6Addr};
 use pools::{Port, Protocol};
 
 use crate::health::Target;
-use crate::mac::MacAddress;
 
 /// Name of the tables.
 pub const TABLE: &str = "cloud-provider-ovn";
@@ -29,9 +28,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// That of an address.
-    #[must_use]
-    pub const fn of(address: IpAddr) -> Self {
+    const fn of(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(_) => Self::V4,
             IpAddr::V6(_) => Self::V6,
@@ -58,8 +55,6 @@ pub struct Gate {
     pub peers: BTreeSet<Ipv6Addr>,
     /// The machines that we ask, and the ports from which they answer.
     pub probed: BTreeSet<Target>,
-    /// The interfaces of machines behind the addresses of a family, as far as they are known.
-    pub machines: BTreeSet<(Family, MacAddress)>,
 }
 
 impl Gate {
@@ -113,10 +108,7 @@ impl Gate {
         let peers = self.peers.difference(&other.peers).copied().map(Element::Peer);
         let ports = services().map(|(address, port)| Element::Service(*address, *port));
         let probed = self.probed.difference(&other.probed).copied().map(Element::Probed);
-        let machines = self.machines.difference(&other.machines);
-        let machines = machines.map(|(family, mac)| Element::Machine(*family, *mac));
-        let all = ports.chain(addresses.map(Element::Address)).chain(peers);
-        all.chain(probed).chain(machines).collect()
+        ports.chain(addresses.map(Element::Address)).chain(peers).chain(probed).collect()
     }
 
     /// The ports of an address that are open.
@@ -161,8 +153,6 @@ pub enum Element {
     Peer(Ipv6Addr),
     /// A machine that we ask, and the port from which it answers.
     Probed(Target),
-    /// The interface of a machine behind addresses of a family.
-    Machine(Family, MacAddress),
 }
 
 impl Element {
@@ -174,7 +164,6 @@ impl Element {
             Self::Address(address) => (Family::of(*address), "addresses"),
             Self::Peer(_) => (Family::V6, "peers"),
             Self::Probed(Target { machine, .. }) => (Family::of(*machine), "probed"),
-            Self::Machine(family, _) => (*family, "machines"),
         }
     }
 }
@@ -189,7 +178,6 @@ impl fmt::Display for Element {
             Self::Address(address) => address.fmt(f),
             Self::Peer(address) => address.fmt(f),
             Self::Probed(Target { machine, port }) => write!(f, "{machine} . {port}"),
-            Self::Machine(_, mac) => mac.fmt(f),
         }
     }
 }
@@ -254,23 +242,6 @@ mod tests {
             script,
             "add element ip cloud-provider-ovn probed { 10.205.0.1 . 10256 }\n\
              add element ip6 cloud-provider-ovn probed { 2001:db8::1 . 30000 }\n"
-        );
-    }
-
-    #[test]
-    fn machines_are_known_by_family_to_see_what_they_send_back() {
-        let mac: MacAddress = "02:00:00:00:00:01".parse().unwrap();
-        let machines = [(Family::V4, mac), (Family::V6, mac)].into();
-        let known = Gate { machines, ..Gate::default() };
-        assert_eq!(
-            Gate::default().change(&known),
-            "add element ip cloud-provider-ovn machines { 02:00:00:00:00:01 }\n\
-             add element ip6 cloud-provider-ovn machines { 02:00:00:00:00:01 }\n"
-        );
-        let one = Gate { machines: [(Family::V4, mac)].into(), ..Gate::default() };
-        assert_eq!(
-            known.change(&one),
-            "delete element ip6 cloud-provider-ovn machines { 02:00:00:00:00:01 }\n"
         );
     }
 

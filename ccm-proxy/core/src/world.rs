@@ -18,7 +18,7 @@ use pools::{AddressSet, Labels, Port, Selector};
 
 use crate::election;
 use crate::fib::Wanted;
-use crate::gate::{Family, Gate};
+use crate::gate::Gate;
 use crate::node::NodeName;
 use crate::order::{Ahead, Delivery, Machine, Order};
 use crate::vlan::Member;
@@ -204,13 +204,11 @@ impl World {
         let mut same = Same::default();
         for (address, eip) in eips {
             if let Delivery::Routed { machines } = &eip.delivery {
-                let (family, machines) = (Family::of(*address), machines.as_ref());
-                let ways = same.ways.entry((family, machines)).or_insert_with(|| {
-                    let alike = |machine: &&Machine| Family::of(machine.address) == family;
-                    let alike = || machines.iter().filter(alike);
-                    let macs = alike().filter_map(|machine| machine.mac);
-                    part.gate.machines.extend(macs.map(|mac| (family, mac)));
-                    Arc::new(alike().map(|machine| machine.address).collect())
+                let (of_v4, machines) = (address.is_ipv4(), machines.as_ref());
+                let ways = same.ways.entry((of_v4, machines)).or_insert_with(|| {
+                    let alike = |machine: &&Machine| machine.address.is_ipv4() == of_v4;
+                    let alike = machines.iter().filter(alike);
+                    Arc::new(alike.map(|machine| machine.address).collect())
                 });
                 part.routes.insert(*address, ways.clone());
                 part.gate.services.extend(eip.ports.iter().map(|port| (*address, *port)));
@@ -304,7 +302,7 @@ impl World {
 #[derive(Default)]
 struct Same<'w> {
     /// The ways to machines, by the family of the address.
-    ways: BTreeMap<(Family, &'w BTreeSet<Machine>), Arc<BTreeSet<IpAddr>>>,
+    ways: BTreeMap<(bool, &'w BTreeSet<Machine>), Arc<BTreeSet<IpAddr>>>,
     /// Who may announce, and how often, by the names of the advertisements.
     announced: BTreeMap<&'w BTreeSet<String>, Option<Announced>>,
 }

@@ -106,29 +106,6 @@ fn an_address_leads_to_the_machines_of_its_family_and_its_ports_are_open() {
     assert_eq!(part.gate.peers, (1..=3).map(|n| member(n).address).collect());
     assert_eq!(part.connection.interface, "eth1");
     assert_eq!(part.members.len(), 3);
-    assert!(part.gate.machines.is_empty(), "of none it is known which is its interface");
-}
-
-#[test]
-fn the_interfaces_of_machines_are_known_to_the_gate_by_family() {
-    let mut world = world();
-    let machine = |(address, mac)| Machine { address: ip(address), mac };
-    let [first, second, third] = [1, 2, 3].map(|number| member(number).mac);
-    let machines = [
-        ("10.0.0.1", Some(first)),
-        ("10.0.0.2", Some(second)),
-        ("10.0.0.3", None),
-        ("2001:db8::1", Some(first)),
-        ("2001:db8::3", Some(third)),
-    ];
-    let machines = Arc::new(machines.map(machine).into());
-    world.eips.get_mut(&ip("198.51.100.9")).unwrap().delivery = Delivery::Routed { machines };
-    assert_eq!(part(&world).gate.machines, [(Family::V4, first), (Family::V4, second)].into());
-    let eip = world.eips[&ip("198.51.100.9")].clone();
-    world.eips.insert(ip("2001:db8:9::1"), eip);
-    let of_six = [(Family::V6, first), (Family::V6, third)];
-    let machines = part(&world).gate.machines;
-    assert!(machines.len() == 4 && machines.is_superset(&of_six.into()), "{machines:?}");
 }
 
 #[test]

@@ -164,7 +164,6 @@ fn key(element: &Element) -> Vec<u8> {
             key.extend([high, low, 0, 0]);
             key
         }
-        Element::Machine(_, mac) => mac.octets().to_vec(),
     }
 }
 
@@ -206,8 +205,6 @@ mod tests {
         let probed = Element::Probed(Target { machine: v4, port: 10_256 });
         assert_eq!(key(&probed), [198, 51, 100, 9, 40, 16, 0, 0]);
         let v6: std::net::Ipv6Addr = "2001:db8::9".parse().unwrap();
-        let machine = Element::Machine(Family::V4, "02:00:5e:10:00:ff".parse().unwrap());
-        assert_eq!(key(&machine), [2, 0, 0x5e, 0x10, 0, 0xff]);
         let service = key(&Element::Service(v6.into(), port));
         assert_eq!((service.len(), key(&Element::Peer(v6))), (24, v6.octets().to_vec()));
     }

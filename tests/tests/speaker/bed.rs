@@ -15,7 +15,7 @@ use lab::traffic::{self, WhoAmI};
 use lab::wait;
 use pools::{Port, Protocol};
 use speaker_core::fib::Wanted;
-use speaker_core::gate::{Family, Gate};
+use speaker_core::gate::Gate;
 use speaker_core::mac::MacAddress;
 use speaker_core::node::NodeName;
 use speaker_core::order::{Delivery, Machine, Order};
@@ -43,7 +43,6 @@ pub(crate) struct Bed {
 /// A virtual machine that takes addresses of Services as they come, as one with kube-proxy does.
 pub(crate) struct Vm {
     pub(crate) host: Host,
-    mac: MacAddress,
     _server: WhoAmI,
     /// Where connections by IPv6 are made, and nothing is said.
     _listener: TcpListener,
@@ -82,9 +81,7 @@ impl Bed {
             }
             let server = WhoAmI::start(&netns, PORT, &vm, &vm)?;
             let listener = netns.listen(SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT6)))?;
-            let mac = mac_of(&netns).await?;
-            let host = Host::new(netns, address);
-            all.push(Vm { host, mac, _server: server, _listener: listener });
+            all.push(Vm { host: Host::new(netns, address), _server: server, _listener: listener });
         }
         Ok(Self { name, lan, client, machines: all })
     }
@@ -189,14 +186,11 @@ impl Bed {
         let machines = |address: &IpAddr| (*address, Arc::new(self.machines(address.is_ipv4())));
         let wanted: Wanted = addresses.iter().map(machines).collect();
         let port = |address: &IpAddr| (*address, tcp(if address.is_ipv4() { PORT } else { PORT6 }));
-        let of_both = |vm: &Vm| [Family::V4, Family::V6].map(|family| (family, vm.mac));
-        let macs: BTreeSet<_> = self.machines.iter().flat_map(of_both).collect();
         let peers: BTreeSet<Ipv6Addr> = nodes.iter().map(Node::address).collect::<Result<_>>()?;
         for node in nodes {
             let gate = Gate {
                 services: addresses.iter().map(port).collect(),
                 peers: peers.clone(),
-                machines: macs.clone(),
                 ..Gate::default()
             };
             let order = kernel::Order { routes: wanted.clone(), gate, ..kernel::Order::default() };

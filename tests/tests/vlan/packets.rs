@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,6 +14,8 @@ use lab::netns::Host;
 use lab::overlay::{Node, Tenant};
 use lab::{traffic, wait};
 use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use crate::bed::{Bed, FAMILIES, Family, SOON, TENANTS, bed, direct, mac_of, services, url};
 use crate::capture::Capture;
@@ -217,6 +220,23 @@ pub(crate) async fn connection_begun_before_kube_proxy_knows_the_address_goes_on
 async fn begun_early(bed: &Bed, tenant: &Tenant, family: Family) -> Result<()> {
     let vms = tenant.vms().await;
     vms.iter().try_for_each(|vm| vm.proxy().pause())?;
+    let begun = begun_while_paused(bed, tenant, family).await;
+    // Others need them as well.
+    vms.iter().try_for_each(|vm| vm.proxy().resume())?;
+    let (address, connecting, capture) = begun?;
+    connecting.await??;
+    let seen = capture.stop().await?;
+    let count = |flags: &str| seen.iter().filter(|line| line.contains(flags)).count();
+    let (opening, resets) = (count("Flags [S]"), count("Flags [R]"));
+    // Each attempt but the last comes back once as itself, and once as a reset.
+    ensure!(resets >= 2 && 2 * opening == 3 * resets + 4, "{seen:#?}");
+    bed.end(tenant, "early", address).await
+}
+
+type Begun = (IpAddr, JoinHandle<Result<TcpStream>>, Capture);
+
+/// Begins a connection, which is sent back once.
+async fn begun_while_paused(bed: &Bed, tenant: &Tenant, family: Family) -> Result<Begun> {
     let early = service("early").port(80).spec(|spec| {
         spec.ip_families = Some(vec![family.name().to_owned()]);
     });
@@ -230,22 +250,12 @@ async fn begun_early(bed: &Bed, tenant: &Tenant, family: Family) -> Result<()> {
     let filter = format!("dst host {address} and tcp and {flags} & (tcp-syn|tcp-rst) != 0");
     let at = (tenant.lan()?.bridge().name(), owner.node());
     let capture = Capture::start(&bed.lab, at, &filter).await?;
-    let begins = bed.client()?.netns().dial(SocketAddr::new(address, 80), SOON);
-    let learns = async {
-        // To the speaker, to a machine and back; to the machine and back as a reset.
-        let seen = capture.sees(5).await;
-        vms.iter().try_for_each(|vm| vm.proxy().resume())?;
-        seen
-    };
-    let (connected, learned) = tokio::join!(begins, learns);
-    learned?;
-    connected?;
-    let seen = capture.stop().await?;
-    let count = |flags: &str| seen.iter().filter(|line| line.contains(flags)).count();
-    let (opening, resets) = (count("Flags [S]"), count("Flags [R]"));
-    // Each attempt but the last comes back once as itself, and once as a reset.
-    ensure!(resets >= 2 && 2 * opening == 3 * resets + 4, "{seen:#?}");
-    bed.end(tenant, "early", address).await
+    let client = Arc::clone(bed.client()?);
+    let to = SocketAddr::new(address, 80);
+    let connecting = tokio::spawn(async move { client.netns().dial(to, SOON).await });
+    // To the speaker, to a machine and back; to the machine and back as a reset.
+    capture.sees(5).await?;
+    Ok((address, connecting, capture))
 }
 
 pub(crate) async fn machines_pods_and_the_client_reach_each_other_by_ipv6() -> Result<()> {
