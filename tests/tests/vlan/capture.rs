@@ -55,11 +55,11 @@ impl Capture {
         Ok(Self(process))
     }
 
-    /// Waits until so many packets were captured.
-    pub(crate) async fn sees(&self, packets: usize) -> Result<()> {
-        wait::until(&format!("{packets} packets"), SOON, || async {
+    /// Waits until what was captured is so: a line for each packet.
+    pub(crate) async fn sees(&self, what: &str, so: impl Fn(&[String]) -> bool) -> Result<()> {
+        wait::until(what, SOON, || async {
             let seen = self.packets()?;
-            ensure!(seen.len() >= packets, "{seen:#?}");
+            ensure!(so(&seen), "{seen:#?}");
             Ok(())
         })
         .await
