@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};
-use kube::{Api, ResourceExt as _};
+use kube::{Api, ResourceExt};
 use lab::report::{Report, percentile};
 use lab::{traffic, wait};
 use tokio::sync::oneshot;
@@ -24,6 +24,8 @@ const WHOLE: usize = 30;
 /// So long nothing happens between two of them.
 const REST: Duration = Duration::from_millis(150);
 const CROWD: usize = 1_000;
+/// What a watch begins with is too long ago (`410 Gone`).
+const EXPIRED: u16 = 410;
 /// One question by HTTP waits so long for its answer.
 const PATIENCE: Duration = Duration::from_millis(5);
 /// With a client that connects once, and waits for so long.
@@ -221,27 +223,33 @@ async fn crowd(bed: &Bed, who: Who) -> Result<Duration> {
 }
 
 /// Waits until so many Services have an address. An API server that has much to do ends watches, which
-/// go on from where they were.
+/// go on from where they were, or from a list where that is too long ago.
 async fn all_served(api: Api<Service>, mut version: String) -> Result<Instant> {
     let params = WatchParams::default();
     let mut served = BTreeSet::new();
-    loop {
+    while served.len() < CROWD {
         let mut events = pin!(api.watch(&params, &version).await?);
-        while let Some(event) = events.try_next().await? {
-            let service = match event {
-                WatchEvent::Added(service) | WatchEvent::Modified(service) => service,
+        while served.len() < CROWD
+            && let Some(event) = events.try_next().await?
+        {
+            match event {
+                WatchEvent::Added(service) | WatchEvent::Modified(service) => {
+                    version = service.resource_version().context("no version")?;
+                    served.extend(published(&service).map(|_| service.name_any()));
+                }
+                WatchEvent::Error(status) if status.code == EXPIRED => {
+                    let all = api.list(&ListParams::default()).await?;
+                    version = all.metadata.resource_version.unwrap_or_default();
+                    let with = all.items.iter().filter(|service| published(service).is_some());
+                    served.extend(with.map(ResourceExt::name_any));
+                    break;
+                }
                 WatchEvent::Error(status) => bail!("the watch: {status:?}"),
-                WatchEvent::Deleted(_) | WatchEvent::Bookmark(_) => continue,
-            };
-            version = service.resource_version().context("no version")?;
-            if published(&service).is_some() {
-                served.insert(service.name_any());
-            }
-            if served.len() == CROWD {
-                return Ok(Instant::now());
+                WatchEvent::Deleted(_) | WatchEvent::Bookmark(_) => {}
             }
         }
     }
+    Ok(Instant::now())
 }
 
 async fn delete_all(bed: &Bed, who: Who) -> Result<()> {

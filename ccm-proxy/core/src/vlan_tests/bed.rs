@@ -1,0 +1,133 @@
+//! Some speakers on one link that may be cut.
+
+use std::collections::VecDeque;
+
+use super::*;
+
+/// Some speakers on one link that may be cut, with what is under way.
+pub(super) struct Bed {
+    pub(super) speakers: BTreeMap<usize, Vlan>,
+    /// In which part of the link each is; those of one part hear each other.
+    pub(super) parts: BTreeMap<usize, usize>,
+    pub(super) wire: VecDeque<(Duration, usize, Send)>,
+    pub(super) now: Duration,
+    pub(super) addresses: usize,
+}
+
+impl Bed {
+    pub(super) fn new(speakers: usize, addresses: usize) -> Self {
+        let mut bed = Self {
+            speakers: BTreeMap::new(),
+            parts: (1..=speakers).map(|number| (number, 0)).collect(),
+            wire: VecDeque::new(),
+            now: ms(0),
+            addresses,
+        };
+        (1..=speakers).for_each(|number| bed.start(number));
+        bed
+    }
+
+    pub(super) fn start(&mut self, number: usize) {
+        let mut vlan = speaker(number, self.now);
+        vlan.set_members(self.parts.keys().map(|number| member(*number)).collect(), self.now);
+        for address in 1..=self.addresses {
+            let order = Order { announced: self.now > ms(0), ..order(self.parts.keys().copied()) };
+            vlan.set_order(eip(address), Some(order), self.now);
+        }
+        self.speakers.insert(number, vlan);
+    }
+
+    /// Lets everybody run for a while.
+    pub(super) fn run(&mut self, time: u64) {
+        let end = self.now + ms(time);
+        while self.now < end {
+            while self.wire.front().is_some_and(|(at, ..)| *at <= self.now) {
+                let Some((_, by, send)) = self.wire.pop_front() else { break };
+                self.arrive(by, &send);
+            }
+            let numbers: Vec<usize> = self.speakers.keys().copied().collect();
+            for number in numbers {
+                let random = u8::try_from(self.now.as_millis() % 251).unwrap();
+                let said = self.speakers.get_mut(&number).unwrap().poll(self.now, random, true);
+                self.send(number, said);
+            }
+            let due = self.speakers.values().filter_map(|vlan| vlan.deadline(true));
+            let next = due.chain(self.wire.front().map(|(at, ..)| *at)).min().unwrap_or(end);
+            self.now = next.max(self.now + ms(1)).min(end);
+        }
+    }
+
+    pub(super) fn send(&mut self, by: usize, said: Vec<Send>) {
+        let at = self.now + ms(1);
+        self.wire.extend(said.into_iter().map(|send| (at, by, send)));
+    }
+
+    fn arrive(&mut self, by: usize, send: &Send) {
+        let part = self.parts.get(&by).copied();
+        let numbers: Vec<usize> = self.speakers.keys().copied().collect();
+        for number in numbers.into_iter().filter(|number| *number != by) {
+            if self.parts.get(&number).copied() != part {
+                continue;
+            }
+            let now = self.now;
+            let vlan = self.speakers.get_mut(&number).unwrap();
+            let said = match send {
+                Send::Frame(frame) => vlan.hear(frame, now),
+                Send::Bfd(to, payload) if *to == bfd_address(number) => {
+                    vlan.hear_bfd(bfd_address(by), 255, payload, now)
+                }
+                Send::Bfd(..) => Vec::new(),
+            };
+            self.send(number, said);
+        }
+    }
+
+    /// Who announces an address, of those in one part.
+    pub(super) fn owners(&self, address: usize, part: usize) -> Vec<usize> {
+        let there =
+            self.speakers.iter().filter(|(number, _)| self.parts.get(number) == Some(&part));
+        let announces = there.filter(|(_, vlan)| announces(vlan.standing(eip(address))));
+        announces.map(|(number, _)| *number).collect()
+    }
+
+    /// Whether all who hear each other know it, and nobody else.
+    pub(super) fn agree(&self) -> bool {
+        self.speakers.iter().all(|(number, vlan)| {
+            let part = self.parts.get(number);
+            vlan.peers().all(|(node, liveness)| {
+                let other = self.speakers.keys().find(|other| self::node(**other) == *node);
+                let hears = other.is_some_and(|other| self.parts.get(other) == part);
+                hears == (liveness.state == crate::bfd::State::Up)
+            })
+        })
+    }
+
+    /// Runs, and looks at each moment in which all have agreed for a while.
+    pub(super) fn run_and_watch(&mut self, time: u64) {
+        let mut agreed = 0;
+        for _ in 0..time {
+            self.run(1);
+            agreed = if self.agree() { agreed + 1 } else { 0 };
+            if agreed > 3 {
+                let parts: BTreeSet<usize> = self.parts.values().copied().collect();
+                for (part, address) in
+                    parts.into_iter().flat_map(|part| (1..=self.addresses).map(move |a| (part, a)))
+                {
+                    let owners = self.owners(address, part);
+                    assert!(owners.len() <= 1, "{address} in part {part}: {owners:?}");
+                }
+            }
+        }
+    }
+
+    pub(super) fn exactly_one_each(&self, why: &str) {
+        let parts: BTreeSet<usize> =
+            self.speakers.keys().filter_map(|number| self.parts.get(number)).copied().collect();
+        for part in parts {
+            for address in 1..=self.addresses {
+                let owners = self.owners(address, part);
+                assert_eq!(owners.len(), 1, "{why}: {address} in part {part}: {owners:?}");
+            }
+        }
+    }
+}
