@@ -79,7 +79,8 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
     let (own, owned) = watch::channel(Own::default());
     let (stop, leave) = (CancellationToken::new(), CancellationToken::new());
     let mut tasks = Tasks::new();
-    let server = Server::bind(&args.socket.path, told.clone())?;
+    let ground = args.ground();
+    let server = Server::bind(&args.socket.path, ground.nft(), told.clone())?;
     spawn(&mut tasks, "status socket", server.run());
     let leases = Api::namespaced(client.clone(), &namespace);
     let keeper = Keeper {
@@ -91,7 +92,6 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
     };
     spawn(&mut tasks, "the speaker's Lease", keeper.run());
     spawn_watches(&mut tasks, &client, &namespace, args, &told);
-    let ground = args.ground();
     let eips = Api::all(client);
     let beats = Heart::new((node.clone(), ground, args.remove_on_exit), (told, inputs), own, eips);
     let mut heart = tokio::spawn(beats.run(leave.clone()));

@@ -2,16 +2,18 @@
 //!
 //! ```text
 //! ccm-proxy status ─► Unix socket ─► Server ─► Look ─► heart
-//!                  ◄─ JSON ◄──────────────── ◄─ Status
+//!                  ◄─ JSON ◄────────┬─────── ◄─ Status
+//!                                   └─ what the gates' counters have counted
 //! ```
 
+mod server;
 mod text;
+
+pub(crate) use server::Server;
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -24,13 +26,8 @@ use speaker_core::health::Target;
 use speaker_core::l2::Standing;
 use speaker_core::node::NodeName;
 use speaker_core::world::Part;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout};
 
 use crate::cli::StatusArgs;
-use crate::input::Input;
 use crate::vlan::Seen;
 
 /// So many failures of one kind are shown.
@@ -186,63 +183,6 @@ fn kernel(passed: &Passed) -> Vec<String> {
     let more = passed.failures.len().saturating_sub(FAILURES);
     let more = (more > 0).then(|| format!("and {more} failures more"));
     down.into_iter().chain(passed.failures.iter().take(FAILURES).cloned()).chain(more).collect()
-}
-
-/// Answers whoever asks at the socket.
-pub(crate) struct Server {
-    listener: UnixListener,
-    inputs: mpsc::Sender<Input>,
-}
-
-impl Server {
-    /// Listens, in place of a run that is over.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub(crate) fn bind(path: &Path, inputs: mpsc::Sender<Input>) -> anyhow::Result<Self> {
-        let what = || format!("listen on {} (--status-socket)", path.display());
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).with_context(what)?;
-        }
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(what);
-            }
-            _ => {}
-        }
-        let listener = UnixListener::bind(path).with_context(what)?;
-        let ours = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(path, ours).with_context(what)?;
-        Ok(Self { listener, inputs })
-    }
-
-    /// Answers one after the other.
-    pub(crate) async fn run(self) {
-        loop {
-            let error = match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    let answered = timeout(PATIENCE, self.answer(stream)).await;
-                    answered.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).err()
-                }
-                Err(error) => {
-                    // There may be too many files open: that does not end at once.
-                    sleep(Duration::from_millis(100)).await;
-                    Some(error)
-                }
-            };
-            if let Some(error) = error {
-                tracing::debug!(%error, "a question at the status socket is not answered");
-            }
-        }
-    }
-
-    async fn answer(&self, mut stream: UnixStream) -> std::io::Result<()> {
-        let (answer, answered) = oneshot::channel();
-        let gone = || std::io::Error::other("the heart is gone");
-        self.inputs.send(Input::Look(answer)).await.map_err(|_| gone())?;
-        let status = answered.await.map_err(|_| gone())?;
-        stream.write_all(&serde_json::to_vec(&status)?).await
-    }
 }
 
 /// Asks the speaker that runs on this node, and prints what it says.

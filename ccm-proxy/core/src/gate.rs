@@ -18,6 +18,23 @@ use crate::health::Target;
 /// Name of the tables.
 pub const TABLE: &str = "cloud-provider-ovn";
 
+/// Counters of what does not pass, and how an operator is told of each, beside the
+/// [reasons](crate::drop_reason::DropReason) of the speaker.
+const DROPS: [(&str, &str); 4] = [
+    ("refused", "GateNoService"),
+    ("strayed", "GateOffLink"),
+    ("returned", "GateSentBack"),
+    ("unwelcome", "GateUnwelcome"),
+];
+
+/// What did not pass, for an operator, of what the counters have counted by their names.
+pub fn drops(counted: &BTreeMap<String, u64>) -> impl Iterator<Item = (String, u64)> + '_ {
+    DROPS.iter().filter_map(|(counter, reason)| {
+        let packets = counted.get(*counter).copied().filter(|packets| *packets > 0)?;
+        Some(((*reason).to_owned(), packets))
+    })
+}
+
 /// The family of a table, as `nft` calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
@@ -243,6 +260,16 @@ mod tests {
             "add element ip cloud-provider-ovn probed { 10.205.0.1 . 10256 }\n\
              add element ip6 cloud-provider-ovn probed { 2001:db8::1 . 30000 }\n"
         );
+    }
+
+    #[test]
+    fn each_counter_of_what_does_not_pass_is_one_of_the_rules() {
+        let counted = DROPS.map(|(counter, _)| (counter.to_owned(), 7)).into();
+        assert_eq!(drops(&counted).count(), DROPS.len());
+        assert_eq!(drops(&[("refused".to_owned(), 0), ("errors".to_owned(), 7)].into()).count(), 0);
+        for (counter, _) in DROPS {
+            assert_eq!(RULES.matches(&format!("counter {counter} {{")).count(), 2, "{counter}");
+        }
     }
 
     #[test]
