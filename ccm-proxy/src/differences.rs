@@ -5,15 +5,18 @@
 //! kernel::Passed ───┴────────────► what waited for its way ──────────┘
 //! ```
 //! An address that is new to the speaker waits until its way is there: until then nobody is to be
-//! led here. What it knows stays, whatever fails later.
+//! led here. A fellow that is new waits until the gate lets it in: what it answers before would be
+//! lost, and is said again a second later. What the speaker knows stays, whatever fails later.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ccm_proxy::kernel::Passed;
 use ccm_proxy::speaker::Command;
+use speaker_core::node::NodeName;
 use speaker_core::order::Order;
+use speaker_core::vlan::Member;
 use speaker_core::world::Part;
 
 /// What a speaker knows; one that was just set up knows nothing.
@@ -22,6 +25,8 @@ pub(crate) struct Known {
     part: Option<Arc<Part>>,
     /// Addresses of that part that the speaker was not told of.
     waiting: BTreeSet<IpAddr>,
+    /// The members that it was told of.
+    members: Option<BTreeMap<NodeName, Member>>,
 }
 
 /// What makes a speaker that knows one part know another.
@@ -74,9 +79,7 @@ impl Known {
                 more.push(Command::Order(*address, Some(order.clone())));
             }
         }
-        if known.is_none_or(|known| known.members != wanted.members) {
-            more.push(Command::Members(wanted.members.clone()));
-        }
+        more.extend(self.let_in(wanted, passed));
         let asked = known.map(|known| known.ahead.clone()).unwrap_or_default();
         if asked != wanted.ahead {
             more.push(Command::Ahead(wanted.ahead.clone()));
@@ -90,10 +93,33 @@ impl Known {
         let there = |address: &IpAddr| passed.is_there(*address, &part.routes, &part.gate);
         let ready: BTreeSet<IpAddr> = self.waiting.iter().filter(|at| there(at)).copied().collect();
         self.waiting.retain(|address| !ready.contains(address));
+        let part = part.clone();
         let order = |address: IpAddr| {
             part.orders.get(&address).map(|order| Command::Order(address, Some(order.clone())))
         };
-        ready.into_iter().filter_map(order).collect()
+        let orders: Vec<_> = ready.into_iter().filter_map(order).collect();
+        self.let_in(&part, passed).into_iter().chain(orders).collect()
+    }
+
+    /// The members of a part, if they are others than the speaker knows: all at the beginning, and
+    /// later those that it knows or that the gate lets in.
+    fn let_in(&mut self, part: &Part, passed: &Passed) -> Option<Command> {
+        let lets_in = |member: &Member| {
+            passed.order.as_ref().is_some_and(|order| order.gate.peers.contains(&member.address))
+        };
+        let now = match &self.members {
+            None => part.members.clone(),
+            Some(told) => {
+                let all = part.members.iter();
+                let there = all.filter(|(node, at)| told.get(*node) == Some(at) || lets_in(at));
+                there.map(|(node, at)| (node.clone(), *at)).collect()
+            }
+        };
+        if self.members.as_ref() == Some(&now) {
+            return None;
+        }
+        self.members = Some(now.clone());
+        Some(Command::Members(now))
     }
 }
 
@@ -105,13 +131,11 @@ fn is_same_way(address: IpAddr, one: &Part, other: &Part) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use ccm_proxy::kernel;
     use speaker_core::mac::MacAddress;
     use speaker_core::order::Delivery;
-    use speaker_core::vlan::Member;
     use speaker_core::world::Connection;
 
     use super::*;
@@ -184,8 +208,8 @@ mod tests {
     }
 
     fn between(known: Option<&Arc<Part>>, wanted: &Arc<Part>) -> [Told; 2] {
-        let part = known.cloned();
-        let mut known = Known { part, ..Known::default() };
+        let (part, members) = (known.cloned(), known.map(|known| known.members.clone()));
+        let mut known = Known { part, members, ..Known::default() };
         take(&mut known, wanted, &Passed::default())
     }
 
@@ -207,13 +231,36 @@ mod tests {
     #[test]
     fn only_what_changed_is_told() {
         let known = part(&[(1, "u1"), (2, "u2"), (3, "u3")], &[1]);
-        let wanted = part(&[(2, "u2"), (3, "another"), (4, "u4")], &[1, 2]);
+        let wanted = part(&[(2, "u2"), (3, "another"), (4, "u4")], &[]);
         let less = vec![(1, false), (3, false)];
-        let expected = [(less, None), (vec![(3, true), (4, true)], Some(2))];
+        let expected = [(less, None), (vec![(3, true), (4, true)], Some(0))];
         assert_eq!(between(Some(&known), &wanted), expected);
     }
 
     const NOTHING: Told = (vec![], None);
+
+    #[test]
+    fn a_new_member_is_told_of_after_a_pass_that_lets_it_in() {
+        let mut known = Known::default();
+        let with = |members: &[u8]| {
+            let mut part = Part::clone(&part(&[], members));
+            part.gate.peers = part.members.values().map(|member| member.address).collect();
+            Arc::new(part)
+        };
+        let (one, two, other) = (with(&[1]), with(&[1, 2]), with(&[1, 3]));
+        assert_eq!(take(&mut known, &one, &Passed::default()), [NOTHING, (vec![], Some(1))]);
+        assert_eq!(take(&mut known, &two, &passed(&one, &[])), [NOTHING, NOTHING]);
+        assert_eq!(
+            told(&known.follow(&passed(&one, &[]))),
+            NOTHING,
+            "that pass did not know of it"
+        );
+        assert_eq!(told(&known.follow(&passed(&two, &[]))), (vec![], Some(2)));
+        assert_eq!(told(&known.follow(&passed(&two, &[]))), NOTHING, "once");
+        // Who is gone is told of at once, who came after a pass.
+        assert_eq!(take(&mut known, &other, &passed(&two, &[])), [NOTHING, (vec![], Some(1))]);
+        assert_eq!(told(&known.follow(&passed(&other, &[]))), (vec![], Some(2)));
+    }
 
     #[test]
     fn a_new_address_is_told_of_after_a_pass_that_succeeded_for_it() {

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::netns::Namespace;
 use crate::program::Program;
+
+/// How long it may take to list counters, for which somebody waits.
+const LISTING: Duration = Duration::from_secs(2);
 
 /// The `nft` program: the words that start it.
 #[derive(Clone, Debug)]
@@ -38,7 +42,8 @@ impl Nft {
         namespace: &Namespace,
         table: &str,
     ) -> io::Result<BTreeMap<String, u64>> {
-        let listed = self.0.run(Some(namespace), &["-j", "list", "counters"], "")?;
+        let args = ["-j", "list", "counters"];
+        let listed = self.0.run_within(LISTING, Some(namespace), &args, "")?;
         counted(&listed, table)
     }
 }

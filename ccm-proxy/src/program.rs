@@ -39,6 +39,20 @@ impl Program {
         args: &[&str],
         input: &str,
     ) -> io::Result<String> {
+        self.run_within(MOST, namespace, args, input)
+    }
+
+    /// The same, with another time in which it has to end.
+    ///
+    /// # Errors
+    /// As of [`run`](Self::run).
+    pub(crate) fn run_within(
+        &self,
+        most: Duration,
+        namespace: Option<&Namespace>,
+        args: &[&str],
+        input: &str,
+    ) -> io::Result<String> {
         let name = self.name();
         // Not pipes: neither side waits for the other.
         let mut told = scratch()?;
@@ -57,7 +71,7 @@ impl Program {
         };
         let child = child
             .map_err(|error| io::Error::new(error.kind(), format!("start {name}: {error}")))?;
-        if ends(child, &name)? {
+        if ends(child, &name, most)? {
             return read(said);
         }
         Err(io::Error::other(format!("{name}: {}", read(complained)?.trim())))
@@ -83,16 +97,16 @@ fn read(mut from: File) -> io::Result<String> {
 }
 
 /// Waits for a child; whether it succeeded.
-fn ends(mut child: Child, name: &str) -> io::Result<bool> {
+fn ends(mut child: Child, name: &str, most: Duration) -> io::Result<bool> {
     let begun = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status.success());
         }
-        if begun.elapsed() > MOST {
+        if begun.elapsed() > most {
             child.kill()?;
             child.wait()?;
-            let text = format!("{name} did not end within {MOST:?}");
+            let text = format!("{name} did not end within {most:?}");
             return Err(io::Error::new(io::ErrorKind::TimedOut, text));
         }
         std::thread::sleep(LOOK);
@@ -121,5 +135,13 @@ mod tests {
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);
         assert!(missing.to_string().starts_with("start ovs-vsctl: "), "{missing}");
         assert!(program(&[]).run(None, &[], "").is_err());
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_ended() {
+        let soon = Duration::from_millis(20);
+        let hangs = program(&["sleep", "600"]).run_within(soon, None, &[], "").unwrap_err();
+        assert_eq!(hangs.to_string(), "600 did not end within 20ms");
+        assert_eq!(hangs.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -18,16 +18,17 @@ use crate::health::Target;
 /// Name of the tables.
 pub const TABLE: &str = "cloud-provider-ovn";
 
-/// Counters of what does not pass, and how an operator is told of each, beside the
+/// Counters of what does not pass as it came, and how an operator is told of each, beside the
 /// [reasons](crate::drop_reason::DropReason) of the speaker.
-const DROPS: [(&str, &str); 4] = [
+const DROPS: [(&str, &str); 5] = [
     ("refused", "GateNoService"),
     ("strayed", "GateOffLink"),
     ("returned", "GateSentBack"),
+    ("ended", "GateSentBackReset"),
     ("unwelcome", "GateUnwelcome"),
 ];
 
-/// What did not pass, for an operator, of what the counters have counted by their names.
+/// What did not pass as it came, for an operator, of what the counters have counted by their names.
 pub fn drops(counted: &BTreeMap<String, u64>) -> impl Iterator<Item = (String, u64)> + '_ {
     DROPS.iter().filter_map(|(counter, reason)| {
         let packets = counted.get(*counter).copied().filter(|packets| *packets > 0)?;
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn each_counter_of_what_does_not_pass_is_one_of_the_rules() {
+    fn what_is_told_of_is_counted_in_both_tables() {
         let counted = DROPS.map(|(counter, _)| (counter.to_owned(), 7)).into();
         assert_eq!(drops(&counted).count(), DROPS.len());
         assert_eq!(drops(&[("refused".to_owned(), 0), ("errors".to_owned(), 7)].into()).count(), 0);

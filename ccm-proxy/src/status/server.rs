@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use ccm_proxy::netns::{Namespace, PINS};
 use ccm_proxy::nft::Nft;
+use futures::future::join_all;
 use speaker_core::gate;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{UnixListener, UnixStream};
@@ -71,24 +72,52 @@ impl Server {
         let gone = || std::io::Error::other("the heart is gone");
         self.inputs.send(Input::Look(answer)).await.map_err(|_| gone())?;
         let mut status = answered.await.map_err(|_| gone())?;
-        let nft = self.nft.clone();
-        let counted = spawn_blocking(move || {
-            status.vlans.values_mut().for_each(|vlan| count(vlan, &nft));
-            status
-        });
-        stream.write_all(&serde_json::to_vec(&counted.await?)?).await
+        // At the same time: what one takes is bounded, and somebody waits.
+        join_all(status.vlans.values_mut().map(|vlan| {
+            let namespace = Namespace::at(Path::new(PINS).join(&vlan.namespace));
+            count(vlan, namespace, self.nft.clone())
+        }))
+        .await;
+        stream.write_all(&serde_json::to_vec(&status)?).await
     }
 }
 
 /// Adds what the gate of a VLAN kept from passing, which nobody counts but the kernel.
-fn count(vlan: &mut Vlan, nft: &Nft) {
-    let namespace = Namespace::at(Path::new(PINS).join(&vlan.namespace));
+async fn count(vlan: &mut Vlan, namespace: Namespace, nft: Nft) {
     // One that is not set up has none.
     if !namespace.is_pinned() {
         return;
     }
-    match nft.counters(&namespace, gate::TABLE) {
+    let counting = spawn_blocking(move || nft.counters(&namespace, gate::TABLE)).await;
+    match counting.unwrap_or_else(|error| Err(error.into())) {
         Ok(counted) => vlan.drops.extend(gate::drops(&counted)),
         Err(error) => vlan.messages.push(format!("what the gate dropped is not known: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn that_counters_cannot_be_read_is_said_and_spoils_nothing_else() {
+        let nft = Nft::new(["sh", "-c", "echo no kernel >&2; exit 1"].map(Into::into).into());
+        let ours = || Namespace::at("/proc/self/ns/net".into());
+        let before = Vlan { state: "Running".to_owned(), ..Vlan::default() };
+        let mut vlan = before.clone();
+        count(&mut vlan, ours(), nft.clone()).await;
+        let [message] = &vlan.messages[..] else { panic!("{vlan:?}") };
+        assert!(message.starts_with("what the gate dropped is not known: "), "{message}");
+        let mut unset = before.clone();
+        count(&mut unset, Namespace::at("/run/netns/none-such".into()), nft).await;
+        assert_eq!(unset, before, "it has no namespace");
+        let listed = r#"{"nftables": [{"counter": {"table": "cloud-provider-ovn",
+            "name": "refused", "packets": 3}}]}"#;
+        let says = format!("echo '{listed}'");
+        let nft = Nft::new(["sh", "-c", &says].map(Into::into).into());
+        let mut vlan = before.clone();
+        count(&mut vlan, ours(), nft).await;
+        let drops = [("GateNoService".to_owned(), 3)].into();
+        assert_eq!(vlan, Vlan { drops, ..before });
     }
 }

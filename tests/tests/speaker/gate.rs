@@ -82,7 +82,7 @@ pub(crate) async fn packet_that_the_link_doubles_is_no_packet_sent_back() -> Res
     open_twice(&bed.client, eip(50))?;
     becomes("both pass", || async {
         let passed = nodes[0].passed(Family::V4).await?;
-        ensure!(passed == before + 2, "{passed} after {before}");
+        ensure!(passed >= before + 2, "{passed} after {before}");
         Ok(())
     })
     .await?;

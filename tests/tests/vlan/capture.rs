@@ -55,7 +55,7 @@ impl Capture {
         Ok(Self(process))
     }
 
-    /// Waits until what was captured is so: a line for each packet.
+    /// Waits until this holds of what was captured, a line for each packet.
     pub(crate) async fn sees(&self, what: &str, so: impl Fn(&[String]) -> bool) -> Result<()> {
         wait::until(what, SOON, || async {
             let seen = self.packets()?;

@@ -91,7 +91,7 @@ pub(crate) async fn measure(report: &mut Report, bed: &Bed) -> Result<()> {
     eprintln!("bench: {PATIENT} Services each, and a client that connects once");
     let [mut ours, mut theirs] = many(bed, &mut askers, "once", PATIENT, Until::Once).await?;
     let (ours, theirs) = (percentile(&mut ours.http, 1.0), percentile(&mut theirs.http, 1.0));
-    let what = format!("answer by HTTP to who asks once (none: {ONCE:?}), worst of {PATIENT}");
+    let what = format!("the same, asked once (no answer is {ONCE:?}), worst of {PATIENT}");
     report.time(what, ours, Some(theirs), theirs);
     Ok(())
 }
@@ -172,7 +172,7 @@ async fn answers(bed: &Bed, address: Ipv4Addr) -> Result<Instant> {
     }
 }
 
-/// Asks by HTTP from behind the router once. Without an answer that is as good as much later.
+/// Asks by HTTP from behind the router once. No answer counts as one that late.
 async fn answers_once(bed: &Bed, address: Ipv4Addr) -> Result<Instant> {
     let (client, url) = (bed.lab.lans()?.client(), format!("http://{address}/"));
     let begun = Instant::now();
