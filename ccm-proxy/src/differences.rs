@@ -79,7 +79,7 @@ impl Known {
                 more.push(Command::Order(*address, Some(order.clone())));
             }
         }
-        more.extend(self.let_in(wanted, passed));
+        more.extend(self.members(wanted, passed));
         let asked = known.map(|known| known.ahead.clone()).unwrap_or_default();
         if asked != wanted.ahead {
             more.push(Command::Ahead(wanted.ahead.clone()));
@@ -89,21 +89,20 @@ impl Known {
 
     /// What waited, and need not any more after a pass.
     pub(crate) fn follow(&mut self, passed: &Passed) -> Vec<Command> {
-        let Some(part) = &self.part else { return Vec::new() };
+        let Some(part) = self.part.clone() else { return Vec::new() };
         let there = |address: &IpAddr| passed.is_there(*address, &part.routes, &part.gate);
         let ready: BTreeSet<IpAddr> = self.waiting.iter().filter(|at| there(at)).copied().collect();
         self.waiting.retain(|address| !ready.contains(address));
-        let part = part.clone();
         let order = |address: IpAddr| {
             part.orders.get(&address).map(|order| Command::Order(address, Some(order.clone())))
         };
         let orders: Vec<_> = ready.into_iter().filter_map(order).collect();
-        self.let_in(&part, passed).into_iter().chain(orders).collect()
+        self.members(&part, passed).into_iter().chain(orders).collect()
     }
 
     /// The members of a part, if they are others than the speaker knows: all at the beginning, and
     /// later those that it knows or that the gate lets in.
-    fn let_in(&mut self, part: &Part, passed: &Passed) -> Option<Command> {
+    fn members(&mut self, part: &Part, passed: &Passed) -> Option<Command> {
         let lets_in = |member: &Member| {
             passed.order.as_ref().is_some_and(|order| order.gate.peers.contains(&member.address))
         };

@@ -99,6 +99,20 @@ impl Bed {
         Ok((bed, nodes))
     }
 
+    /// The same, once it announces the address.
+    pub(crate) async fn announcing(
+        name: &'static str,
+        machines: u8,
+        address: impl Into<IpAddr>,
+    ) -> Result<(Self, [Node; 1])> {
+        let address = address.into();
+        let (bed, nodes) = Self::with_one(name, machines, address).await?;
+        Self::introduce(&nodes).await?;
+        let [node] = &nodes;
+        node.announces(address).await?;
+        Ok((bed, nodes))
+    }
+
     /// Runs a script for `nft` in the first machine.
     pub(crate) async fn let_machine(&self, script: &str) -> Result<()> {
         let vm = self.machines.first().context("no machine")?.host.netns();

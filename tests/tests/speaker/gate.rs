@@ -14,9 +14,7 @@ use crate::bed::{Bed, PORT, PORT6, becomes, connects, eip, eip6};
 const THREE_TIMES: Duration = Duration::from_secs(6);
 
 pub(crate) async fn gate_lets_nothing_else_through() -> Result<()> {
-    let (bed, nodes) = Bed::with_one("gate", 1, eip(50)).await?;
-    Bed::introduce(&nodes).await?;
-    nodes[0].announces(eip(50)).await?;
+    let (bed, nodes) = Bed::announcing("gate", 1, eip(50)).await?;
     becomes("an answer", || bed.ask(50)).await?;
     ensure!(!connects(&bed.client, SocketAddr::from((eip(50), 81))).await, "no port of a Service");
     ensure!(nodes[0].counted(Family::V4, "refused").await? > 0);
@@ -45,9 +43,7 @@ pub(crate) async fn gate_lets_nothing_else_through() -> Result<()> {
 }
 
 pub(crate) async fn errors_are_led_by_what_they_quote_and_no_farther() -> Result<()> {
-    let (bed, nodes) = Bed::with_one("errors", 1, eip6(50)).await?;
-    Bed::introduce(&nodes).await?;
-    nodes[0].announces(eip6(50)).await?;
+    let (bed, nodes) = Bed::announcing("errors", 1, eip6(50)).await?;
     let to = SocketAddr::from((eip6(50), PORT6));
     becomes("a connection", || async {
         ensure!(connects(&bed.client, to).await);
@@ -74,9 +70,7 @@ pub(crate) async fn errors_are_led_by_what_they_quote_and_no_farther() -> Result
 }
 
 pub(crate) async fn packet_that_the_link_doubles_is_no_packet_sent_back() -> Result<()> {
-    let (bed, nodes) = Bed::with_one("double", 1, eip(50)).await?;
-    Bed::introduce(&nodes).await?;
-    nodes[0].announces(eip(50)).await?;
+    let (bed, nodes) = Bed::announcing("double", 1, eip(50)).await?;
     becomes("an answer", || bed.ask(50)).await?;
     let before = nodes[0].passed(Family::V4).await?;
     open_twice(&bed.client, eip(50))?;

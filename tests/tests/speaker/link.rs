@@ -43,9 +43,7 @@ pub(crate) async fn address_is_probed_announced_and_leads_through_the_speaker() 
 }
 
 pub(crate) async fn ipv6_address_leads_through_the_speaker() -> Result<()> {
-    let (bed, nodes) = Bed::with_one("six", 2, eip6(50)).await?;
-    Bed::introduce(&nodes).await?;
-    nodes[0].announces(eip6(50)).await?;
+    let (bed, nodes) = Bed::announcing("six", 2, eip6(50)).await?;
     // Whoever looks who is in a group sends questions about it here.
     let group = solicited_node(eip6(50)).to_string();
     let groups = nodes[0].ip("maddr show dev vlan").await?;
@@ -149,9 +147,7 @@ pub(crate) async fn address_that_a_host_has_is_left_to_it() -> Result<()> {
 }
 
 pub(crate) async fn routes_come_back_after_an_outage_of_the_link() -> Result<()> {
-    let (bed, nodes) = Bed::with_one("outage", 2, eip(50)).await?;
-    Bed::introduce(&nodes).await?;
-    nodes[0].announces(eip(50)).await?;
+    let (bed, nodes) = Bed::announcing("outage", 2, eip(50)).await?;
     becomes("an answer", || bed.ask(50)).await?;
     let before = nodes[0].fib()?;
     // Of each family.
@@ -175,9 +171,7 @@ pub(crate) async fn routes_come_back_after_an_outage_of_the_link() -> Result<()>
 }
 
 pub(crate) async fn what_fails_later_takes_no_address_back() -> Result<()> {
-    let (bed, nodes) = Bed::with_one("later", 1, eip(50)).await?;
-    Bed::introduce(&nodes).await?;
-    nodes[0].announces(eip(50)).await?;
+    let (bed, nodes) = Bed::announcing("later", 1, eip(50)).await?;
     becomes("an answer", || bed.ask(50)).await?;
     let withdrawn = nodes[0].withdraws(50);
     // The next change of the gate is refused; it is loaded whole then, in place of that which an
@@ -192,9 +186,7 @@ pub(crate) async fn what_fails_later_takes_no_address_back() -> Result<()> {
 }
 
 pub(crate) async fn refused_route_leaves_the_one_before_and_keeps_no_other() -> Result<()> {
-    let (bed, nodes) = Bed::with_one("refused", 1, eip(50)).await?;
-    Bed::introduce(&nodes).await?;
-    nodes[0].announces(eip(50)).await?;
+    let (bed, nodes) = Bed::announcing("refused", 1, eip(50)).await?;
     becomes("an answer", || bed.ask(50)).await?;
     // Its own address is nobody's gateway; a later route is made all the same.
     let own = nodes[0].sender().await?;
@@ -211,9 +203,7 @@ pub(crate) async fn refused_route_leaves_the_one_before_and_keeps_no_other() -> 
 }
 
 pub(crate) async fn interface_that_vanishes_withdraws_what_it_announced() -> Result<()> {
-    let (_bed, nodes) = Bed::with_one("vanishes", 1, eip(50)).await?;
-    Bed::introduce(&nodes).await?;
-    nodes[0].announces(eip(50)).await?;
+    let (_bed, nodes) = Bed::announcing("vanishes", 1, eip(50)).await?;
     nodes[0].ip("link delete vlan").await?;
     nodes[0].stands_as(eip(50), |standing| matches!(standing, Some(Standing::Silent))).await
 }

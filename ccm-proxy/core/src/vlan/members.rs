@@ -56,6 +56,8 @@ pub(super) struct Members {
     /// Whether we are one of those who take part.
     chosen: bool,
     peers: BTreeMap<NodeName, Peer>,
+    /// What is said for the last time, to those whom we take part with no more.
+    farewells: Vec<(Ipv6Addr, Vec<u8>)>,
     /// Sessions that were begun.
     begun: u32,
     /// Somebody came or went; those who came.
@@ -66,6 +68,15 @@ pub(super) struct Members {
 struct Peer {
     member: Member,
     session: Session,
+}
+
+impl Peer {
+    /// Ends the session: what tells the other one not to count on us.
+    fn leave(mut self, now: Duration) -> Option<(Ipv6Addr, Vec<u8>)> {
+        self.session.hold_down(true, now);
+        let packet = self.session.poll(now, u8::MAX)?;
+        Some((self.member.address, packet.write().to_vec()))
+    }
 }
 
 impl Members {
@@ -79,21 +90,25 @@ impl Members {
             up: false,
             chosen: false,
             peers: BTreeMap::new(),
+            farewells: Vec::new(),
             begun: 0,
             changed: None,
         }
     }
 
-    /// Takes the speakers there are. A session goes on with a member that stays where it is.
+    /// Takes the speakers there are. A session goes on with a member that stays where it is. Where we
+    /// are left out, the others may not have read so yet: they are told, and take over.
     pub(super) fn set(&mut self, members: BTreeMap<NodeName, Member>, now: Duration) {
         self.chosen = members.contains_key(&self.node);
+        let mut before = std::mem::take(&mut self.peers);
         if !self.chosen {
             // Who comes back begins anew.
             (self.settled, self.settles) = (false, None);
+            self.farewells.extend(before.into_values().filter_map(|peer| peer.leave(now)));
+            return;
         }
-        let mut before = std::mem::take(&mut self.peers);
         for (node, member) in &members {
-            if *node == self.node || !self.chosen {
+            if *node == self.node {
                 continue;
             }
             let known = before.remove(node).filter(|peer| peer.member == *member);
@@ -197,7 +212,7 @@ impl Members {
     }
 
     pub(super) fn poll(&mut self, now: Duration, random: u8) -> Vec<(Ipv6Addr, Vec<u8>)> {
-        let mut packets = Vec::new();
+        let mut packets = std::mem::take(&mut self.farewells);
         let mut moved = Vec::new();
         for (node, peer) in &mut self.peers {
             let before = peer.session.state();
@@ -217,7 +232,8 @@ impl Members {
     pub(super) fn deadline(&self) -> Option<Duration> {
         let sessions = self.peers.values().filter_map(|peer| peer.session.deadline());
         let settles = self.settles.filter(|_| !self.settled);
-        sessions.chain(settles).min()
+        let farewell = (!self.farewells.is_empty()).then_some(Duration::ZERO);
+        sessions.chain(settles).chain(farewell).min()
     }
 
     /// Those who came since the last call, if anybody came or went.

@@ -76,6 +76,18 @@ fn one_that_leaves_is_followed_at_once() {
 }
 
 #[test]
+fn one_that_is_left_out_is_followed_by_those_who_have_not_read_so_yet() {
+    let mut bed = Bed::new(3, 30);
+    bed.run(6_000);
+    let now = bed.now;
+    bed.speakers.get_mut(&2).unwrap().set_members([member(1), member(3)].into(), now);
+    let found = holes_and_doubles(&mut bed, 500);
+    bed.exactly_one_each("after it was left out");
+    assert!((1..=30).all(|address| bed.owners(address, 0) != [2]));
+    assert!(found.values().all(|(holes, doubles)| holes + doubles <= 3), "{found:?}");
+}
+
+#[test]
 fn one_that_cannot_announce_is_not_counted_upon() {
     let mut bed = Bed::new(2, 30);
     bed.run(2_000);
