@@ -22,7 +22,8 @@ const EVERY: Duration = Duration::from_millis(1);
 
 /// A host that asks.
 pub(crate) struct Asker {
-    _netns: Netns,
+    netns: Netns,
+    interface: String,
     socket: PacketSocket,
     us: MacAddress,
     address: Ipv4Addr,
@@ -56,23 +57,28 @@ impl Asker {
             Ok((Opened::open(interface)?, found.mac.context("no Ethernet address")?))
         })?;
         let socket = PacketSocket::new(opened)?;
-        Ok(Self { _netns: netns, socket, us, address, known: BTreeSet::new() })
+        let (interface, known) = (interface.to_owned(), BTreeSet::new());
+        Ok(Self { netns, interface, socket, us, address, known })
     }
 
     /// Asks for an address.
     pub(crate) fn ask(&self, about: Ipv4Addr) -> Result<()> {
+        Ok(self.socket.send(&self.question(about))?)
+    }
+
+    fn question(&self, about: Ipv4Addr) -> Vec<u8> {
         let mut question = frame::probe(self.us, about.into());
         // The sender's address.
         if let Some(sender) = question.get_mut(28..32) {
             sender.copy_from_slice(&self.address.octets());
         }
-        Ok(self.socket.send(&question)?)
+        question
     }
 
     /// Waits for a frame that says where an address is. Cancel safe.
     pub(crate) async fn heard(&self) -> Result<Said> {
         loop {
-            if let Some(said) = self.read(&self.socket.receive().await?) {
+            if let Some(said) = read(&self.socket.receive().await?, self.us) {
                 return Ok(said);
             }
         }
@@ -80,14 +86,7 @@ impl Asker {
 
     /// One that has come already.
     pub(crate) fn try_heard(&self) -> Option<Option<Said>> {
-        self.socket.try_receive(true).map(|bytes| self.read(&bytes))
-    }
-
-    fn read(&self, bytes: &[u8]) -> Option<Said> {
-        let claim = frame::read(bytes, self.us).ok()?.claim?;
-        let IpAddr::V4(address) = claim.address else { return None };
-        let answer = bytes.starts_with(&self.us.octets());
-        Some(Said { address, mac: claim.mac, answer })
+        self.socket.try_receive(true).map(|bytes| read(&bytes, self.us))
     }
 
     /// Asks for the next address that is new on the link, from when it is heard of there or `told`;
@@ -156,6 +155,8 @@ impl Asker {
 
     /// Asks for an address all the time, while `change` is made and until another than `before`
     /// has answered for so long; gives the longest time without an answer.
+    ///
+    /// A client has a machine of its own: here it has a thread, before which nothing else runs.
     pub(crate) async fn gap(
         &self,
         about: Ipv4Addr,
@@ -163,34 +164,75 @@ impl Asker {
         change: impl Future<Output = Result<()>>,
         afterwards: Duration,
     ) -> Result<Duration> {
-        while self.try_heard().is_some() {}
+        let opened = self.netns.inside(|| Ok(Opened::open(&self.interface)?))?;
+        let asking =
+            Asking { question: self.question(about), us: self.us, about, before, afterwards };
+        let ((changed, change_is_made), (tell, told)) = (oneshot::channel(), oneshot::channel());
+        let thread = std::thread::Builder::new().name("asker".to_owned());
+        thread.spawn(move || tell.send(asking.run(opened, change_is_made)))?;
+        change.await?;
+        let _ = changed.send(());
+        told.await.context("the asker's thread panicked")?
+    }
+}
+
+/// What is asked all the time.
+struct Asking {
+    question: Vec<u8>,
+    us: MacAddress,
+    about: Ipv4Addr,
+    before: MacAddress,
+    afterwards: Duration,
+}
+
+impl Asking {
+    /// Asks from a thread of its own.
+    fn run(self, opened: Opened, changed: oneshot::Receiver<()>) -> Result<Duration> {
+        let thread = nix::unistd::gettid().to_string();
+        let first =
+            std::process::Command::new("chrt").args(["--fifo", "--pid", "1", &thread]).status()?;
+        ensure!(first.success(), "chrt: {first}");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async { self.ask(&PacketSocket::new(opened)?, changed).await })
+    }
+
+    async fn ask(
+        &self,
+        socket: &PacketSocket,
+        mut changed: oneshot::Receiver<()>,
+    ) -> Result<Duration> {
         let (begun, mut last, mut longest) = (Instant::now(), Instant::now(), Duration::ZERO);
         let mut other: Option<Instant> = None;
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut change = std::pin::pin!(change);
-        let mut changed = false;
-        while !changed || other.is_none_or(|at| at.elapsed() < afterwards) {
-            ensure!(begun.elapsed() < SOON, "nobody else answers for {about}");
+        let mut is_changed = false;
+        while !is_changed || other.is_none_or(|at| at.elapsed() < self.afterwards) {
+            ensure!(begun.elapsed() < SOON, "nobody else answers for {}", self.about);
             tokio::select! {
                 biased;
-                said = self.heard() => {
-                    let said = said?;
-                    if said.answer && said.address == about {
+                frame = socket.receive() => {
+                    let said = read(&frame?, self.us).filter(|said| said.answer);
+                    if let Some(said) = said.filter(|said| said.address == self.about) {
                         longest = longest.max(last.elapsed());
                         last = Instant::now();
-                        if said.mac != before {
+                        if said.mac != self.before {
                             other.get_or_insert(last);
                         }
                     }
                 }
-                done = &mut change, if !changed => {
-                    done?;
-                    changed = true;
+                made = &mut changed, if !is_changed => {
+                    made.context("it is not changed")?;
+                    is_changed = true;
                 }
-                _ = ticks.tick() => self.ask(about)?,
+                _ = ticks.tick() => socket.send(&self.question)?,
             }
         }
         Ok(longest)
     }
+}
+
+fn read(bytes: &[u8], us: MacAddress) -> Option<Said> {
+    let claim = frame::read(bytes, us).ok()?.claim?;
+    let IpAddr::V4(address) = claim.address else { return None };
+    Some(Said { address, mac: claim.mac, answer: bytes.starts_with(&us.octets()) })
 }
