@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         interface_that_vanishes_withdraws_what_it_announced,
         moved_interface_serves_is_adopted_and_goes_back_as_it_was,
         interface_that_was_down_goes_back_down_and_only_under_its_name,
+        broadcasts_reach_a_macvlan_at_once_also_one_of_an_earlier_version,
         interface_in_use_or_missing_is_named_with_the_remedy_and_left_alone,
         port_of_open_vswitch_serves_on_its_vlan_and_is_deleted_at_the_end,
         only_answers_come_from_a_machine_that_is_asked,

@@ -15,6 +15,10 @@ use speaker_core::mac::MacAddress;
 
 use super::{Netlink, gone};
 
+/// Broadcasts never wait for a worker (`bc_cutoff`; kernels before 6.4 have no such setting, and pass
+/// over it).
+const AT_ONCE: InfoMacVlan = InfoMacVlan::BcCutoff(-1);
+
 /// An interface of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
@@ -28,14 +32,24 @@ pub struct Interface {
     pub up: bool,
     /// Whether it is up and has a carrier.
     pub running: bool,
-    /// The number of the interface that it is a macvlan on, in the namespace of that.
-    pub macvlan_on: Option<u32>,
+    /// What it is as a macvlan.
+    pub macvlan: Option<Macvlan>,
     /// The number of the interface of the same namespace that it is on, as a VLAN or a macvlan is.
     pub on: Option<u32>,
     /// The number of the bridge, bond or switch that it is a port of.
     pub port_of: Option<u32>,
     /// What somebody wrote to it (`ifalias`).
     pub alias: String,
+}
+
+/// What an interface is that is a macvlan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Macvlan {
+    /// The number of the interface that it is on, in the namespace of that.
+    pub on: u32,
+    /// Broadcasts reach it as other frames do (`bc_cutoff`), and not by a worker of the kernel,
+    /// which waits for its turn on a node that is busy: for a tenth of a second and more.
+    pub at_once: bool,
 }
 
 /// Where an interface is to be, and how.
@@ -73,7 +87,8 @@ impl Netlink {
         Ok(self.interfaces()?.into_iter().find(|interface| interface.name == name))
     }
 
-    /// Makes a macvlan on an interface of this namespace, in another namespace.
+    /// Makes a macvlan on an interface of this namespace, in another namespace. Broadcasts reach it
+    /// at once.
     ///
     /// # Errors
     /// The kernel's.
@@ -85,10 +100,27 @@ impl Netlink {
             LinkAttribute::NetNsFd(to.as_raw_fd()),
             LinkAttribute::LinkInfo(vec![
                 LinkInfo::Kind(InfoKind::MacVlan),
-                LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Bridge)])),
+                LinkInfo::Data(InfoData::MacVlan(vec![
+                    InfoMacVlan::Mode(MacVlanMode::Bridge),
+                    AT_ONCE,
+                ])),
             ]),
         ];
         self.change(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Has broadcasts reach a macvlan at once, and all others on the same interface.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn receive_at_once(&mut self, macvlan: u32) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = macvlan;
+        link.attributes = vec![LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::MacVlan),
+            LinkInfo::Data(InfoData::MacVlan(vec![AT_ONCE])),
+        ])];
+        self.change(RouteNetlinkMessage::NewLink(link), 0)
     }
 
     /// Moves an interface to another namespace, where it is so.
@@ -213,6 +245,11 @@ fn message(index: u32, address: IpAddr, prefix: u8) -> AddressMessage {
 }
 
 impl Interface {
+    /// Whether it is a macvlan on another one, which is of the namespace that it was made in.
+    pub(crate) fn is_macvlan_on(&self, other: &Self) -> bool {
+        self.macvlan.is_some_and(|macvlan| macvlan.on == other.index)
+    }
+
     fn read(link: &LinkMessage) -> Option<Self> {
         let flags = link.header.flags;
         let mut interface = Self {
@@ -221,13 +258,14 @@ impl Interface {
             mac: None,
             up: flags.contains(LinkFlags::Up),
             running: flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
-            macvlan_on: None,
+            macvlan: None,
             on: None,
             port_of: None,
             alias: String::new(),
         };
         // The kernel leaves the number away where it is that of the interface itself.
         let (mut on, mut elsewhere, mut kind) = (link.header.index, false, InfoKind::Dummy);
+        let mut at_once = false;
         for attribute in &link.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => interface.name.clone_from(name),
@@ -243,11 +281,12 @@ impl Interface {
                 }
                 LinkAttribute::LinkInfo(told) => {
                     kind = told.iter().find_map(kind_of).unwrap_or(kind);
+                    at_once = told.iter().any(is_at_once);
                 }
                 _ => {}
             }
         }
-        interface.macvlan_on = (kind == InfoKind::MacVlan).then_some(on);
+        interface.macvlan = (kind == InfoKind::MacVlan).then_some(Macvlan { on, at_once });
         interface.on = Some(on).filter(|_| !elsewhere && is_on_another(&kind));
         Some(interface).filter(|interface| !interface.name.is_empty())
     }
@@ -258,6 +297,10 @@ fn kind_of(told: &LinkInfo) -> Option<InfoKind> {
         LinkInfo::Kind(kind) => Some(kind.clone()),
         _ => None,
     }
+}
+
+fn is_at_once(told: &LinkInfo) -> bool {
+    matches!(told, LinkInfo::Data(InfoData::MacVlan(told)) if told.contains(&AT_ONCE))
 }
 
 /// Whether interfaces of a kind are on another one, whose frames they take.

@@ -48,7 +48,7 @@ impl Found {
         if interface.name == port {
             return Ok(Self::OvsPort(interface));
         }
-        if interface.macvlan_on.is_some() {
+        if interface.macvlan.is_some() {
             return Ok(Self::Macvlan(interface));
         }
         match interface.alias.parse() {
@@ -102,10 +102,18 @@ impl Ground {
         };
         let host = Namespace::at(self.host.clone());
         let parent = self.there(vlan, name)?;
-        if !matches!(&found, Found::Macvlan(known) if known.macvlan_on == Some(parent.index)) {
-            self.disconnect(namespace, found)?;
-            let to = self.make(vlan)?.open()?;
-            host.run(|| Netlink::open()?.add_macvlan(INTERFACE, parent.index, to.as_fd()))?;
+        match found {
+            Found::Macvlan(known) if known.is_macvlan_on(&parent) => {
+                // An earlier version made it, or somebody changed it.
+                if !known.macvlan.is_some_and(|macvlan| macvlan.at_once) {
+                    namespace.run(|| Netlink::open()?.receive_at_once(known.index))?;
+                }
+            }
+            found => {
+                self.disconnect(namespace, found)?;
+                let to = self.make(vlan)?.open()?;
+                host.run(|| Netlink::open()?.add_macvlan(INTERFACE, parent.index, to.as_fd()))?;
+            }
         }
         Ok((namespace.clone(), INTERFACE.to_owned()))
     }
@@ -259,7 +267,7 @@ impl Ground {
             let mut netlink = Netlink::open()?;
             Ok((netlink.interfaces()?, netlink.addresses(interface.index)?))
         })?;
-        let on_it = |found: &Found| matches!(found, Found::Macvlan(known) if known.macvlan_on == Some(interface.index));
+        let on_it = |found: &Found| matches!(found, Found::Macvlan(known) if known.is_macvlan_on(interface));
         let addresses: Vec<_> = addresses.into_iter().map(|(address, _)| address).collect();
         Ok(used(interface, &all, &addresses).or_else(|| {
             Some(format!("VLAN {} is connected by a macvlan on it", self.elsewhere(on_it)?))
@@ -307,7 +315,7 @@ mod tests {
             mac: None,
             up: true,
             running: true,
-            macvlan_on: None,
+            macvlan: None,
             on: None,
             port_of: None,
             alias: String::new(),

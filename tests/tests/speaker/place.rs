@@ -79,9 +79,34 @@ pub(crate) async fn interface_that_was_down_goes_back_down_and_only_under_its_na
     netns.ip("link delete eth0").await?;
     // Another kind of connection is reason enough to give it back.
     let place = ground.set_up(&vlan, &by(ConnectionKind::Macvlan))?;
-    ensure!(place.interface.macvlan_on.is_some(), "{:?}", place.interface);
+    ensure!(place.interface.macvlan.is_some(), "{:?}", place.interface);
     let after = interface(&host, "eth0")?.context("it is not given back")?;
     ensure!((&*after.alias, after.up) == ("", false), "{after:?}");
+    ground.remove(&vlan)?;
+    Ok(())
+}
+
+/// By a worker of the kernel they come when that has its turn, which on a busy node is late.
+pub(crate) async fn broadcasts_reach_a_macvlan_at_once_also_one_of_an_earlier_version() -> Result<()>
+{
+    let bed = Bed::new("once", 0, &[]).await?;
+    let netns = bed.host("node1").await?;
+    let ground = bed.ground(&netns, 1)?;
+    let (vlan, macvlan) = (VlanName::from("a"), by(ConnectionKind::Macvlan));
+    let at_once = |interface: &Interface| interface.macvlan.is_some_and(|macvlan| macvlan.at_once);
+    let place = ground.set_up(&vlan, &macvlan)?;
+    ensure!(at_once(&place.interface), "one that was made: {:?}", place.interface);
+    let name = place.interface.name.clone();
+    place.namespace.run(|| Netlink::open()?.delete_interface(place.interface.index))?;
+    let pin = ground.pin(&vlan);
+    netns.ip(&format!("link add {name} link eth0 netns {pin} type macvlan mode bridge")).await?;
+    let before = interface(&place.namespace, &name)?.context("it is not made")?;
+    ensure!(!at_once(&before), "the kernel's default: {before:?}");
+    drop(place);
+    let adopted = ground.set_up(&vlan, &macvlan)?;
+    ensure!(adopted.interface.index == before.index, "another one: {:?}", adopted.interface);
+    ensure!(at_once(&adopted.interface), "one that was adopted: {:?}", adopted.interface);
+    drop(adopted);
     ground.remove(&vlan)?;
     Ok(())
 }
