@@ -200,15 +200,14 @@ impl Address {
     /// Somebody who is none of the speakers says that it has the address.
     pub(super) fn claimed(&mut self, by: MacAddress, now: Duration) -> Say {
         match &mut self.state {
-            State::Probing { mac, .. } if *mac != by => {
-                let until = now + CONFLICT_FOR;
-                self.state = State::Conflict { mac: *mac, with: by, until };
-                Say::Nothing
-            }
             // Who answers has it for longer than we have.
-            State::Announcing(Announcing { mac, trial: Some(_), .. }) if *mac != by => {
+            State::Probing { mac, .. }
+            | State::Announcing(Announcing { mac, trial: Some(_), .. })
+                if *mac != by =>
+            {
                 let until = now + CONFLICT_FOR;
                 self.state = State::Conflict { mac: *mac, with: by, until };
+                self.announced = false;
                 Say::Nothing
             }
             State::Announcing(announcing) if announcing.mac != by => {

@@ -88,6 +88,18 @@ fn what_somebody_else_has_is_left_to_him_and_asked_for_again() {
 }
 
 #[test]
+fn what_somebody_else_has_is_probed_again_whoever_was_elected_meanwhile() {
+    let mut address = Address::new(order(taken_over(mac(1))), ms(0));
+    address.ask_once_more(ms(0));
+    said(&mut address, ms(10));
+    address.claimed(mac(9), ms(20));
+    assert_eq!(address.standing(), Standing::Conflict { with: mac(9) });
+    address.set(order(Role::Silent), ms(30));
+    address.set(order(fresh(mac(1))), ms(40));
+    assert_eq!(address.standing(), Standing::Probing);
+}
+
+#[test]
 fn a_flood_of_claims_by_many_interfaces_names_the_first_until_it_ends() {
     let mut address = Address::new(order(taken_over(mac(1))), ms(0));
     said(&mut address, ms(5_000));
