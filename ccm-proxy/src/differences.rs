@@ -13,10 +13,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ccm_proxy::kernel::Passed;
-use ccm_proxy::speaker::Command;
 use speaker_core::node::NodeName;
 use speaker_core::order::Order;
-use speaker_core::vlan::Member;
+use speaker_core::vlan::{Command, Member};
 use speaker_core::world::Part;
 
 /// What a speaker knows; one that was just set up knows nothing.

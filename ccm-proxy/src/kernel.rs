@@ -14,6 +14,7 @@ use std::time::Duration;
 use speaker_core::fib::{Change, Changes, Wanted};
 use speaker_core::gate::{self, Gate};
 use speaker_core::mac::MacAddress;
+use speaker_core::vlan::Command;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -21,7 +22,6 @@ use crate::netlink::events::Events;
 use crate::netlink::{Interface, Netlink};
 use crate::netns::Namespace;
 use crate::nft::Nft;
-use crate::speaker::Command;
 
 /// How long after a failure another pass is made.
 const AGAIN: Duration = Duration::from_secs(1);

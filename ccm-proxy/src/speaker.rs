@@ -16,14 +16,12 @@ use std::time::Duration;
 
 use speaker_core::drop_reason::Drops;
 use speaker_core::l2::Standing;
-use speaker_core::mac::MacAddress;
 use speaker_core::node::NodeName;
-use speaker_core::order::{Ahead, Order};
-use speaker_core::vlan::{Liveness, Member, Send, Vlan};
+use speaker_core::vlan::{Command, Input, Liveness, Send, Vlan};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::bfd_socket::BfdSocket;
+use crate::bfd_socket::{BfdSocket, Received};
 use crate::groups::Groups;
 use crate::packet::PacketSocket;
 
@@ -36,19 +34,6 @@ const BACKLOG: usize = 4_096;
 const ROOM: Duration = Duration::from_millis(2);
 /// How long after a failure groups are joined again.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// What changes for a speaker.
-#[derive(Clone, Debug)]
-pub enum Command {
-    /// The speakers on the link.
-    Members(BTreeMap<NodeName, Member>),
-    /// What is to be done for an address, or that nothing is.
-    Order(IpAddr, Option<Order>),
-    /// What may be announced next.
-    Ahead(Ahead),
-    /// Our interface.
-    Interface(MacAddress, bool),
-}
 
 /// How a speaker stands.
 #[derive(Clone, Debug, Default)]
@@ -110,17 +95,12 @@ impl Speaker {
             // Each of them can be dropped while it waits: nothing is lost.
             tokio::select! {
                 frame = self.packets.receive() => self.heard(frame)?,
-                packet = self.bfd.receive() => {
-                    let packet = packet?;
-                    let said = self.vlan.hear_bfd(packet.from, packet.ttl, &packet.payload, self.now());
-                    self.say(said);
-                }
+                packet = self.bfd.receive() => self.handle(bfd(packet?)),
                 command = self.commands.recv() => match command {
                     Some(command) => self.obey(command),
                     None => {
                         // The others need not miss us first.
-                        let said = self.vlan.leave(self.now());
-                        self.say(said);
+                        self.handle(Input::Leave);
                         self.report();
                         return Ok(());
                     }
@@ -132,21 +112,20 @@ impl Speaker {
             self.regroup();
             self.send_backlog();
             let room = self.backlog.is_empty();
-            let said = self.vlan.poll(self.now(), random(), room);
-            self.say(said);
+            self.handle(Input::Poll { random: random(), room });
             self.report();
         }
     }
 
-    fn now(&self) -> Duration {
-        self.start.elapsed()
+    fn handle(&mut self, input: Input) {
+        let said = self.vlan.handle(input, self.start.elapsed());
+        self.say(said);
     }
 
     fn heard(&mut self, frame: io::Result<Vec<u8>>) -> io::Result<()> {
         match frame {
             Ok(frame) => {
-                let said = self.vlan.hear(&frame, self.now());
-                self.say(said);
+                self.handle(Input::Frame(frame));
                 Ok(())
             }
             // Told once each time the interface goes down; netlink tells when it is back.
@@ -159,14 +138,12 @@ impl Speaker {
     fn catch_up(&mut self) {
         for _ in 0..IN_A_ROW {
             let Some(packet) = self.bfd.try_receive() else { break };
-            let said = self.vlan.hear_bfd(packet.from, packet.ttl, &packet.payload, self.now());
-            self.say(said);
+            self.handle(bfd(packet));
         }
         for turn in 0..IN_A_ROW {
             // A flood of one protocol does not keep the other from being heard.
             let Some(frame) = self.packets.try_receive(turn % 2 == 0) else { break };
-            let said = self.vlan.hear(&frame, self.now());
-            self.say(said);
+            self.handle(Input::Frame(frame));
         }
         for _ in 0..IN_A_ROW {
             let Ok(command) = self.commands.try_recv() else { break };
@@ -175,29 +152,23 @@ impl Speaker {
     }
 
     fn obey(&mut self, command: Command) {
-        let now = self.now();
-        match command {
-            Command::Members(members) => self.vlan.set_members(members, now),
-            Command::Order(address, order) => {
-                self.vlan.set_order(address, order, now);
-                if address.is_ipv6() {
-                    self.regroup = Some(Instant::now());
-                }
+        match &command {
+            Command::Order(address, _) if address.is_ipv6() => self.regroup_now(),
+            Command::Ahead(ahead) if ahead.addresses.iter().any(IpAddr::is_ipv6) => {
+                self.regroup_now();
             }
-            Command::Ahead(ahead) => {
-                if ahead.addresses.iter().any(IpAddr::is_ipv6) {
-                    self.regroup = Some(Instant::now());
-                }
-                self.vlan.set_ahead(ahead, now);
-            }
-            Command::Interface(mac, up) => {
-                if !up {
-                    // What waits is withdrawn.
-                    self.backlog.clear();
-                }
-                self.vlan.set_interface(mac, up, now);
-            }
+            // What waits is withdrawn.
+            Command::Interface(_, false) => self.backlog.clear(),
+            Command::Members(_)
+            | Command::Order(..)
+            | Command::Ahead(_)
+            | Command::Interface(_, true) => {}
         }
+        self.handle(Input::Command(command));
+    }
+
+    fn regroup_now(&mut self) {
+        self.regroup = Some(Instant::now());
     }
 
     /// Joins the groups in which questions about our addresses are asked.
@@ -279,6 +250,10 @@ impl Speaker {
             !same || !changed.is_empty() || settled != stands.settled
         });
     }
+}
+
+fn bfd(Received { from, ttl, payload }: Received) -> Input {
+    Input::Bfd { from, ttl, payload }
 }
 
 /// Whether the kernel has no room at the moment.

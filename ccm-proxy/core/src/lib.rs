@@ -1,7 +1,7 @@
 //! The pure core of `ccm-proxy`: who announces which address on a link, and what is said there.
 //!
-//! No I/O, no clock, no randomness: frames and the time come with each call, and the same calls
-//! give the same frames. `poll` gives what is to be sent, and `deadline` tells when there is more.
+//! No I/O, no clock, no randomness: whatever happens on a link is a [`vlan::Input`] with its time,
+//! and the same inputs give the same frames. `deadline` tells when there is more to be sent.
 
 pub mod bfd;
 pub mod drop_reason;

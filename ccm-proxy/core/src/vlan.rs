@@ -4,11 +4,11 @@
 //! Members ─► BFD sessions ─► who is live ─┐
 //! Orders ─────────────────────────────────┴─► election ─► l2::Link ─► frames
 //! ```
-//! What was heard is handed in with [`Vlan::hear`] and [`Vlan::hear_bfd`]; [`Vlan::poll`] gives
-//! what is to be sent. Nothing is withdrawn for lost contact: a speaker that hears nobody
-//! announces what it had, and what the others had as well. Two that answer lead to the same
-//! virtual machines.
+//! Whatever happens is an [`Input`] to [`Vlan::handle`], which gives what is to be sent. Nothing is
+//! withdrawn for lost contact: a speaker that hears nobody announces what it had, and what the
+//! others had as well. Two that answer lead to the same virtual machines.
 
+mod input;
 mod members;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +16,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use input::{Command, Input};
 pub use members::{Liveness, Member};
 
 use crate::bfd::Profile;
@@ -73,8 +74,32 @@ impl Vlan {
         Self { us, mac, up: false, members, orders, ahead, link }
     }
 
-    /// Our interface came up, went down, or has another Ethernet address.
-    pub fn set_interface(&mut self, mac: MacAddress, up: bool, now: Duration) {
+    /// Takes something in; gives what is to be sent for it, in this order. What came in is handed over before a
+    /// poll: one that was kept from running hears first what the others said meanwhile.
+    #[must_use = "what is not sent was said to nobody"]
+    pub fn handle(&mut self, input: Input, now: Duration) -> Vec<Send> {
+        match input {
+            Input::Command(command) => {
+                self.obey(command, now);
+                Vec::new()
+            }
+            Input::Frame(frame) => self.hear(&frame, now),
+            Input::Bfd { from, ttl, payload } => self.hear_bfd(from, ttl, &payload, now),
+            Input::Poll { random, room } => self.poll(now, random, room),
+            Input::Leave => self.leave(now),
+        }
+    }
+
+    fn obey(&mut self, command: Command, now: Duration) {
+        match command {
+            Command::Members(members) => self.set_members(members, now),
+            Command::Order(address, order) => self.set_order(address, order, now),
+            Command::Ahead(ahead) => self.set_ahead(ahead, now),
+            Command::Interface(mac, up) => self.set_interface(mac, up, now),
+        }
+    }
+
+    fn set_interface(&mut self, mac: MacAddress, up: bool, now: Duration) {
         if (self.mac, self.up) == (mac, up) {
             return;
         }
@@ -84,23 +109,19 @@ impl Vlan {
         self.elect_all(now);
     }
 
-    /// Leaves the link: gives what tells the others so, who take over at once.
-    pub fn leave(&mut self, now: Duration) -> Vec<Send> {
+    fn leave(&mut self, now: Duration) -> Vec<Send> {
         self.set_interface(self.mac, false, now);
         let packets = self.members.poll(now, u8::MAX);
         packets.into_iter().map(|(to, packet)| Send::Bfd(to, packet)).collect()
     }
 
-    /// Sets the speakers on this link, us among them or not. While nobody can tell who there are,
-    /// this is not called, and those who were there go on.
-    pub fn set_members(&mut self, members: BTreeMap<NodeName, Member>, now: Duration) {
+    fn set_members(&mut self, members: BTreeMap<NodeName, Member>, now: Duration) {
         self.members.set(members, now);
         self.link.set_peers(self.members.interfaces());
         self.elect_all(now);
     }
 
-    /// Sets what is to be done for an address, or that nothing is.
-    pub fn set_order(&mut self, address: IpAddr, order: Option<Order>, now: Duration) {
+    fn set_order(&mut self, address: IpAddr, order: Option<Order>, now: Duration) {
         let uid = |order: &Order| order.uid.clone();
         let known = self.orders.get(&address).map(uid);
         if known.is_some() && known != order.as_ref().map(uid) {
@@ -116,26 +137,17 @@ impl Vlan {
         }
     }
 
-    /// Sets of which addresses it is asked ahead whether another host has them.
-    pub fn set_ahead(&mut self, ahead: Ahead, now: Duration) {
+    fn set_ahead(&mut self, ahead: Ahead, now: Duration) {
         self.ahead = ahead;
         self.ask_ahead(now);
     }
 
-    /// Hears a frame; gives what is said to it at once.
-    pub fn hear(&mut self, frame: &[u8], now: Duration) -> Vec<Send> {
+    fn hear(&mut self, frame: &[u8], now: Duration) -> Vec<Send> {
         let said = if self.up { self.link.hear(frame, now) } else { Vec::new() };
         said.into_iter().map(Send::Frame).collect()
     }
 
-    /// Hears the payload of a UDP packet to BFD's port; gives the answer, if one was asked for.
-    pub fn hear_bfd(
-        &mut self,
-        from: Ipv6Addr,
-        ttl: u8,
-        payload: &[u8],
-        now: Duration,
-    ) -> Vec<Send> {
+    fn hear_bfd(&mut self, from: Ipv6Addr, ttl: u8, payload: &[u8], now: Duration) -> Vec<Send> {
         let said = match self.members.hear(from, ttl, payload, now) {
             Ok(said) => said.map(|packet| Send::Bfd(from, packet)).into_iter().collect(),
             Err(reason) => {
@@ -147,9 +159,7 @@ impl Vlan {
         said
     }
 
-    /// What is due, frames only where there is room for them; first hand in what was heard.
-    /// `random` spreads the packets of many speakers.
-    pub fn poll(&mut self, now: Duration, random: u8, room: bool) -> Vec<Send> {
+    fn poll(&mut self, now: Duration, random: u8, room: bool) -> Vec<Send> {
         let packets = self.members.poll(now, random);
         self.follow(now);
         let most = if self.up && room { MOST_FRAMES } else { 0 };
@@ -158,7 +168,7 @@ impl Vlan {
         packets.into_iter().map(|(to, packet)| Send::Bfd(to, packet)).chain(frames).collect()
     }
 
-    /// When [`Self::poll`] has something to give (monotonic).
+    /// When a poll has something to give (monotonic).
     #[must_use]
     pub fn deadline(&self, room: bool) -> Option<Duration> {
         let link = self.link.deadline().filter(|_| self.up && room);

@@ -9,7 +9,6 @@ use anyhow::{Context as _, Result};
 use ccm_proxy::kernel;
 use ccm_proxy::netns::PINS;
 use ccm_proxy::place::Ground;
-use ccm_proxy::speaker::Command;
 use lab::netns::{Host, Netns};
 use lab::traffic::{self, WhoAmI};
 use lab::wait;
@@ -19,7 +18,7 @@ use speaker_core::gate::Gate;
 use speaker_core::mac::MacAddress;
 use speaker_core::node::NodeName;
 use speaker_core::order::{Delivery, Machine, Order};
-use speaker_core::vlan::Member;
+use speaker_core::vlan::{Command, Member};
 use speaker_core::world::{Connection, ConnectionKind};
 use tokio::net::TcpListener;
 

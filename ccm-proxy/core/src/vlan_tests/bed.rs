@@ -12,6 +12,13 @@ pub(super) struct Bed {
     pub(super) wire: VecDeque<(Duration, usize, Send)>,
     pub(super) now: Duration,
     pub(super) addresses: usize,
+    /// All that each took in, and what it said for it.
+    records: BTreeMap<usize, Record>,
+}
+
+struct Record {
+    begun: Duration,
+    handled: Vec<(Duration, Input, Vec<Send>)>,
 }
 
 impl Bed {
@@ -22,19 +29,53 @@ impl Bed {
             wire: VecDeque::new(),
             now: ms(0),
             addresses,
+            records: BTreeMap::new(),
         };
         (1..=speakers).for_each(|number| bed.start(number));
         bed
     }
 
     pub(super) fn start(&mut self, number: usize) {
-        let mut vlan = speaker(number, self.now);
-        vlan.set_members(self.parts.keys().map(|number| member(*number)).collect(), self.now);
+        self.speakers.insert(number, speaker(number, self.now));
+        self.records.insert(number, Record { begun: self.now, handled: Vec::new() });
+        let members = self.parts.keys().map(|number| member(*number)).collect();
+        self.tell(number, Command::Members(members));
         for address in 1..=self.addresses {
             let order = Order { announced: self.now > ms(0), ..order(self.parts.keys().copied()) };
-            vlan.set_order(eip(address), Some(order), self.now);
+            self.tell(number, Command::Order(eip(address), Some(order)));
         }
-        self.speakers.insert(number, vlan);
+    }
+
+    /// Tells a speaker something.
+    pub(super) fn tell(&mut self, number: usize, command: Command) {
+        self.handle(number, Input::Command(command));
+    }
+
+    /// Hands something to a speaker, and what it says to the link.
+    pub(super) fn handle(&mut self, number: usize, input: Input) {
+        let said = self.speakers.get_mut(&number).unwrap().handle(input.clone(), self.now);
+        let record = self.records.get_mut(&number).unwrap();
+        record.handled.push((self.now, input, said.clone()));
+        self.send(number, said);
+    }
+
+    /// What was recorded of each speaker that is there has another one say and do the same.
+    pub(super) fn plays_again(&self) {
+        for (number, vlan) in &self.speakers {
+            let record = &self.records[number];
+            let mut again = speaker(*number, record.begun);
+            for (now, input, said) in &record.handled {
+                assert_eq!(
+                    again.handle(input.clone(), *now),
+                    *said,
+                    "{number} at {now:?}: {input:?}"
+                );
+            }
+            again.take_changed();
+            let mut vlan = vlan.clone();
+            vlan.take_changed();
+            assert_eq!(format!("{again:?}"), format!("{vlan:?}"), "{number}");
+        }
     }
 
     /// Lets everybody run for a while.
@@ -48,8 +89,7 @@ impl Bed {
             let numbers: Vec<usize> = self.speakers.keys().copied().collect();
             for number in numbers {
                 let random = u8::try_from(self.now.as_millis() % 251).unwrap();
-                let said = self.speakers.get_mut(&number).unwrap().poll(self.now, random, true);
-                self.send(number, said);
+                self.handle(number, Input::Poll { random, room: true });
             }
             let due = self.speakers.values().filter_map(|vlan| vlan.deadline(true));
             let next = due.chain(self.wire.front().map(|(at, ..)| *at)).min().unwrap_or(end);
@@ -57,7 +97,7 @@ impl Bed {
         }
     }
 
-    pub(super) fn send(&mut self, by: usize, said: Vec<Send>) {
+    fn send(&mut self, by: usize, said: Vec<Send>) {
         let at = self.now + ms(1);
         self.wire.extend(said.into_iter().map(|send| (at, by, send)));
     }
@@ -69,16 +109,14 @@ impl Bed {
             if self.parts.get(&number).copied() != part {
                 continue;
             }
-            let now = self.now;
-            let vlan = self.speakers.get_mut(&number).unwrap();
-            let said = match send {
-                Send::Frame(frame) => vlan.hear(frame, now),
+            match send {
+                Send::Frame(frame) => self.handle(number, Input::Frame(frame.clone())),
                 Send::Bfd(to, payload) if *to == bfd_address(number) => {
-                    vlan.hear_bfd(bfd_address(by), 255, payload, now)
+                    let (from, payload) = (bfd_address(by), payload.clone());
+                    self.handle(number, Input::Bfd { from, ttl: 255, payload });
                 }
-                Send::Bfd(..) => Vec::new(),
-            };
-            self.send(number, said);
+                Send::Bfd(..) => {}
+            }
         }
     }
 
