@@ -157,7 +157,7 @@ fn silent(address: IpAddr, part: &Part, stands: &Stands, us: &NodeName) -> Strin
     let up = |node| stands.peers.get(node).is_some_and(|peer| peer.state == State::Up);
     let live = order.nodes.iter().filter(|node| *node == us || up(node));
     match election::owner(address, live) {
-        Some(node) if node != us => format!("{node} announces it"),
+        Some(node) if node != us => format!("{node} is elected to announce it"),
         _ => "the Ethernet address of no machine behind it is known".to_owned(),
     }
 }

@@ -56,7 +56,7 @@ fn who_does_not_announce_an_address_says_why() {
     let owner = election::owner(address(), all).unwrap().clone();
     let other = (1..=3).find(|number| node(*number) != owner).unwrap();
     let others: Vec<u8> = (1..=3).filter(|number| *number != other).collect();
-    assert_eq!(why(&three, &stands(&others), other), format!("{owner} announces it"));
+    assert_eq!(why(&three, &stands(&others), other), format!("{owner} is elected to announce it"));
     let not_selected = part(&[2], &[1, 2]);
     assert_eq!(why(&not_selected, &stands(&[2]), 1), "no L2Advertisement of it selects this node");
     assert_eq!(

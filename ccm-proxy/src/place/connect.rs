@@ -104,9 +104,11 @@ impl Ground {
         let parent = self.there(vlan, name)?;
         match found {
             Found::Macvlan(known) if known.is_macvlan_on(&parent) => {
-                // An earlier version made it, or somebody changed it.
-                if !known.macvlan.is_some_and(|macvlan| macvlan.at_once) {
-                    namespace.run(|| Netlink::open()?.receive_at_once(known.index))?;
+                // An earlier version made it, or somebody changed it. It serves without, only later.
+                let at_once = known.macvlan.is_some_and(|macvlan| macvlan.at_once);
+                let set = || namespace.run(|| Netlink::open()?.receive_at_once(known.index));
+                if !at_once && let Err(error) = set() {
+                    tracing::warn!(%vlan, %error, "broadcasts may reach the macvlan late");
                 }
             }
             found => {

@@ -85,7 +85,7 @@ mod tests {
                 .into(),
             addresses: [
                 ("10.205.0.50".to_owned(), address("Announced", "")),
-                ("10.205.0.51".to_owned(), address("Silent", "another speaker announces it")),
+                ("10.205.0.51".to_owned(), address("Silent", "node2 is elected to announce it")),
             ]
             .into(),
             machines: [("10.205.0.1:10256".to_owned(), "answered 503".to_owned())].into(),
@@ -110,7 +110,7 @@ VLAN a: Running
   node2     Up
   ADDRESS       STATE       WHY
   10.205.0.50   Announced
-  10.205.0.51   Silent      another speaker announces it
+  10.205.0.51   Silent      node2 is elected to announce it
   MACHINE OUT        WHY
   10.205.0.1:10256   answered 503
 
