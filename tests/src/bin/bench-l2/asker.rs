@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use ccm_proxy::netlink::Netlink;
 use ccm_proxy::packet::{Opened, PacketSocket};
 use lab::netns::Netns;
@@ -167,12 +167,16 @@ impl Asker {
         let opened = self.netns.inside(|| Ok(Opened::open(&self.interface)?))?;
         let asking =
             Asking { question: self.question(about), us: self.us, about, before, afterwards };
-        let ((changed, change_is_made), (tell, told)) = (oneshot::channel(), oneshot::channel());
+        let ((changed, change_is_made), (begin, begun)) = (oneshot::channel(), oneshot::channel());
         let thread = std::thread::Builder::new().name("asker".to_owned());
-        thread.spawn(move || tell.send(asking.run(opened, change_is_made)))?;
-        change.await?;
-        let _ = changed.send(());
-        told.await.context("the asker's thread panicked")?
+        let thread = thread.spawn(move || asking.run(opened, begin, change_is_made))?;
+        // One that fails before tells why at the end.
+        if begun.await.is_ok() {
+            change.await?;
+            let _ = changed.send(());
+        }
+        let asked = tokio::task::spawn_blocking(move || thread.join()).await?;
+        asked.map_err(|_| anyhow!("the asker's thread panicked"))?
     }
 }
 
@@ -186,23 +190,29 @@ struct Asking {
 }
 
 impl Asking {
-    /// Asks from a thread of its own.
-    fn run(self, opened: Opened, changed: oneshot::Receiver<()>) -> Result<Duration> {
+    /// Asks from a thread of its own; says when the owner of before has answered.
+    fn run(
+        self,
+        opened: Opened,
+        begin: oneshot::Sender<()>,
+        changed: oneshot::Receiver<()>,
+    ) -> Result<Duration> {
         let thread = nix::unistd::gettid().to_string();
         let first =
             std::process::Command::new("chrt").args(["--fifo", "--pid", "1", &thread]).status()?;
         ensure!(first.success(), "chrt: {first}");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async { self.ask(&PacketSocket::new(opened)?, changed).await })
+        runtime.block_on(async { self.ask(&PacketSocket::new(opened)?, begin, changed).await })
     }
 
     async fn ask(
         &self,
         socket: &PacketSocket,
+        begin: oneshot::Sender<()>,
         mut changed: oneshot::Receiver<()>,
     ) -> Result<Duration> {
         let (begun, mut last, mut longest) = (Instant::now(), Instant::now(), Duration::ZERO);
-        let mut other: Option<Instant> = None;
+        let (mut other, mut begin): (Option<Instant>, _) = (None, Some(begin));
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut is_changed = false;
@@ -217,6 +227,8 @@ impl Asking {
                         last = Instant::now();
                         if said.mac != self.before {
                             other.get_or_insert(last);
+                        } else if let Some(begin) = begin.take() {
+                            let _ = begin.send(());
                         }
                     }
                 }

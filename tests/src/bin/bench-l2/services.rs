@@ -20,7 +20,7 @@ use crate::bed::{Bed, SOON, Who, balanced, published};
 
 const SAMPLES: usize = 100;
 /// With kube-proxy on the machines, and the first answer by HTTP.
-const WHOLE: usize = 30;
+const WHOLE: usize = 100;
 /// So long nothing happens between two of them.
 const REST: Duration = Duration::from_millis(150);
 const CROWD: usize = 1_000;
