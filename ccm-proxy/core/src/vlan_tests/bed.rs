@@ -12,6 +12,12 @@ pub(super) struct Bed {
     pub(super) wire: VecDeque<(Duration, usize, Send)>,
     pub(super) now: Duration,
     pub(super) addresses: usize,
+    /// Those whose interface is down.
+    down: BTreeSet<usize>,
+    /// Those who do not take part.
+    out: BTreeSet<usize>,
+    /// How often each address was given to another.
+    given: BTreeMap<usize, u32>,
     /// All that each took in, and what it said for it.
     records: BTreeMap<usize, Record>,
 }
@@ -29,6 +35,9 @@ impl Bed {
             wire: VecDeque::new(),
             now: ms(0),
             addresses,
+            down: BTreeSet::new(),
+            out: BTreeSet::new(),
+            given: BTreeMap::new(),
             records: BTreeMap::new(),
         };
         (1..=speakers).for_each(|number| bed.start(number));
@@ -38,12 +47,69 @@ impl Bed {
     pub(super) fn start(&mut self, number: usize) {
         self.speakers.insert(number, speaker(number, self.now));
         self.records.insert(number, Record { begun: self.now, handled: Vec::new() });
-        let members = self.parts.keys().map(|number| member(*number)).collect();
-        self.tell(number, Command::Members(members));
+        self.down.remove(&number);
+        self.tell(number, Command::Members(self.members()));
         for address in 1..=self.addresses {
-            let order = Order { announced: self.now > ms(0), ..order(self.parts.keys().copied()) };
+            let order = Order { announced: self.now > ms(0), ..self.order(address) };
             self.tell(number, Command::Order(eip(address), Some(order)));
         }
+    }
+
+    fn members(&self) -> BTreeMap<NodeName, Member> {
+        let all = self.parts.keys().filter(|number| !self.out.contains(number));
+        all.map(|number| member(*number)).collect()
+    }
+
+    fn order(&self, address: usize) -> Order {
+        let given = self.given.get(&address).copied().unwrap_or_default();
+        Order { uid: format!("uid{given}").into(), ..order(self.parts.keys().copied()) }
+    }
+
+    /// A speaker ends, and says so.
+    pub(super) fn leave(&mut self, number: usize) {
+        if self.speakers.contains_key(&number) {
+            self.handle(number, Input::Leave);
+            self.speakers.remove(&number);
+        }
+    }
+
+    /// The interface of a speaker goes down, or comes up.
+    pub(super) fn set_up(&mut self, number: usize, up: bool) {
+        if self.speakers.contains_key(&number) {
+            self.tell(number, Command::Interface(mac(number), up));
+            if up {
+                self.down.remove(&number)
+            } else {
+                self.down.insert(number)
+            };
+        }
+    }
+
+    /// All are told that a speaker takes part no more, or does.
+    pub(super) fn take_in(&mut self, number: usize, is_in: bool) {
+        if is_in {
+            self.out.remove(&number)
+        } else {
+            self.out.insert(number)
+        };
+        let numbers: Vec<usize> = self.speakers.keys().copied().collect();
+        for number in numbers {
+            self.tell(number, Command::Members(self.members()));
+        }
+    }
+
+    /// All are told that an address is another `Eip`'s.
+    pub(super) fn give(&mut self, address: usize) {
+        *self.given.entry(address).or_default() += 1;
+        let numbers: Vec<usize> = self.speakers.keys().copied().collect();
+        for number in numbers {
+            self.tell(number, Command::Order(eip(address), Some(self.order(address))));
+        }
+    }
+
+    /// Whether a speaker can announce.
+    fn is_able(&self, number: usize) -> bool {
+        !self.down.contains(&number) && !self.out.contains(&number)
     }
 
     /// Tells a speaker something.
@@ -134,7 +200,10 @@ impl Bed {
             let part = self.parts.get(number);
             vlan.peers().all(|(node, liveness)| {
                 let other = self.speakers.keys().find(|other| self::node(**other) == *node);
-                let hears = other.is_some_and(|other| self.parts.get(other) == part);
+                let hears = other.is_some_and(|other| {
+                    let able = self.is_able(*number) && self.is_able(*other);
+                    able && self.parts.get(other) == part
+                });
                 hears == (liveness.state == crate::bfd::State::Up)
             })
         })
@@ -159,8 +228,9 @@ impl Bed {
     }
 
     pub(super) fn exactly_one_each(&self, why: &str) {
+        let able = self.speakers.keys().filter(|number| self.is_able(**number));
         let parts: BTreeSet<usize> =
-            self.speakers.keys().filter_map(|number| self.parts.get(number)).copied().collect();
+            able.filter_map(|number| self.parts.get(number)).copied().collect();
         for part in parts {
             for address in 1..=self.addresses {
                 let owners = self.owners(address, part);

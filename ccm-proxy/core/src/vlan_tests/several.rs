@@ -127,7 +127,11 @@ fn after_a_heal_one_announces_and_was_heard_last() {
 enum Happens {
     Kill(usize),
     Start(usize),
+    Leave(usize),
     Move(usize, usize),
+    SetUp(usize, bool),
+    TakeIn(usize, bool),
+    Give(usize),
     Run(u64),
 }
 
@@ -142,10 +146,14 @@ proptest! {
             prop_oneof![
                 (1_usize..=4).prop_map(Happens::Kill),
                 (1_usize..=4).prop_map(Happens::Start),
+                (1_usize..=4).prop_map(Happens::Leave),
+                (1_usize..=4, any::<bool>()).prop_map(|(number, up)| Happens::SetUp(number, up)),
+                (1_usize..=4, any::<bool>()).prop_map(|(number, is_in)| Happens::TakeIn(number, is_in)),
+                (1_usize..=6).prop_map(Happens::Give),
                 (1_usize..=4, 0_usize..2).prop_map(|(number, part)| Happens::Move(number, part)),
                 (1_u64..3_000).prop_map(Happens::Run),
             ],
-            1..12,
+            1..16,
         ),
     ) {
         let mut bed = Bed::new(4, 6);
@@ -153,6 +161,10 @@ proptest! {
             match happens {
                 Happens::Kill(number) => drop(bed.speakers.remove(&number)),
                 Happens::Start(number) => bed.start(number),
+                Happens::Leave(number) => bed.leave(number),
+                Happens::SetUp(number, up) => bed.set_up(number, up),
+                Happens::TakeIn(number, is_in) => bed.take_in(number, is_in),
+                Happens::Give(address) => bed.give(address),
                 Happens::Move(number, part) => drop(bed.parts.insert(number, part)),
                 Happens::Run(time) => bed.run_and_watch(time),
             }
