@@ -74,8 +74,8 @@ impl Vlan {
         Self { us, mac, up: false, members, orders, ahead, link }
     }
 
-    /// Takes something in; gives what is to be sent for it, in this order. What came in is handed over before a
-    /// poll: one that was kept from running hears first what the others said meanwhile.
+    /// Takes something in; gives what is to be sent for it, in this order. What came in is handed over
+    /// before a poll: one that was kept from running hears first what the others said meanwhile.
     #[must_use = "what is not sent was said to nobody"]
     pub fn handle(&mut self, input: Input, now: Duration) -> Vec<Send> {
         match input {
@@ -266,7 +266,8 @@ impl Vlan {
         let Some(order) = self.orders.get(&address) else { return };
         let eligible = order.nodes.iter().filter(|node| self.members.is_live(node));
         let ours = election::owner(address, eligible) == Some(&self.us.node);
-        let ours = ours && self.up && (self.members.settled() || self.is_given_up(address, order));
+        // While our interface is down neither is so: nobody counts on us, nor we on anybody.
+        let ours = ours && (self.members.settled() || self.is_given_up(address, order));
         let mac = ours.then(|| answer(address, order, self.mac)).flatten();
         let fresh = !order.announced;
         let role = mac.map_or(Role::Silent, |mac| Role::Announce { mac, fresh });
