@@ -54,6 +54,7 @@ fn main() -> ExitCode {
             a_service_is_announced_answers_with_the_clients_address_and_ends,
             every_kind_of_service_is_served_as_the_tenants_kube_proxy_would,
             services_have_addresses_of_both_families_and_share_them,
+            client_stays_with_one_pod_where_the_service_asks_for_that,
             direct_delivery_leads_past_the_speaker_to_one_machine,
             a_speaker_is_no_way_for_anything_else,
             machine_whose_kube_proxy_does_not_answer_gets_nothing_unless_all_are_so,

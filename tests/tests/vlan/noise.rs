@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use ccm_proxy::netlink::Netlink;
 use ccm_proxy::packet::{Opened, PacketSocket};
+use lab::speaker::Speaker;
 use lab::traffic::Stream;
 use lab::wait;
 use serde_json::Value;
@@ -18,6 +19,8 @@ use crate::bed::{SOON, bed};
 const EACH: u64 = 50;
 /// As many questions are asked about addresses that are nobody's.
 const FLOOD: u16 = 20_000;
+/// What a speaker writes to its log meanwhile, of other things that go on.
+const LINES: usize = 100;
 /// Where speakers listen for each other.
 const BFD: u16 = 3_784;
 
@@ -50,6 +53,11 @@ fn bad_frames(us: MacAddress, v4: Ipv4Addr, v6: Ipv6Addr) -> [(&'static str, Vec
     ]
 }
 
+/// How many lines a speaker has written to its log.
+fn lines(speaker: &Speaker) -> Result<usize> {
+    Ok(std::fs::read_to_string(speaker.process().log())?.lines().count())
+}
+
 /// How often something was dropped.
 fn dropped(told: &Value, why: &str) -> u64 {
     told.pointer(&format!("/vlans/a/drops/{why}")).and_then(Value::as_u64).unwrap_or_default()
@@ -70,9 +78,10 @@ pub(crate) async fn noise_on_the_link_is_counted_and_has_no_effect() -> Result<(
     })?;
     let socket = PacketSocket::new(opened)?;
     let bad = bad_frames(us, web, lan.address6(50));
-    let mut counted = Vec::new();
+    let (mut counted, mut written) = (Vec::new(), Vec::new());
     for speaker in &bed.speakers {
         counted.push(speaker.json().await?);
+        written.push(lines(speaker)?);
     }
     let stream = Stream::start(bed.client()?, &format!("http://{web}/"), 200, 60);
     for (_, frame) in bad.iter().cycle().take(bad.len() * usize::try_from(EACH)?) {
@@ -102,6 +111,10 @@ pub(crate) async fn noise_on_the_link_is_counted_and_has_no_effect() -> Result<(
     let report = stream.stop().await?;
     ensure!(report.failures.is_empty(), "{:?} of {}", report.failures, report.asked);
     bed.all_hear_each_other().await?;
+    for (speaker, before) in bed.speakers.iter().zip(written) {
+        let more = lines(speaker)? - before;
+        ensure!(more < LINES, "{more} lines in the log of {}", speaker.node());
+    }
     let after = said().await?;
     ensure!(before == after, "{before:?}, {after:?}");
     lan.bridge().ip("link delete noise").await.map(drop)

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Service;
+use kube::ResourceExt as _;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use lab::builders::{ServiceBuilder, service};
 use lab::netns::Host;
@@ -22,6 +24,8 @@ use crate::capture::Capture;
 
 /// How long one waits for a connection that nobody is to answer.
 const NOBODY: Duration = Duration::from_millis(700);
+/// Of so many connections to two pods, drawn by lot, all come to one in one of half a million cases.
+const CONNECTIONS: usize = 20;
 /// A connection's first packet is sent again later than that.
 const FIRST: Duration = Duration::from_millis(900);
 
@@ -113,6 +117,44 @@ async fn serves(bed: &Bed, tenant: &Tenant, kind: (Delivery, Policy, Family)) ->
         .with_context(what)?;
     }
     bed.end(tenant, &name, address).await.with_context(what)
+}
+
+pub(crate) async fn client_stays_with_one_pod_where_the_service_asks_for_that() -> Result<()> {
+    let bed = bed().await?;
+    // By nftables, and by iptables.
+    for name in ["a", "b"] {
+        bed.pods(name, "sticky").await?;
+        let tenant = bed.lab.tenant(name)?;
+        for family in FAMILIES {
+            let kind = |name: &str| {
+                let name = format!("{name}-{family:?}").to_lowercase();
+                service(&name).selector("app", "sticky").port(80).spec(|spec| {
+                    spec.ip_families = Some(vec![family.name().to_owned()]);
+                })
+            };
+            let (loose, sticky) = (kind("loose"), kind("sticky").affinity(600));
+            let pods = pods_of_a_client(bed, tenant, &loose.build()).await?;
+            ensure!(pods.len() > 1, "tenant {name}, {family:?}: without affinity {pods:?}");
+            let pods = pods_of_a_client(bed, tenant, &sticky.build()).await?;
+            ensure!(pods.len() == 1, "tenant {name}, {family:?}: with affinity {pods:?}");
+        }
+    }
+    Ok(())
+}
+
+/// The pods that answer a client which connects again and again.
+async fn pods_of_a_client(
+    bed: &Bed,
+    tenant: &Tenant,
+    service: &Service,
+) -> Result<BTreeSet<String>> {
+    let address = bed.serve(tenant, service).await?;
+    let mut pods = BTreeSet::new();
+    for _ in 0..CONNECTIONS {
+        pods.insert(bed.ask(address).await?.pod);
+    }
+    bed.end(tenant, &service.name_any(), address).await?;
+    Ok(pods)
 }
 
 pub(crate) async fn direct_delivery_leads_past_the_speaker_to_one_machine() -> Result<()> {

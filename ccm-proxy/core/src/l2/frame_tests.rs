@@ -223,6 +223,25 @@ fn a_frame_that_ends_early_is_truncated() {
     }
 }
 
+#[test]
+fn a_frame_that_is_too_long_says_no_more_than_the_part_that_counts() {
+    for good in [arp_request(), solicitation_frame()] {
+        let mut long = good.clone();
+        long.resize(9_000, 0xff);
+        assert_eq!(hear(&long), hear(&good), "what follows is none of it");
+    }
+    // All of it counts: options without a length, to the end.
+    let mut long = solicitation_frame();
+    long.resize(1_514, 0);
+    let [high, low] = u16::to_be_bytes(1_514 - 14 - 40);
+    (long[14 + 4], long[14 + 5]) = (high, low);
+    sign(&mut long);
+    assert_eq!(hear(&long), Err(DropReason::MalformedNdp));
+    // It says that it is longer than it is.
+    (long[14 + 4], long[14 + 5]) = (0xff, 0xff);
+    assert_eq!(hear(&long), Err(DropReason::Truncated));
+}
+
 proptest! {
     #[test]
     fn no_frame_is_too_strange(mut frame in prop::collection::vec(any::<u8>(), 0..200), kind: u8) {
